@@ -1,0 +1,1 @@
+"""HTTP for Grok video: flows say what to send, carriers send it."""

@@ -1,0 +1,129 @@
+"""Where calls go and who pays for them, from the plain parts of an Airflow connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+import httpx
+
+from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
+
+DEFAULT_BASE_URL = "https://api.x.ai/v1"
+"""The global endpoint; regional ones served no video when last seen (contract §2.3)."""
+
+ENV_KEY = "XAI_API_KEY"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where to send calls and who pays for them; the key stays out of every representation.
+
+    Attributes:
+        base_url: Address including the version, without a slash at the end.
+        api_key: The bearer key.
+        timeout: Seconds that a call may take to connect, and to answer between two reads.
+        submit_timeout: The same for a paid start; longer, because giving up leaves it in doubt.
+        poll_interval: Seconds between two looks for tasks that do not say; None lets the schedule decide.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    timeout: float = 30.0
+    submit_timeout: float = 60.0
+    poll_interval: float | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the service runs on this machine, as the emulator does."""
+        return is_loopback(httpx.URL(self.base_url).host)
+
+
+def account_from(
+    *, host: str | None, port: int | None, schema: str | None, password: str | None, extra: Mapping[str, Any]
+) -> Account:
+    """Return the account that a connection describes.
+
+    Args:
+        host: Base URL or bare host name; empty for the default.
+        port: Port, where the host is a bare name.
+        schema: Path of the base URL, where the connection was written as a URI.
+        password: The API key.
+        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds; numbers or numeric text.
+
+    Raises:
+        AuthenticationFailed: There is no usable key.
+        InvalidInput: The address or a number is unusable.
+    """
+    return Account(
+        base_url=_base_url((host or "").strip(), port, schema),
+        api_key=_key(password),
+        timeout=_seconds(extra, "timeout") or Account.timeout,
+        submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
+        poll_interval=_seconds(extra, "poll_interval"),
+    )
+
+
+def account_from_env() -> Account | None:
+    """Return the account of the key in ``XAI_API_KEY`` at the default address, or None without one."""
+    key = os.environ.get(ENV_KEY, "").strip()
+    return Account(DEFAULT_BASE_URL, _key(key)) if key else None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _base_url(host: str, port: int | None, schema: str | None) -> str:
+    if not host:
+        return DEFAULT_BASE_URL
+    address = host if "://" in host else _with_scheme(host, port, schema)
+    try:
+        url = httpx.URL(address.rstrip("/"))
+    except httpx.InvalidURL as problem:
+        raise InvalidInput("host", host, f"a base URL such as {DEFAULT_BASE_URL} ({problem})") from None
+    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
+        raise InvalidInput(
+            "host", str(url.copy_with(username=None, password=None)), f"a base URL like {DEFAULT_BASE_URL}"
+        )
+    if url.scheme == "http" and not is_loopback(url.host):
+        raise InvalidInput("host", host, "an https address: plain http would send the API key readable by anyone")
+    return f"{url.scheme}://{url.netloc.decode()}{url.path.rstrip('/') or '/v1'}"
+
+
+def _with_scheme(host: str, port: int | None, schema: str | None) -> str:
+    name, slash, path = host.partition("/")
+    scheme = "http" if is_loopback(name.rsplit(":", 1)[0]) else "https"
+    place = f"{name}:{port}" if port else name
+    return f"{scheme}://{place}{slash}{path}" if path else f"{scheme}://{place}/{(schema or 'v1').strip('/')}"
+
+
+def _key(password: str | None) -> str:
+    key = (password or "").strip()
+    if not key:
+        raise AuthenticationFailed("the connection has no API key")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise AuthenticationFailed("the connection's API key has characters that no key has")
+    return key
+
+
+def _seconds(extra: Mapping[str, Any], name: str) -> float | None:
+    value = extra.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 3600:
+        raise InvalidInput(f"connection extra {name}", value, "seconds, more than 0 and at most 3600")
+    return number

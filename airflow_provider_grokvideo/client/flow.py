@@ -1,0 +1,172 @@
+"""One call, with its retries, as a generator: it says what to send and how long to pause; a carrier does it.
+
+Written once and driven by both colours (see :mod:`airflow_provider_grokvideo.client.carriers`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import random
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, ServiceUnavailable
+from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.core.requests import VideoRequest
+from airflow_provider_grokvideo.core.retrying import Answer, Fault, delay
+from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a call carries as multipart."""
+
+    path: Path
+    filename: str
+    mime: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """An HTTP call as a value.
+
+    Attributes:
+        method: HTTP method.
+        path: Path below the base URL.
+        json: Body.
+        upload: A file to send instead of a JSON body.
+        form: Form fields that go before the file.
+        paid: It starts something that is billed.
+    """
+
+    method: str
+    path: str
+    json: Mapping[str, Any] | None = None
+    upload: Upload | None = None
+    form: Mapping[str, str] = field(default_factory=dict)
+    paid: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A raw HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+Flow = Generator[Call | Pause, "Reply | Fault | None", T]
+"""Yields what to do, is sent what came of it, returns the decoded result."""
+
+
+def submit(request: VideoRequest) -> Flow[str]:
+    """Start a video. Sent again only where the first was provably not accepted.
+
+    Returns:
+        The request id.
+
+    Raises:
+        AmbiguousSubmit: The answer was lost or unreadable: it may be accepted and billed.
+        GrokVideoError: Refused; nothing was accepted.
+    """
+    call = Call("POST", request.endpoint, json=request.body(), paid=True)
+    reply = yield from _exchange(call)
+    decoded = decode_submit(reply.status, reply.headers, reply.body, now=time.time())
+    if isinstance(decoded, Accepted):
+        return decoded.request_id
+    raise _named(decoded, reply)
+
+
+def look(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[Job | GrokVideoError]:
+    """Look at a request once.
+
+    Args:
+        request_id: The request; any text, it is quoted.
+        uploads: The request carried ``output.upload_url``.
+        retry: Repeat a look that failed at once. Waits look again anyway and turn it off.
+
+    Returns:
+        The job, or the error that kept us from seeing it.
+    """
+    call = Call("GET", f"/videos/{quote(request_id, safe='')}")
+    try:
+        reply = yield from _exchange(call, retry=retry)
+    except GrokVideoError as error:
+        return error.about(request_id=request_id)
+    found = decode(reply.status, reply.headers, reply.body, request_id=request_id, uploads=uploads, now=time.time())
+    return _named(found, reply) if isinstance(found, GrokVideoError) else found
+
+
+def document(path: str) -> Flow[dict[str, Any]]:
+    """Read one of the free JSON documents (models, key facts)."""
+    return (yield from _document(Call("GET", path)))
+
+
+def upload(file: Upload, *, expires_after: int) -> Flow[str]:
+    """Upload an input through ``/v1/files`` and return its file id; it is deleted by the service after that time.
+
+    Raises:
+        GrokVideoError: Refused, or no file id came back.
+    """
+    # The service reads the fields in order: expires_after has to stand before the file (contract §8).
+    call = Call("POST", "/files", upload=file, form={"expires_after": str(expires_after)})
+    answer = yield from _document(call)
+    file_id = answer.get("id")
+    if not isinstance(file_id, str) or not file_id:
+        raise ServiceUnavailable(f"the upload of {file.filename} was answered without a file id")
+    return file_id
+
+
+def _document(call: Call) -> Flow[dict[str, Any]]:
+    reply = yield from _exchange(call)
+    answer = decode_document(reply.status, reply.headers, reply.body, now=time.time())
+    if isinstance(answer, GrokVideoError):
+        raise _named(answer, reply)
+    return answer
+
+
+def _exchange(call: Call, *, retry: bool = True) -> Flow[Reply]:
+    attempt = 1
+    while True:
+        outcome = yield call
+        if outcome is None:
+            raise TypeError("a carrier answers every call")
+        seen = outcome if isinstance(outcome, Fault) else Answer(outcome.status, outcome.headers)
+        jitter = random()  # noqa: S311 - spreads callers, protects nothing
+        pause = delay(attempt, seen, paid=call.paid, now=time.time(), jitter=jitter) if retry else None
+        if pause is None:
+            if isinstance(outcome, Fault):
+                raise _lost(call, outcome)
+            return outcome
+        yield Pause(pause)
+        attempt += 1
+
+
+def _lost(call: Call, fault: Fault) -> GrokVideoError:
+    if call.paid and fault.kind == "unknown":
+        return AmbiguousSubmit(f"the answer to {call} was lost: {fault.what}")
+    nothing = " Nothing was accepted or billed." if call.paid else ""
+    return ServiceUnavailable(
+        f"{call} got no answer: {fault.what}",
+        advice=f"{ServiceUnavailable.advice}{nothing} Check the connection's host (Base URL) and the worker's network.",
+    )
+
+
+def _named(error: GrokVideoError, reply: Reply) -> GrokVideoError:
+    return error.about(service_id=reply.headers.get("x-request-id"))

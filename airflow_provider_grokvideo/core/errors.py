@@ -1,0 +1,263 @@
+"""Every error this package raises, sorted by who can do something about it.
+
+::
+
+    GrokVideoError
+      RequestRejected         the request is wrong            change the task
+        InvalidInput          ... and we saw it first         change the task; nothing was sent or billed
+      AuthenticationFailed    the key or connection is wrong  change the connection
+      OutOfCredits            the team cannot pay             top up, or raise the spending limit
+      RateLimited             too fast                        a retry helps
+      ServiceUnavailable      unreachable or broken           a retry helps
+      AmbiguousSubmit         maybe bought, maybe not         a person decides
+      VideoFailed             the service gave up             a retry is a new purchase
+      VideoModerated          the service refused to show it  change the prompt or input
+      VideoExpired            the service forgot it           a retry is a new purchase
+      WaitTimeout             not finished by the deadline    the request goes on; pick it up later
+      DeliveryFailed          bought but not stored           a retry fetches it again
+      SpendLimitExceeded      dearer than allowed             raise the limit
+      JournalCorrupt          the memory is unreadable        a person decides
+      EventRejected           a trigger event makes no sense  look at the triggerer
+
+``retry_helps`` says whether doing the same thing again can end differently *without a new purchase*; operators turn
+the others into Airflow's fail-without-retry exception.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from typing_extensions import Self
+
+
+class GrokVideoError(Exception):
+    """Base of the family.
+
+    The message is assembled from parts, so that each layer adds what it knows: core the fact, the client the
+    service's ``x-request-id``, the hook the connection, the operator the request.
+
+    Args:
+        what: The fact, one sentence, without a full stop.
+        request_id: The video's request id, once there is one.
+        conn_id: The Airflow connection that was used.
+        service_id: The service's ``x-request-id`` of the failing call; xAI support asks for it.
+        advice: What to do; defaults to the advice of the class.
+    """
+
+    retry_helps: ClassVar[bool] = True
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        request_id: str | None = None,
+        conn_id: str | None = None,
+        service_id: str | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.request_id = request_id
+        self.conn_id = conn_id
+        self.service_id = service_id
+        self.what_to_do = self.advice if advice is None else advice
+
+    def about(
+        self, *, request_id: str | None = None, conn_id: str | None = None, service_id: str | None = None
+    ) -> Self:
+        """Fill in what a lower layer could not know; what is known already stays."""
+        self.request_id = self.request_id or request_id
+        self.conn_id = self.conn_id or conn_id
+        self.service_id = self.service_id or service_id
+        return self
+
+    def __str__(self) -> str:
+        known = {
+            "request": self.request_id,
+            "connection": self.conn_id,
+            "x-request-id": self.service_id,
+        }
+        facts = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+        sentence = f"{self.what} [{facts}]." if facts else f"{self.what}."
+        return f"{sentence} {self.what_to_do}".rstrip()
+
+
+class RequestRejected(GrokVideoError):
+    """The request is wrong, by the service's word. Nothing was accepted; a retry repeats the same answer."""
+
+    retry_helps = False
+    advice = "Nothing was accepted or billed. Change the task's arguments; a retry would be refused again."
+
+
+class InvalidInput(RequestRejected):
+    """The request is wrong, and we saw it before sending. Nothing was sent; a retry repeats the same check.
+
+    Args:
+        field: The operator argument at fault.
+        value: What it was; shortened and without data.
+        allowed: What it may be.
+    """
+
+    advice = "Nothing was sent or billed."
+
+    def __init__(
+        self,
+        field: str,
+        value: object,
+        allowed: str,
+        *,
+        conn_id: str | None = None,
+    ) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{field}={shorten(value)} is not allowed: {allowed}", conn_id=conn_id)
+
+
+class AuthenticationFailed(GrokVideoError):
+    """The key is missing, wrong, blocked or not permitted. A retry fails the same way until the key changes."""
+
+    retry_helps = False
+    advice = (
+        "Put a valid xAI API key into the connection's password (Admin > Connections, type Grok video) "
+        "and press its test button."
+    )
+
+
+class OutOfCredits(GrokVideoError):
+    """The team has no credits left or hit its spending limit. A retry fails the same way until that changes."""
+
+    retry_helps = False
+    advice = "Add credits or raise the spending limit in the xAI console, then clear the task."
+
+
+class RateLimited(GrokVideoError):
+    """The service asks to slow down (HTTP 429). Nothing was accepted; a retry later helps.
+
+    Args:
+        retry_after: Seconds the service asked to wait, if it said so.
+    """
+
+    advice = "Nothing was accepted or billed; a retry later helps. Limit parallel submits with a pool."
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        conn_id: str | None = None,
+        service_id: str | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(what, request_id=request_id, conn_id=conn_id, service_id=service_id, advice=advice)
+        self.retry_after = retry_after
+
+
+class ServiceUnavailable(GrokVideoError):
+    """The service cannot be reached or answers nonsense. No start was accepted by this call; a retry helps."""
+
+    advice = "A retry helps if this passes."
+
+
+class AmbiguousSubmit(GrokVideoError):
+    """The start was sent but its answer was lost. It may have been accepted and billed.
+
+    The API has no list and no idempotency key (contract §6.3), so nobody can tell from here. A retry would buy
+    again if it was accepted.
+    """
+
+    retry_helps = False
+    advice = (
+        "The video may have been accepted and billed. Look into the xAI console; buy again only on purpose: clear "
+        "the task, or set on_ambiguous_submit='resubmit'."
+    )
+
+
+class VideoFailed(GrokVideoError):
+    """The service accepted the request and gave up on it. A retry is a new purchase.
+
+    Args:
+        code: The service's code, an open string such as ``internal_error`` (contract §5.1).
+        cost_usd: What the service billed for it, if it said so.
+    """
+
+    retry_helps = False
+    advice = "Clear the task to try again; that is a new purchase."
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        code: str = "unknown",
+        cost_usd: str | None = None,
+        request_id: str | None = None,
+        conn_id: str | None = None,
+        service_id: str | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(what, request_id=request_id, conn_id=conn_id, service_id=service_id, advice=advice)
+        self.code = code
+        self.cost_usd = cost_usd
+
+
+class VideoModerated(VideoFailed):
+    """The service's content rules blocked the request or its result; it is usually billed (contract §5.2).
+
+    A retry with the same input is blocked and billed again.
+    """
+
+    advice = "Change the prompt or the input media; the same input would be blocked and billed again."
+
+
+class VideoExpired(GrokVideoError):
+    """The service no longer knows the request (404, 410 or ``expired``). A retry is a new purchase."""
+
+    retry_helps = False
+    advice = (
+        "Check that the connection belongs to the account that submitted it. Otherwise the video is gone; clearing "
+        "the task makes a new purchase."
+    )
+
+
+class WaitTimeout(GrokVideoError):
+    """The deadline passed while the service was still working. The request goes on and is billed."""
+
+    advice = "It goes on at the service and is billed; nothing can cancel it."
+
+
+class DeliveryFailed(GrokVideoError):
+    """The video is finished and paid, but could not be fetched, checked or stored. Fetching again is free."""
+
+    advice = "The video is paid; fetching it again is free while the service keeps it."
+
+
+class SpendLimitExceeded(GrokVideoError):
+    """The request costs more than the task allows. Nothing was sent; a retry repeats the same check."""
+
+    retry_helps = False
+    advice = "Nothing was sent or billed. Raise the limit or ask for a shorter, smaller video."
+
+
+class JournalCorrupt(GrokVideoError):
+    """What an earlier try remembered cannot be read. Nobody may buy on such ground; a person decides."""
+
+    retry_helps = False
+    advice = "Nothing was sent. Look at the log of the earlier try before removing the record."
+
+
+class EventRejected(GrokVideoError):
+    """A trigger event has the wrong shape, version or request id and is not believed."""
+
+    retry_helps = False
+    advice = "Check that worker and triggerer run the same version of this provider."
+
+
+def shorten(value: object, limit: int = 120) -> str:
+    """Return a repr fit for a message: never the payload of a ``data:`` URI, never longer than `limit`."""
+    if isinstance(value, str) and value.startswith("data:"):
+        head, _, payload = value.partition(",")
+        return f"'{head},…' ({len(payload)} characters)"
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -1,0 +1,92 @@
+"""The one event a trigger yields, and how it is checked before it is believed.
+
+It carries neither a link nor a price: the worker looks once more and finds both fresh, and Airflow prints events into
+the task log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from airflow_provider_grokvideo.core import errors
+from airflow_provider_grokvideo.core.errors import EventRejected, GrokVideoError, shorten
+
+VERSION = 1
+
+Outcome = Literal["settled", "abandoned"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a trigger found out.
+
+    Attributes:
+        request_id: The request it waited for.
+        outcome: ``settled`` if the request ended, however; ``abandoned`` if the waiting did.
+        error: Name of the error class that ended the waiting.
+        message: Its message.
+        submitted_at: Epoch seconds of the submit, handed through to the manifest.
+    """
+
+    request_id: str
+    outcome: Outcome
+    submitted_at: float | None = None
+    error: str | None = None
+    message: str | None = None
+
+    def payload(self) -> dict[str, Any]:
+        """Return the event as plain JSON, stamped with its version."""
+        return {
+            "version": VERSION,
+            "request_id": self.request_id,
+            "outcome": self.outcome,
+            "submitted_at": self.submitted_at,
+            "error": self.error,
+            "message": self.message,
+        }
+
+    def as_error(self, conn_id: str | None = None) -> GrokVideoError | None:
+        """Return the error that ended the waiting, as the class it was; None if the request settled."""
+        if self.outcome == "settled":
+            return None
+        kind = getattr(errors, self.error or "", GrokVideoError)
+        if not (isinstance(kind, type) and issubclass(kind, GrokVideoError)) or kind is errors.InvalidInput:
+            kind = GrokVideoError
+        problem: GrokVideoError = kind(self.message or "the trigger gave up without a reason")
+        return problem.about(request_id=self.request_id, conn_id=conn_id)
+
+
+def abandoned(request_id: str, error: GrokVideoError, submitted_at: float | None = None) -> Event:
+    """Return the event of a wait that ended with `error`."""
+    return Event(request_id, "abandoned", submitted_at, type(error).__name__, error.what)
+
+
+def parse(payload: object) -> Event:
+    """Check what came back through Airflow and return it as an :class:`Event`.
+
+    Raises:
+        EventRejected: It is not an object, of another version, without request id, or with an unknown outcome.
+    """
+    if not isinstance(payload, Mapping):
+        raise EventRejected(f"the trigger's event is not an object: {shorten(payload)}")
+    request_id = payload.get("request_id")
+    if not isinstance(request_id, str) or not request_id:
+        raise EventRejected(f"the trigger's event names no request: {shorten(dict(payload))}")
+    if payload.get("version") != VERSION:
+        raise EventRejected(
+            f"the trigger's event has version {payload.get('version')!r}, this worker reads {VERSION}",
+            request_id=request_id,
+        )
+    outcome: Any = payload.get("outcome")
+    if outcome not in get_args(Outcome):
+        raise EventRejected(f"the trigger's event has the unknown outcome {outcome!r}", request_id=request_id)
+    submitted = payload.get("submitted_at")
+    return Event(
+        request_id=request_id,
+        outcome=outcome,
+        submitted_at=float(submitted) if isinstance(submitted, int | float) else None,
+        error=payload.get("error"),
+        message=payload.get("message"),
+    )

@@ -1,0 +1,165 @@
+"""How an image, a video or an audio clip is named in a request.
+
+The API takes an object with exactly one source, ``{"url": ...}`` or ``{"file_id": ...}``; a wrong shape can be ignored
+silently and an unrelated clip is billed (contract §3.1). People write a string. This module turns one into the other
+and knows a third source, ``path``: something Airflow's ObjectStorage can read, which has to be inlined or uploaded
+before the request is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
+
+from airflow_provider_grokvideo.core.errors import InvalidInput, shorten
+
+Source = Literal["url", "file_id", "path"]
+
+_FILE_ID = re.compile(r"file[_-][A-Za-z0-9_-]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_AUDIO_SUFFIX = re.compile(r"\.(mp3|wav|m4a|aac|ogg|flac)$", re.IGNORECASE)
+_ALLOWED = (
+    "an https URL, a data: URI, a file id (file_...), a path that Airflow's ObjectStorage can read, or an object "
+    "with exactly one of url and file_id"
+)
+
+
+class Media(BaseModel):
+    """One image, video or audio clip: exactly one of `url`, `file_id`, `path` and `voice_id`.
+
+    `sha256` names the bytes behind a path once they were read, so that the same file uploaded twice is still the
+    same request.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = None
+    file_id: str | None = None
+    path: str | None = None
+    voice_id: str | None = None
+    sha256: str | None = None
+
+    def __repr__(self) -> str:
+        """Name the source without payload and without query string, which may sign a private address."""
+        return f"Media({self})"
+
+    def __str__(self) -> str:
+        text = self.identity() if self.url is None else self.url
+        return shorten(text if text.startswith("data:") else text.partition("?")[0])
+
+    def body(self, field: str) -> dict[str, str]:
+        """Return the object the API wants.
+
+        Raises:
+            InvalidInput: It is still a path; paths are inlined or uploaded before.
+        """
+        if self.path is not None:
+            raise InvalidInput(field, self.path, "a path has to be inlined or uploaded before the request is sent")
+        named = {"url": self.url, "file_id": self.file_id, "voice_id": self.voice_id}
+        return {name: value for name, value in named.items() if value is not None}
+
+    def identity(self) -> str:
+        """Return what makes this the same input next time: the bytes where they are known, else the name."""
+        return self.sha256 or self.url or self.file_id or self.path or self.voice_id or ""
+
+
+def source_of(text: str) -> Source:
+    """Say what a plain string names: a ``url`` (https, http or data:), a ``file_id``, or else a ``path``."""
+    if text.startswith("data:") or re.match(r"https?://", text, re.IGNORECASE):
+        return "url"
+    if _FILE_ID.fullmatch(text):
+        return "file_id"
+    return "path"
+
+
+def _parse(value: object, info: ValidationInfo) -> object:
+    return parse_media(value, field=info.field_name or "media")
+
+
+def _parse_audio(value: object, info: ValidationInfo) -> object:
+    return parse_audio(value, field=info.field_name or "reference_audios")
+
+
+def parse_media(value: object, *, field: str) -> Media:
+    """Turn what a task was given into one :class:`Media`.
+
+    Raises:
+        InvalidInput: Empty, of a wrong type, with no source or with more than one.
+    """
+    if isinstance(value, Media):
+        return value
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or text == "None":
+            raise InvalidInput(field, value, f"{_ALLOWED}; a template may have rendered to nothing")
+        source = source_of(text)
+        return _checked(Media(**{source: text}), field)
+    if isinstance(value, Mapping):
+        return _checked(_from_object(value, field, allowed=("url", "file_id")), field)
+    if hasattr(value, "__fspath__") or hasattr(value, "protocol"):
+        return Media(path=str(value))
+    raise InvalidInput(field, value, _ALLOWED)
+
+
+def parse_audio(value: object, *, field: str) -> Media:
+    """Turn a reference audio into a :class:`Media`: ``{voice_id}``, ``{url}``, or a string meaning either.
+
+    Raises:
+        InvalidInput: As :func:`parse_media`; a file id is not possible here (contract §3.1).
+    """
+    if isinstance(value, Mapping):
+        return _checked(_from_object(value, field, allowed=("voice_id", "url")), field)
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value) and value != "None":
+        return Media(voice_id=value)
+    media = parse_media(value, field=field)
+    if media.file_id is not None:
+        raise InvalidInput(field, media.file_id, "a voice id, an https URL, a data: URI or a path; not a file id")
+    if media.path is not None and not _AUDIO_SUFFIX.search(media.path):
+        raise InvalidInput(field, media.path, "a voice id, an https URL, a data: URI or the path of an audio file")
+    return media
+
+
+def _from_object(value: Mapping[Any, Any], field: str, allowed: tuple[str, ...]) -> Media:
+    given = {name: part for name, part in value.items() if part is not None}
+    if unknown := [str(name) for name in given if name not in allowed]:
+        raise InvalidInput(field, sorted(unknown), f"an object with exactly one of {' and '.join(allowed)}")
+    if len(given) != 1:
+        raise InvalidInput(
+            field,
+            sorted(map(str, given)),
+            f"an object with exactly one of {' and '.join(allowed)}, not both or none",
+        )
+    ((name, part),) = given.items()
+    if not isinstance(part, str) or not part.strip():
+        raise InvalidInput(f"{field}.{name}", part, "a non-empty string")
+    return Media(**{name: part.strip()})
+
+
+def _checked(media: Media, field: str) -> Media:
+    url = media.url
+    if url is None or url.startswith("data:"):
+        if url is not None and not re.match(r"data:[\w.+-]+/[\w.+-]+;base64,\S", url):
+            raise InvalidInput(field, url, "a data: URI of the form data:<type>;base64,<data>")
+        return media
+    parts = urlsplit(url)
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+        raise InvalidInput(field, url, "a direct, public https URL")
+    if parts.username or parts.password:
+        raise InvalidInput(field, f"{parts.scheme}://...@{parts.hostname}", "a URL without user name and password")
+    return media
+
+
+def is_storage_url(path: str) -> bool:
+    """Say whether a path names its storage, as ``s3://bucket/key`` does, or is a local one."""
+    return bool(_SCHEME.match(path))
+
+
+Visual = Annotated[Media, BeforeValidator(_parse)]
+"""An image or a video in a request."""
+
+Audio = Annotated[Media, BeforeValidator(_parse_audio)]
+"""A reference audio in a request."""

@@ -1,0 +1,525 @@
+"""The requests one can make, each checking itself against the contract before money is spent.
+
+One class per thing the API can do. A request is a value: build it, read ``.endpoint`` and ``.body()``, send it.
+Everything a model decides (lengths, resolutions, counts) is looked up in :mod:`airflow_provider_grokvideo.core.models`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
+from typing_extensions import Self, override
+
+from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.media import Audio, Media, Visual
+
+STORED_FILE_SECONDS = (3600, 2_592_000)
+"""How long the service can keep a stored output (contract §3.1)."""
+
+
+def _text(value: object, info: ValidationInfo) -> str:
+    field = info.field_name or "prompt"
+    if not isinstance(value, str):
+        raise InvalidInput(field, value, "text")
+    if not value.strip() or value.strip() == "None":
+        raise InvalidInput(field, value, "text that is not empty; a template may have rendered to nothing")
+    return value
+
+
+def _whole_seconds(value: object, info: ValidationInfo) -> int | None:
+    field = info.field_name or "duration"
+    if value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        number = float(text) if text.replace(".", "", 1).isdigit() else math.nan
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    else:
+        number = math.nan
+    if not number.is_integer():
+        hint = "; a template may have rendered to nothing" if value in ("", "None") else ""
+        raise InvalidInput(field, value, f"a whole number of seconds, or None for the default{hint}")
+    return int(number)
+
+
+def _moment(value: object, info: ValidationInfo) -> float:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidInput(info.field_name or "timestamp_s", value, "a number of seconds")
+    return number
+
+
+def _flag(value: object, info: ValidationInfo) -> bool | None:
+    words = {"true": True, "false": False}
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    raise InvalidInput(info.field_name or "generate_audio", value, "True or False")
+
+
+def _one_of(*allowed: str) -> BeforeValidator:
+    def check(value: object, info: ValidationInfo) -> object:
+        if value is None or value in allowed:
+            return value
+        raise InvalidInput(info.field_name or "value", value, f"one of {', '.join(allowed)}, or None for the default")
+
+    return BeforeValidator(check)
+
+
+def _sequence(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, list | tuple):
+        return value
+    raise InvalidInput(
+        info.field_name or "list",
+        value,
+        "a list; from a template, pass the upstream task's output itself or set render_template_as_native_obj=True",
+    )
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Seconds = Annotated[int | None, BeforeValidator(_whole_seconds)]
+AspectRatio = Annotated[str | None, _one_of(*models.ASPECT_RATIOS)]
+Resolution = Annotated[str | None, _one_of(*models.RESOLUTIONS)]
+Flag = Annotated[bool | None, BeforeValidator(_flag)]
+
+
+class _Value(BaseModel):
+    """A frozen value whose every complaint is an :class:`InvalidInput`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def __init__(self, **words: Any) -> None:
+        try:
+            super().__init__(**words)
+        except ValidationError as problem:
+            raise _readable(problem, type(self)) from None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Leave out what was not given and what may be signed, so that a request can be logged."""
+        for name, value in super().__repr_args__():
+            if value not in (None, ()):
+                yield name, "..." if name == "output" else value
+
+
+class Keyframe(_Value):
+    """An image at a moment of the clip, in seconds after its start."""
+
+    image: Visual
+    timestamp_s: Annotated[float, BeforeValidator(_moment)]
+
+
+class _Request(_Value):
+    """What all requests share.
+
+    Args:
+        prompt: What to make, or what to change. Never empty: image-to-video without one was accepted by the service
+            and failed later (contract §3.1).
+        model: Model name; unknown names pass with a warning.
+        storage_options: ``{"filename": ..., "expires_after": seconds, "public_url": ...}`` to have xAI store the
+            output beyond the temporary link (contract §5.3).
+        output: ``{"upload_url": <signed PUT URL>}``: the service uploads there; required for teams with zero data
+            retention (contract §3.5).
+    """
+
+    mode: ClassVar[str]
+    endpoint: ClassVar[str] = "/videos/generations"
+
+    prompt: Text
+    model: Text = models.DEFAULT_MODEL
+    storage_options: Mapping[str, Any] | None = None
+    output: Mapping[str, Any] | None = None
+
+    def media(self) -> Iterator[tuple[str, Media]]:
+        """Yield (field, media) for each input, in the order of the contract's prompt tags (§3.1)."""
+        yield from ()
+
+    def with_media(self, found: Mapping[Media, Media]) -> Self:
+        """Return the same request with some inputs replaced, as after an upload."""
+        return self.model_validate({name: _replaced(value, found) for name, value in _fields(self)})
+
+    def body(self) -> dict[str, Any]:
+        """Return exactly the JSON the endpoint wants: what was not given is left to the service's default."""
+        words: dict[str, Any] = {"model": self.model, "prompt": self.prompt}
+        words |= self._own_words()
+        words |= {"storage_options": _plain(self.storage_options), "output": _plain(self.output)}
+        return {name: value for name, value in words.items() if value is not None}
+
+    def warnings(self) -> list[str]:
+        """Return what is worth a line in the log although it is allowed."""
+        found = []
+        if models.find_model(self.model) is None:
+            known = ", ".join(model.name for model in models.MODELS)
+            found.append(
+                f"model {self.model!r} is not known to this version (known: {known}); its limits are unchecked"
+            )
+        if len(self.prompt) > models.PROMPT_WARNING_LENGTH:
+            found.append(
+                f"the prompt has {len(self.prompt)} characters; the service publishes no limit, and some prompts "
+                f"above {models.PROMPT_WARNING_LENGTH} were refused"
+            )
+        return found
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of what is bought: the same inputs give the same one, whatever form they came in.
+
+        An upload address is where the result goes, not what it is, so it does not count.
+        """
+        parts: dict[str, Any] = {"mode": self.mode}
+        for name, value in _fields(self):
+            if value is not None and name != "output":
+                parts[name] = _identified(value)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _own_words(self) -> dict[str, Any]:
+        return {}
+
+    @model_validator(mode="after")
+    def _check_output(self) -> Self:
+        if self.output is not None:
+            address = self.output.get("upload_url")
+            if set(self.output) != {"upload_url"} or not _is_https(address):
+                raise InvalidInput("output", sorted(self.output), "an object with one key, upload_url, an https URL")
+        if self.storage_options is not None:
+            _check_storage(self.storage_options)
+        return self
+
+
+class _Generated(_Request):
+    """What all generations share.
+
+    Args:
+        duration: Seconds of the clip; None is the service's default, 8.
+        aspect_ratio: None is the service's default, 16:9.
+        resolution: None is the service's default, 480p.
+        generate_audio: False for a silent clip; costs the same (contract §4).
+        user: An opaque id of your end user, passed on to the service.
+    """
+
+    duration: Seconds = None
+    aspect_ratio: AspectRatio = None
+    resolution: Resolution = None
+    generate_audio: Flag = None
+    user: str | None = None
+
+    @override
+    def _own_words(self) -> dict[str, Any]:
+        return {
+            "duration": self.duration,
+            "aspect_ratio": self.aspect_ratio,
+            "resolution": self.resolution,
+            # The field is missing from the REST schema, so it is sent only where it changes something (§3.1).
+            "generate_audio": False if self.generate_audio is False else None,
+            "user": self.user,
+        }
+
+    def _check_generation(self, offers: str, what: str) -> None:
+        model = models.find_model(self.model)
+        if model is None:
+            _check_seconds("duration", self.duration, (1, 15), "any model")
+            return
+        limits: models.Generation | None = getattr(model, offers)
+        if limits is None:
+            raise InvalidInput("model", self.model, f"{what} is offered by {models.names_of(offers)}")
+        _check_seconds("duration", self.duration, limits.seconds, f"{what} with {self.model}")
+        if self.resolution is not None and self.resolution not in limits.resolutions:
+            raise InvalidInput(
+                "resolution",
+                self.resolution,
+                f"one of {', '.join(limits.resolutions)} for {what} with {self.model}",
+            )
+
+
+class TextToVideo(_Generated):
+    """A clip from words."""
+
+    mode: ClassVar[str] = "text-to-video"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_generation("text", "text-to-video")
+        return self
+
+
+class ImageToVideo(_Generated):
+    """A clip that starts from an image; its aspect ratio is the image's, so `aspect_ratio` is not sent."""
+
+    mode: ClassVar[str] = "image-to-video"
+
+    image: Visual
+
+    @override
+    def media(self) -> Iterator[tuple[str, Media]]:
+        yield "image", self.image
+
+    @override
+    def warnings(self) -> list[str]:
+        found = super().warnings()
+        if self.aspect_ratio is not None:
+            found.append(f"aspect_ratio={self.aspect_ratio!r} is left out: the clip takes the image's ratio")
+        return found
+
+    @override
+    def _own_words(self) -> dict[str, Any]:
+        return super()._own_words() | {"aspect_ratio": None, "image": self.image.body("image")}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_generation("image", "image-to-video")
+        return self
+
+
+class ReferenceToVideo(_Generated):
+    """A clip guided by reference images or voices, or pinned to frames; at least one of them is given.
+
+    Args:
+        reference_images: Up to 7 images whose subjects appear in the clip.
+        reference_audios: Up to 3 voices or audio clips (``{"voice_id": ...}``, ``{"url": ...}``).
+        image: The first frame.
+        last_frame: The last frame.
+        keyframes: Up to 4 images at moments in between, in different thirds of a second.
+    """
+
+    mode: ClassVar[str] = "reference-to-video"
+
+    reference_images: Annotated[tuple[Visual, ...], BeforeValidator(_sequence)] = ()
+    reference_audios: Annotated[tuple[Audio, ...], BeforeValidator(_sequence)] = ()
+    image: Visual | None = None
+    last_frame: Visual | None = None
+    keyframes: Annotated[tuple[Keyframe, ...], BeforeValidator(_sequence)] = ()
+
+    @override
+    def media(self) -> Iterator[tuple[str, Media]]:
+        if self.image is not None:
+            yield "image", self.image
+        for index, image in enumerate(self.reference_images):
+            yield f"reference_images[{index}]", image
+        for index, frame in enumerate(self.keyframes):
+            yield f"keyframes[{index}].image", frame.image
+        if self.last_frame is not None:
+            yield "last_frame", self.last_frame
+        for index, audio in enumerate(self.reference_audios):
+            yield f"reference_audios[{index}]", audio
+
+    @override
+    def _own_words(self) -> dict[str, Any]:
+        frames = [{"image": f.image.body("keyframes"), "timestamp_s": f.timestamp_s} for f in self.keyframes]
+        return super()._own_words() | {
+            "image": self.image.body("image") if self.image else None,
+            "reference_images": [image.body("reference_images") for image in self.reference_images] or None,
+            "reference_audios": [audio.body("reference_audios") for audio in self.reference_audios] or None,
+            "last_frame": self.last_frame.body("last_frame") if self.last_frame else None,
+            "keyframes": frames or None,
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.reference_images or self.reference_audios or self.last_frame or self.keyframes):
+            raise InvalidInput("reference_images", None, "at least one reference image, audio, last frame or keyframe")
+        self._check_generation("reference", "reference-to-video")
+        model = models.find_model(self.model)
+        if model is not None:
+            self._check_references(model.references)
+        _check_keyframes(self.keyframes, self.duration or models.DEFAULT_SECONDS)
+        return self
+
+    def _check_references(self, limits: models.References) -> None:
+        if len(self.reference_images) > limits.images:
+            raise InvalidInput("reference_images", len(self.reference_images), f"at most {limits.images} images")
+        if len(self.reference_audios) > limits.audios:
+            raise InvalidInput(
+                "reference_audios", len(self.reference_audios), f"at most {limits.audios} with {self.model}"
+            )
+        if limits.pinned_frames:
+            return
+        pinned = {"image": self.image, "last_frame": self.last_frame, "keyframes": self.keyframes}
+        for field, value in pinned.items():
+            if value:
+                raise InvalidInput(
+                    field,
+                    "given",
+                    f"not together with references on {self.model}; grok-imagine-video-1.5 can",
+                )
+
+
+class EditVideo(_Request):
+    """A changed copy of a clip of at most 8.7 s; it keeps the clip's length and shape (contract §3.2)."""
+
+    mode: ClassVar[str] = "edit"
+    endpoint: ClassVar[str] = "/videos/edits"
+
+    video: Visual
+    user: str | None = None
+
+    @override
+    def media(self) -> Iterator[tuple[str, Media]]:
+        yield "video", self.video
+
+    @override
+    def _own_words(self) -> dict[str, Any]:
+        return {"video": self.video.body("video"), "user": self.user}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_offered(self.model, "edits", "editing")
+        return self
+
+
+class ExtendVideo(_Request):
+    """A clip of 2 to 15 s with 2 to 10 s added; the result is the whole clip (contract §3.3).
+
+    Args:
+        duration: Seconds to add; None is the service's default, 6.
+    """
+
+    mode: ClassVar[str] = "extend"
+    endpoint: ClassVar[str] = "/videos/extensions"
+
+    video: Visual
+    duration: Seconds = None
+
+    @override
+    def media(self) -> Iterator[tuple[str, Media]]:
+        yield "video", self.video
+
+    @override
+    def _own_words(self) -> dict[str, Any]:
+        return {"video": self.video.body("video"), "duration": self.duration}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_offered(self.model, "extends", "extending")
+        _check_seconds("duration", self.duration, models.EXTENSION_SECONDS, "the added part of an extension")
+        return self
+
+
+VideoRequest = TextToVideo | ImageToVideo | ReferenceToVideo | EditVideo | ExtendVideo
+"""Anything that can be submitted."""
+
+
+def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
+    """Build the generation that the given words ask for, as the service itself tells them apart (contract §3.1).
+
+    References, voices, a last frame or keyframes make it reference-to-video; else an image makes it image-to-video;
+    else it is text-to-video. Words that are None count as not given.
+
+    Raises:
+        InvalidInput: A word is wrong.
+    """
+    given = {name: value for name, value in words.items() if value is not None}
+    pinning = ("reference_images", "reference_audios", "last_frame", "keyframes")
+    for name in pinning:
+        if name in given and given[name] in ([], ()):
+            del given[name]
+    if any(name in given for name in pinning):
+        return ReferenceToVideo(**given)
+    return ImageToVideo(**given) if "image" in given else TextToVideo(**given)
+
+
+def _check_offered(name: str, offers: str, what: str) -> None:
+    model = models.find_model(name)
+    if model is not None and not getattr(model, offers):
+        raise InvalidInput("model", name, f"{what} is offered by {models.names_of(offers)}")
+
+
+def _check_seconds(field: str, value: int | None, allowed: tuple[int, int], what: str) -> None:
+    low, high = allowed
+    if value is not None and not low <= value <= high:
+        raise InvalidInput(field, value, f"{low} to {high} seconds for {what}")
+
+
+def _check_keyframes(frames: tuple[Keyframe, ...], seconds: int) -> None:
+    if len(frames) > models.MAX_KEYFRAMES:
+        raise InvalidInput("keyframes", len(frames), f"at most {models.MAX_KEYFRAMES} keyframes")
+    taken: set[int] = set()
+    for index, frame in enumerate(frames):
+        field = f"keyframes[{index}].timestamp_s"
+        if not 0 < frame.timestamp_s < seconds:
+            raise InvalidInput(field, frame.timestamp_s, f"a moment inside the clip, after 0 and before {seconds} s")
+        slot = round(frame.timestamp_s * models.KEYFRAME_GRID)
+        if slot in taken:
+            raise InvalidInput(field, frame.timestamp_s, "a third of a second of its own; another keyframe is there")
+        taken.add(slot)
+
+
+def _check_storage(options: Mapping[str, Any]) -> None:
+    if not isinstance(options.get("filename"), str) or not options["filename"]:
+        raise InvalidInput("storage_options", sorted(options), "an object with a filename")
+    if unknown := set(options) - {"filename", "expires_after", "public_url"}:
+        raise InvalidInput("storage_options", sorted(unknown), "only filename, expires_after and public_url")
+    low, high = STORED_FILE_SECONDS
+    expires = options.get("expires_after")
+    if expires is not None and (
+        isinstance(expires, bool) or not isinstance(expires, int) or not low <= expires <= high
+    ):
+        raise InvalidInput("storage_options.expires_after", expires, f"{low} to {high} seconds")
+
+
+def _is_https(address: object) -> bool:
+    return isinstance(address, str) and address.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+
+
+def _fields(value: BaseModel) -> list[tuple[str, Any]]:
+    return [(name, getattr(value, name)) for name in type(value).model_fields]
+
+
+def _replaced(value: Any, found: Mapping[Media, Media]) -> Any:
+    match value:
+        case Media():
+            return found.get(value, value)
+        case Keyframe():
+            return Keyframe(image=found.get(value.image, value.image), timestamp_s=value.timestamp_s)
+        case tuple():
+            return tuple(_replaced(part, found) for part in value)
+    return value
+
+
+def _identified(value: Any) -> Any:
+    match value:
+        case Media():
+            return value.identity()
+        case Keyframe():
+            return [value.image.identity(), value.timestamp_s]
+        case tuple():
+            return [_identified(part) for part in value]
+        case Mapping():
+            return _plain(value)
+    return value
+
+
+def _plain(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if value is None else dict(value)
+
+
+def _readable(problem: ValidationError, kind: type[BaseModel]) -> InvalidInput:
+    """Turn pydantic's first complaint into ours."""
+    first = problem.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    if first["type"] == "missing":
+        return InvalidInput(field, None, f"{kind.__name__} needs it")
+    if first["type"] == "extra_forbidden":
+        allowed = ", ".join(kind.model_fields)
+        return InvalidInput(field, first["input"], f"{kind.__name__} has no such argument; it has {allowed}")
+    return InvalidInput(field, first["input"], first["msg"])
+
+
+__all__ = [
+    "EditVideo",
+    "ExtendVideo",
+    "ImageToVideo",
+    "Keyframe",
+    "ReferenceToVideo",
+    "TextToVideo",
+    "VideoRequest",
+    "generation",
+]

@@ -1,0 +1,92 @@
+"""Whether and when a call may be sent again.
+
+The policy is xAI's own TypeScript client's (contract §6.2), with one difference: a call that was provably never sent
+may be repeated whatever it is. A paid start is never repeated on anything that leaves doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+MAX_RETRIES = 2
+LONGEST_PAUSE = 60.0
+"""Cap on a ``Retry-After``, in seconds; longer waits belong to Airflow's retry_delay."""
+
+_SAFE_TO_REPEAT = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, as far as repeating the call is concerned."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A call without an answer.
+
+    Attributes:
+        kind: ``not_sent`` if the service provably did not get it (name not found, connection refused, TLS refused);
+            ``unknown`` if it may have.
+        what: What happened, for the message.
+        lasting: A repetition at once would end the same way (unknown host, untrusted certificate).
+    """
+
+    kind: Literal["not_sent", "unknown"]
+    what: str = ""
+    lasting: bool = False
+
+
+def delay(
+    attempt: int, answer: Answer | Fault, *, paid: bool = False, now: float | None = None, jitter: float = 0.0
+) -> float | None:
+    """Return the seconds to wait before the call may be sent again, or None if it may not.
+
+    Args:
+        attempt: How often it was sent, from 1.
+        answer: What came of it.
+        paid: It starts something that is billed.
+        now: Epoch seconds, to read a ``Retry-After`` date.
+        jitter: From 0 to 1, spreads simultaneous callers: up to a quarter is added.
+    """
+    if attempt > MAX_RETRIES:
+        return None
+    spread = 1 + jitter / 4
+    if isinstance(answer, Fault):
+        repeatable = answer.kind == "not_sent" or not paid
+        return _backoff(attempt, 0.25, 8.0) * spread if repeatable and not answer.lasting else None
+    if answer.status == 429:
+        asked = retry_after(answer.headers, now)
+        # An asked-for pause that is too long to sit out is left to Airflow's own retry.
+        if asked is not None:
+            return asked if asked <= LONGEST_PAUSE else None
+        return _backoff(attempt, 1.0, 30.0) * spread
+    if paid or answer.status not in _SAFE_TO_REPEAT:
+        return None
+    asked = retry_after(answer.headers, now)
+    return min(asked, LONGEST_PAUSE) if asked is not None else _backoff(attempt, 0.25, 8.0) * spread
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one."""
+    text = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text)) if float(text) < float("inf") else None
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (TypeError, ValueError):
+        return None
+    return None if now is None else max(0.0, moment - now)
+
+
+def _backoff(attempt: int, first: float, longest: float) -> float:
+    return min(longest, first * 2.0 ** (attempt - 1))

@@ -1,0 +1,180 @@
+"""When to look at a request, and what a look settles.
+
+``look(watch, seen, now)`` is the whole policy; trigger, sensor and blocking operator only carry it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.core.errors import (
+    AuthenticationFailed,
+    GrokVideoError,
+    OutOfCredits,
+    RateLimited,
+    RequestRejected,
+    WaitTimeout,
+)
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Job, Moderated, Pending
+
+DEFAULT_INTERVAL = 5.0
+"""Seconds between looks; what the documentation and xAI's own client use (contract §6.1)."""
+
+FIRST_LOOK = 5.0
+"""Seconds from the start of a wait to the first look. No known video is ready earlier (contract §5.5), and Airflow
+can fail a task that resumes before its scheduler has taken notice of the deferral."""
+
+PROPAGATION = 10.0
+"""Seconds after a submit in which an unknown request id is not yet believed (contract §6.4)."""
+
+DEFAULT_TIMEOUT = 900.0
+"""Seconds to wait before saying so (contract §6.1); the slowest published request took 240."""
+
+LONGEST_RATE_LIMIT = 300.0
+"""Cap on a rate limit's ``Retry-After``, in seconds: a typing error must not silence a wait for a day."""
+
+_SAY_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One wait for one request; plain data that survives a restart.
+
+    Attributes:
+        request_id: The request.
+        since: Epoch seconds when it was submitted, or when the wait began if that is not known.
+        deadline: Epoch seconds after which the wait is given up.
+        poll_interval: Seconds between looks; None lets the schedule decide.
+        not_before: Epoch seconds before which nobody looks.
+        misses: Looks in a row that found nothing out.
+        last_miss: Why the last of them failed.
+        word: A status word nobody knows, if the service uses one.
+    """
+
+    request_id: str
+    since: float
+    deadline: float
+    poll_interval: float | None = None
+    not_before: float = 0.0
+    misses: int = 0
+    last_miss: str | None = None
+    word: str | None = None
+
+
+@dataclass(frozen=True)
+class LookAgain:
+    """Look again at epoch seconds `at`, with the updated `watch`."""
+
+    at: float
+    watch: Watch
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Nothing more will change at the service."""
+
+    job: FinalJob
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """Looking is over although the request may go on; `error` says why."""
+
+    error: GrokVideoError
+
+
+Verdict = LookAgain | Settled | Abandoned
+
+
+def first_look(watch: Watch, now: float) -> float:
+    """Return the epoch seconds of the first look: as early as allowed, also when the deadline has passed."""
+    return max(now, watch.not_before)
+
+
+def look(watch: Watch, seen: Job | GrokVideoError, now: float) -> Verdict:
+    """Say what follows from one look.
+
+    A look that failed is a miss, not an outcome: the request goes on, so misses are tolerated until the deadline.
+    A key or address that does not work is not: it would fail until the deadline.
+    """
+    match seen:
+        case Done() | Moderated() | Failed():
+            return Settled(seen)
+        case Expired():
+            if now < watch.since + PROPAGATION:
+                return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.message), now)
+            return Settled(seen)
+        case Pending():
+            return _again(replace(watch, misses=0, last_miss=None, word=seen.word), now)
+        case AuthenticationFailed() | OutOfCredits() | RequestRejected():
+            return Abandoned(seen.about(request_id=watch.request_id))
+        case RateLimited():
+            pause = min(seen.retry_after or 0.0, LONGEST_RATE_LIMIT)
+            return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.what), now, at_least=pause)
+        case GrokVideoError():
+            return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.what), now)
+        case _:
+            assert_never(seen)
+
+
+def _again(watch: Watch, now: float, at_least: float = 0.0) -> LookAgain | Abandoned:
+    if now >= watch.deadline:
+        return Abandoned(_timeout(watch, now))
+    pause = max(watch.poll_interval or DEFAULT_INTERVAL, at_least)
+    # The last look falls on the deadline itself, so that no finished video is reported as unfinished.
+    return LookAgain(min(now + pause, watch.deadline), watch)
+
+
+def _timeout(watch: Watch, now: float) -> WaitTimeout:
+    what = f"not finished {_spell(now - watch.since)} after its submission"
+    if watch.misses:
+        what += f"; the last {watch.misses} looks failed ({watch.last_miss})"
+    elif watch.word:
+        what += f"; the service calls its state {watch.word!r}, which this version does not know"
+    return WaitTimeout(what, request_id=watch.request_id)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the log was last told about a wait, and when."""
+
+    line: str = ""
+    at: float = float("-inf")
+
+
+def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
+    """Return one line for the task log: state, percent, elapsed."""
+    elapsed = _spell(now - watch.since)
+    match seen:
+        case Pending(progress=None, word=None):
+            return f"Request {watch.request_id} is pending after {elapsed}"
+        case Pending(progress=progress, word=None):
+            return f"Request {watch.request_id} is pending, {progress} %, after {elapsed}"
+        case Pending(word=word):
+            return f"Request {watch.request_id} is in state {word!r}, unknown to this version, after {elapsed}"
+        case GrokVideoError():
+            return f"Could not look at request {watch.request_id} after {elapsed}; will look again: {seen.what}"
+        case _:
+            return f"Request {watch.request_id} is {type(seen).__name__.lower()} after {elapsed}"
+
+
+def worth_saying(said: Said, seen: Job | GrokVideoError, now: float) -> bool:
+    """Say whether the log should hear about this look: what kind of news it is, then once a minute."""
+    return said.line != _kind(seen) or now >= said.at + _SAY_EVERY
+
+
+def said(seen: Job | GrokVideoError, now: float) -> Said:
+    """Return what to remember after the log heard about a look."""
+    return Said(_kind(seen), now)
+
+
+def _kind(seen: Job | GrokVideoError) -> str:
+    word = seen.word if isinstance(seen, Pending) else None
+    return f"{type(seen).__name__} {word or ''}"
+
+
+def _spell(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60:02d} s"

@@ -1,0 +1,209 @@
+"""The Airflow hook: turns a connection into a client, and tells whether the connection works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_grokvideo.client import flow
+from airflow_provider_grokvideo.client.account import ENV_KEY, Account, account_from, account_from_env
+from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
+from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_grokvideo.client.carriers import AsyncClient, Client
+    from airflow_provider_grokvideo.core.jobs import Job
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+
+INPUT_FILE_SECONDS = 24 * 3600
+"""How long an uploaded input is kept at the service: longer than any request takes, shorter than for good."""
+
+
+class GrokVideoHook(BaseHook):
+    """Talk to the Grok video API with the key of an Airflow connection.
+
+    The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
+    ``timeout``, ``submit_timeout`` and ``poll_interval``, in seconds. If the connection does not exist and
+    ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable ``XAI_API_KEY``.
+
+    :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
+    """
+
+    conn_name_attr = "grokvideo_conn_id"
+    default_conn_name = "grokvideo_default"
+    conn_type = "grokvideo"
+    hook_name = "Grok video"
+
+    def __init__(self, grokvideo_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grokvideo_conn_id = grokvideo_conn_id
+        self._known: Account | None = None
+
+    def get_conn(self) -> Client:
+        """Return the sync client; it is kept for the life of the hook."""
+        return self._client
+
+    async def get_async_conn(self) -> AsyncClient:
+        """Return a new async client for the running event loop; close it."""
+        from airflow_provider_grokvideo.client.carriers import AsyncClient
+
+        return AsyncClient(await self.aaccount())
+
+    def account(self) -> Account:
+        """Look the connection up, once.
+
+        :raises AuthenticationFailed: There is no such connection, or no key in it.
+        :raises InvalidInput: Its host or one of its numbers is unusable.
+        """
+        if self._known is None:
+            try:
+                connection = self.get_connection(self.grokvideo_conn_id)
+            except AirflowNotFoundException:
+                self._known = self._without_connection()
+            else:
+                self._known = self._with_connection(connection, connection.extra_dejson)
+        return self._known
+
+    async def aaccount(self) -> Account:
+        """Look the connection up, once, without blocking the event loop; errors as :meth:`account`."""
+        if self._known is None:
+            try:
+                connection = await self.aget_connection(self.grokvideo_conn_id)
+            except AirflowNotFoundException:
+                self._known = self._without_connection()
+            else:
+                self._known = self._with_connection(connection, connection.extra_dejson)
+        return self._known
+
+    def submit(self, request: VideoRequest) -> str:
+        """Start a video; this is the call that costs money. Never sent again where the first may have been accepted.
+
+        :returns: The request id.
+        :raises AmbiguousSubmit: The answer was lost; the video may have been accepted and billed.
+        :raises RequestRejected: The service refused the request; nothing was accepted.
+        """
+        return self._run(flow.submit(request))
+
+    def get_job(self, request_id: str, *, uploads: bool = False) -> Job:
+        """Look at a request once; a look is free.
+
+        :param uploads: The request carried ``output.upload_url``, so that done without a link is success.
+        :raises AuthenticationFailed: The key does not work; says nothing about the request.
+        :raises ServiceUnavailable: The service did not answer usefully; says nothing about the request.
+        """
+        return _seen(self._run(flow.look(request_id, uploads=uploads)), self.grokvideo_conn_id)
+
+    async def aget_job(self, request_id: str, *, uploads: bool = False) -> Job:
+        """Look at a request once, as :meth:`get_job`, without blocking the event loop."""
+        try:
+            async with await self.get_async_conn() as client:
+                found = await client.run(flow.look(request_id, uploads=uploads))
+        except GrokVideoError as error:
+            raise error.about(conn_id=self.grokvideo_conn_id) from None
+        return _seen(found, self.grokvideo_conn_id)
+
+    def upload(self, path: Path, filename: str, mime: str) -> str:
+        """Upload an input file and return its file id; the service deletes it after a day."""
+        return self._run(flow.upload(flow.Upload(path, filename, mime), expires_after=INPUT_FILE_SECONDS))
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the service about the key, its team and the models it may use; costs nothing."""
+        try:
+            with self.get_conn() as client:
+                key = client.run(flow.document("/api-key"))
+                me = _optional(client, "/me")
+                models = _optional(client, "/video-generation-models")
+        except GrokVideoError as error:
+            return False, str(error.about(conn_id=self.grokvideo_conn_id))
+        finally:
+            self.__dict__.pop("_client", None)
+        return _health(key, me, models)
+
+    @cached_property
+    def _client(self) -> Client:
+        from airflow_provider_grokvideo.client.carriers import Client
+
+        return Client(self.account())
+
+    def _run(self, steps: flow.Flow[flow.T]) -> flow.T:
+        try:
+            return self.get_conn().run(steps)
+        except GrokVideoError as error:
+            raise error.about(conn_id=self.grokvideo_conn_id) from None
+
+    def _with_connection(self, connection: Connection, extra: Mapping[str, Any]) -> Account:
+        try:
+            return account_from(
+                host=connection.host,
+                port=connection.port,
+                schema=connection.schema,
+                password=connection.password,
+                extra=extra,
+            )
+        except GrokVideoError as error:
+            raise error.about(conn_id=self.grokvideo_conn_id) from None
+
+    def _without_connection(self) -> Account:
+        allowed = conf.getboolean("grokvideo", "allow_env_key", fallback=False)
+        account = account_from_env() if allowed else None
+        if account is not None:
+            self.log.info("Connection %s does not exist; using the key in %s", self.grokvideo_conn_id, ENV_KEY)
+            return account
+        hint = (
+            f"{ENV_KEY} is not set" if allowed else f"[grokvideo] allow_env_key is off, so {ENV_KEY} is not looked at"
+        )
+        raise AuthenticationFailed(
+            f"the connection does not exist, and {hint}",
+            conn_id=self.grokvideo_conn_id,
+            advice=(
+                "Create it in Admin > Connections (type Grok video), with 'airflow connections add "
+                f"{self.grokvideo_conn_id} --conn-type grokvideo --conn-password xai-...', or as the environment "
+                f"variable AIRFLOW_CONN_{self.grokvideo_conn_id.upper()}."
+            ),
+        )
+
+
+def _seen(found: Job | GrokVideoError, conn_id: str) -> Job:
+    if isinstance(found, GrokVideoError):
+        raise found.about(conn_id=conn_id)
+    return found
+
+
+def _optional(client: Client, path: str) -> dict[str, Any] | None:
+    """Read a document that not every account or gateway offers."""
+    try:
+        return client.run(flow.document(path))
+    except GrokVideoError:
+        return None
+
+
+def _health(key: Mapping[str, Any], me: Mapping[str, Any] | None, models: Mapping[str, Any] | None) -> tuple[bool, str]:
+    """Say in one message whether videos can be made with this key (contract §2.2)."""
+    blocks = {
+        "team_blocked": "its team is blocked",
+        "api_key_blocked": "it is blocked",
+        "api_key_disabled": "it is disabled",
+    }
+    name = f"{key.get('name') or 'without a name'} ({key.get('redacted_api_key') or 'key'})"
+    if problems := [text for flag, text in blocks.items() if key.get(flag)]:
+        return False, f"The API key {name} cannot be used: {' and '.join(problems)}. See the xAI console."
+    said = [f"The API key {name} works"]
+    rows = models.get("models") if models else None
+    if isinstance(rows, list):
+        ids = [str(row.get("id")) for row in rows if isinstance(row, dict)]
+        said.append(f"video models: {', '.join(ids)}" if ids else "but it may use no video model")
+    acls = [str(acl) for acl in key.get("acls") or []]
+    if not any(acl == "api-key:endpoint:*" or "video" in acl for acl in acls):
+        said.append("its access list names no video endpoint, so starts may be refused")
+    zdr = (me or {}).get("zdr_status")
+    if zdr == "zdr":
+        said.append("zero data retention is on: every start needs output.upload_url")
+    elif zdr:
+        said.append("zero data retention is off")
+    return True, "; ".join(said) + "."

@@ -1,0 +1,1 @@
+"""Operators that submit a video request and hand over a durable video."""

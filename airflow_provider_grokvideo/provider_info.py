@@ -1,0 +1,91 @@
+"""What this package tells Airflow about itself: strings only, imports nothing.
+
+Airflow imports this module in every one of its processes and validates the dict without a safety net: one value of a
+wrong type stops all of Airflow, so a test validates it against the installed schema.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+_HOOK = "airflow_provider_grokvideo.hooks.grokvideo.GrokVideoHook"
+
+
+def get_provider_info() -> dict[str, object]:
+    """Return the provider's metadata in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-provider-grokvideo",
+        "name": "Grok video",
+        "description": "Generate, edit and extend videos with xAI's Grok Imagine API as deferrable tasks.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": "Grok video",
+                "external-doc-url": "https://docs.x.ai/docs/guides/video-generations",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [_module("hooks")],
+        "operators": [_module("operators")],
+        "sensors": [_module("sensors")],
+        "triggers": [_module("triggers")],
+        "connection-types": [
+            {
+                "connection-type": "grokvideo",
+                "hook-class-name": _HOOK,
+                "hook-name": "Grok video",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login", "port"],
+                    "relabeling": {"password": "API key", "host": "Base URL"},
+                    "placeholders": {"password": "xai-...", "host": "https://api.x.ai/v1"},
+                },
+                "conn-fields": {
+                    "timeout": {
+                        "label": "Timeout (s)",
+                        "description": "How long one call may take to answer. Default 30.",
+                        "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
+                    },
+                    "submit_timeout": {
+                        "label": "Submit timeout (s)",
+                        "description": (
+                            "How long a paid start may take to answer. Default 60: giving up early leaves it "
+                            "unknown whether the start was accepted."
+                        ),
+                        "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
+                    },
+                    "poll_interval": {
+                        "label": "Poll interval (s)",
+                        "description": (
+                            "Seconds between two looks at a request, for tasks that do not say. Empty: the "
+                            "provider's schedule decides."
+                        ),
+                        "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
+                    },
+                },
+            }
+        ],
+        "config": {
+            "grokvideo": {
+                "description": "Settings of airflow-provider-grokvideo.",
+                "options": {
+                    "allow_env_key": {
+                        "description": (
+                            "Use the environment variable XAI_API_KEY when the connection of a task does not exist. "
+                            "Off by default: a missing connection is an error."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "True",
+                        "default": "False",
+                    },
+                },
+            }
+        },
+    }
+
+
+def _module(kind: str) -> dict[str, object]:
+    return {
+        "integration-name": "Grok video",
+        "python-modules": [f"airflow_provider_grokvideo.{kind}.grokvideo"],
+    }
