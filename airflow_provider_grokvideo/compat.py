@@ -13,7 +13,7 @@ try:
         TaskDeferralTimeout,
     )
 except ImportError:
-    from airflow.configuration import conf  # type: ignore[no-redef,assignment]
+    from airflow.configuration import conf  # type: ignore[assignment,unused-ignore]
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
         AirflowFailException,
         AirflowNotFoundException,

@@ -416,7 +416,7 @@ def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
     Raises:
         InvalidInput: A word is wrong.
     """
-    given = {name: value for name, value in words.items() if value is not None}
+    given = _given(words)
     pinning = ("reference_images", "reference_audios", "last_frame", "keyframes")
     for name in pinning:
         if name in given and given[name] in ([], ()):
@@ -424,6 +424,20 @@ def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
     if any(name in given for name in pinning):
         return ReferenceToVideo(**given)
     return ImageToVideo(**given) if "image" in given else TextToVideo(**given)
+
+
+def edit(**words: Any) -> EditVideo:
+    """Build an edit; words that are None count as not given."""
+    return EditVideo(**_given(words))
+
+
+def extension(**words: Any) -> ExtendVideo:
+    """Build an extension; words that are None count as not given."""
+    return ExtendVideo(**_given(words))
+
+
+def _given(words: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in words.items() if value is not None}
 
 
 def _check_offered(name: str, offers: str, what: str) -> None:
@@ -521,5 +535,7 @@ __all__ = [
     "ReferenceToVideo",
     "TextToVideo",
     "VideoRequest",
+    "edit",
+    "extension",
     "generation",
 ]

@@ -1,0 +1,160 @@
+"""The sensor: waits for a request that was submitted elsewhere, and can store its video."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_grokvideo.client import flow
+from airflow_provider_grokvideo.compat import AirflowSensorTimeout
+from airflow_provider_grokvideo.core import events, watching
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, WaitTimeout
+from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.tasks import failing, handover
+from airflow_provider_grokvideo.tasks.manifest import Purchase
+from airflow_provider_grokvideo.tasks.waiting import look_once_more
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class GrokVideoSensor(BaseSensorOperator):
+    """Wait until a request is done, then store its video if there is a destination; return the manifest.
+
+    It never submits, so it can be retried and cleared at no cost. Pair it with an operator that has
+    ``wait_for_completion=False``, or give it the id of a request from a log to rescue its video.
+
+    :param request_id: The request; or the manifest that a task of this provider returned.
+    :param destination: Where to store the MP4, as in the operators. None stores nothing.
+    :param grokvideo_conn_id: Airflow connection of the account that submitted the request.
+    :param deferrable: Wait in the triggerer (default). False pokes from a worker, in ``mode`` poke or reschedule.
+    :param timeout: Seconds (or timedelta) to wait. Default 900, not Airflow's seven days.
+    :param poke_interval: Seconds between two looks when not deferrable. Default 10, not Airflow's 60.
+    :param poll_interval: Seconds between two looks when deferrable; None lets the connection, then the schedule decide.
+    :param on_moderated: ``"fail"`` or ``"skip"`` when the content rules blocked the video.
+    """
+
+    template_fields: Sequence[str] = ("request_id", "destination", "grokvideo_conn_id")
+    ui_color = "#e8e4f3"
+
+    def __init__(
+        self,
+        *,
+        request_id: Any,
+        destination: str | None = None,
+        grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
+        deferrable: bool = True,
+        timeout: float | timedelta = watching.DEFAULT_TIMEOUT,
+        poke_interval: float | timedelta = 10.0,
+        poll_interval: float | None = None,
+        on_moderated: Literal["fail", "skip"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(timeout=timeout, poke_interval=poke_interval, **kwargs)
+        self.request_id = request_id
+        self.destination = destination
+        self.grokvideo_conn_id = grokvideo_conn_id
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.on_moderated = on_moderated
+
+    @cached_property
+    def hook(self) -> GrokVideoHook:
+        """Return the hook of the task's connection."""
+        return GrokVideoHook(self.grokvideo_conn_id)
+
+    def execute(self, context: Context) -> Any:
+        """Look once, then wait in the triggerer or poke from here."""
+        if not self.deferrable:
+            return super().execute(context)
+        try:
+            request_id = self._checked_id()
+            now = time.time()
+            watch = watching.Watch(request_id, since=now, deadline=now + self.timeout)
+            seen = self.hook.get_conn().run(flow.look(request_id))
+            verdict = watching.look(watch, seen, now)
+            if isinstance(verdict, watching.Abandoned):
+                raise verdict.error
+            if isinstance(verdict, watching.Settled):
+                return self._hand_over(verdict.job, request_id, context)
+        except GrokVideoError as error:
+            raise self._failure(error) from None
+        return self._defer(watch, now)
+
+    def _defer(self, watch: watching.Watch, now: float) -> NoReturn:
+        from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+
+        self.defer(
+            trigger=GrokVideoTrigger(
+                request_id=watch.request_id,
+                grokvideo_conn_id=self.grokvideo_conn_id,
+                deadline=watch.deadline,
+                not_before=now + watching.FIRST_LOOK,
+                poll_interval=self.poll_interval,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout + 60),
+        )
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Check the trigger's event, look once more, and hand over."""
+        try:
+            settled = events.parse(event)
+            if error := settled.as_error(self.grokvideo_conn_id):
+                raise error
+            return self._hand_over(look_once_more(settled.request_id, self.hook), settled.request_id, context)
+        except WaitTimeout as error:
+            raise AirflowSensorTimeout(str(error)) from None
+        except GrokVideoError as error:
+            raise self._failure(error) from None
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        try:
+            request_id = self._checked_id()
+            seen = self.hook.get_conn().run(flow.look(request_id))
+            now = time.time()
+            self.log.info("%s", watching.progress_line(self._watch(request_id, context, now), seen, now))
+            verdict = watching.look(self._watch(request_id, context, now), seen, now)
+            if isinstance(verdict, watching.Abandoned):
+                raise verdict.error
+            if isinstance(verdict, watching.LookAgain):
+                return PokeReturnValue(is_done=False)
+            return PokeReturnValue(is_done=True, xcom_value=self._hand_over(verdict.job, request_id, context))
+        except GrokVideoError as error:
+            raise self._failure(error) from None
+
+    def _watch(self, request_id: str, context: Context, now: float) -> watching.Watch:
+        """Return the wait this poke is part of; BaseSensorOperator keeps the deadline itself."""
+        started = getattr(context.get("ti"), "start_date", None)
+        since = started.timestamp() if started is not None else now
+        return watching.Watch(request_id, since=since, deadline=float("inf"))
+
+    def _hand_over(self, job: Job, request_id: str, context: Context) -> dict[str, Any]:
+        return handover.hand_over(
+            handover.finished(job, self.grokvideo_conn_id),
+            Purchase(request_id),
+            hook=self.hook,
+            destination=self.destination,
+            owner=handover.owner_of(context),
+        )
+
+    def _failure(self, error: GrokVideoError) -> GrokVideoError:
+        error.about(conn_id=self.grokvideo_conn_id)
+        return failing.for_airflow(handover.skip_if_wanted(error, self.on_moderated))
+
+    def _checked_id(self) -> str:
+        if self.on_moderated not in ("fail", "skip"):
+            raise InvalidInput("on_moderated", self.on_moderated, "one of fail, skip")
+        value = self.request_id
+        if isinstance(value, dict):
+            value = value.get("request_id")
+        if not isinstance(value, str) or value.strip() in ("", "None"):
+            raise InvalidInput("request_id", self.request_id, "the id of a request, or the manifest of a task")
+        return value.strip()

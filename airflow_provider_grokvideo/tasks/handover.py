@@ -1,0 +1,182 @@
+"""From a request that ended to a manifest, a skip or an error."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.compat import AirflowSkipException
+from airflow_provider_grokvideo.core.errors import (
+    DeliveryFailed,
+    GrokVideoError,
+    ServiceUnavailable,
+    VideoExpired,
+    VideoFailed,
+    VideoModerated,
+)
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
+from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
+from airflow_provider_grokvideo.tasks.manifest import Purchase, manifest, with_delivery
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+
+log = logging.getLogger(__name__)
+
+
+def finished(job: Job, conn_id: str) -> Done:
+    """Return a job that is done, or raise what it is instead.
+
+    Raises:
+        VideoModerated: Blocked by the content rules.
+        VideoFailed: Given up by the service.
+        VideoExpired: No longer known to the service.
+        ServiceUnavailable: The service said it ended and now says it did not.
+    """
+    match job:
+        case Done():
+            return job
+        case Moderated():
+            raise VideoModerated(
+                f"the content rules blocked the video ({_words(job)}){_billed(job)}",
+                code=job.code or "moderated",
+                cost_usd=_cost(job),
+                request_id=job.request_id,
+                conn_id=conn_id,
+            )
+        case Failed():
+            raise VideoFailed(
+                f"the service gave up on the video ({_words(job)}){_billed(job)}",
+                code=job.code,
+                cost_usd=_cost(job),
+                request_id=job.request_id,
+                conn_id=conn_id,
+            )
+        case Expired():
+            raise VideoExpired(
+                f"the service does not know the request ({job.message or 'expired'})",
+                request_id=job.request_id,
+                conn_id=conn_id,
+            )
+        case Pending():
+            raise ServiceUnavailable(
+                "the service called the request ended and now calls it pending",
+                request_id=job.request_id,
+                conn_id=conn_id,
+            )
+        case _:
+            assert_never(job)
+
+
+def hand_over(
+    job: Done,
+    purchase: Purchase,
+    *,
+    hook: GrokVideoHook,
+    destination: str | None,
+    owner: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Store a finished video, if there is a destination, and return the manifest.
+
+    Raises:
+        DeliveryFailed: The video is paid but could not be fetched, checked or stored.
+    """
+    made = manifest(purchase, status="done", job=job, now=time.time())
+    _tell_cost(made)
+    if job.storage_error:
+        log.warning("Request %s: the service could not store its copy: %s", job.request_id, job.storage_error)
+    if destination is None:
+        log.warning(
+            "Request %s is done, but the task has no destination: its temporary link dies within hours. "
+            "Set destination= to keep the video.",
+            job.request_id,
+        )
+        return made
+    if job.url is None:
+        raise DeliveryFailed(
+            "the service gave no link to the video",
+            request_id=job.request_id,
+            advice=f"The service keeps it as file {job.file.file_id}." if job.file else None,
+        )
+    from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
+
+    def fresh_link() -> str | None:
+        again = hook.get_job(job.request_id)
+        return again.url if isinstance(again, Done) else None
+
+    delivered = deliver(
+        link=job.url,
+        fresh_link=fresh_link,
+        destination=destination,
+        request_id=job.request_id,
+        expected=Expectation(duration=_expected_seconds(job, purchase.request)),
+        manifest=made,
+        request=_described(purchase.request),
+        owner=dict(owner),
+        allow_loopback=hook.account().is_local,
+    )
+    log.info("Request %s delivered to %s", job.request_id, delivered.uri)
+    return with_delivery(made, delivered)
+
+
+def owner_of(context: Context) -> dict[str, Any]:
+    """Return which task instance a delivery belongs to, for the sidecar."""
+    ti = context.get("ti")
+    names = ("dag_id", "run_id", "task_id", "map_index")
+    return {name: getattr(ti, name, None) for name in names}
+
+
+def skip_if_wanted(error: GrokVideoError, on_moderated: str) -> GrokVideoError:
+    """Return the error to raise, or skip the task where it is a moderated video and the user chose to.
+
+    Raises:
+        AirflowSkipException: The video was moderated and ``on_moderated='skip'``.
+    """
+    if isinstance(error, VideoModerated) and on_moderated == "skip":
+        raise AirflowSkipException(str(error))
+    return error
+
+
+def _expected_seconds(job: Done, request: VideoRequest | None) -> float | None:
+    """Return how long the file should be: as asked for, else as the service says.
+
+    An extension's length is its source's plus what was added, and only the service knows the source's.
+    """
+    asked = None if isinstance(request, ExtendVideo) else getattr(request, "duration", None)
+    return job.duration if asked is None else float(asked)
+
+
+def _described(request: VideoRequest | None) -> dict[str, Any]:
+    """Return what was asked for, for the sidecar: as sent, with paths where there were paths."""
+    if request is None:
+        return {}
+    words = request.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"output"})
+    return {"mode": request.mode, "model": request.model, **words}
+
+
+def _tell_cost(made: Mapping[str, Any]) -> None:
+    actual, estimated = made["cost_usd"], made["estimated_cost_usd"]
+    if actual is None:
+        log.info("Request %s: the service told no cost; the estimate was %s USD", made["request_id"], estimated)
+    else:
+        log.info("Request %s cost %s USD (estimate: %s USD)", made["request_id"], actual, estimated)
+
+
+def _words(job: Moderated | Failed) -> str:
+    return ": ".join(part for part in (job.code, job.message) if part) or "no explanation"
+
+
+def _cost(job: Moderated | Failed) -> str | None:
+    cost = usd(job.cost_ticks)
+    return None if cost is None else f"{cost.normalize():f}"
+
+
+def _billed(job: Moderated | Failed) -> str:
+    cost = _cost(job)
+    return "" if cost is None else f"; billed {cost} USD"

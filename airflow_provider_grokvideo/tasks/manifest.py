@@ -1,0 +1,136 @@
+"""The result of a task as it goes into XCom: plain JSON, called the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+from airflow_provider_grokvideo.core.jobs import Done, usd
+from airflow_provider_grokvideo.core.requests import VideoRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.delivery.deliver import Delivered
+
+LINK_GOOD_FOR = 30 * 60
+"""Seconds for which a temporary link is trusted as the input of another request; they live an hour at least
+(contract §5.4)."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """What a task knows about a request it waits for.
+
+    Attributes:
+        request_id: The request.
+        submitted_at: Epoch seconds of the submit, or None if another task made it.
+        request: What was asked for, or None if another task knows.
+        estimated_usd: What it should cost.
+    """
+
+    request_id: str
+    submitted_at: float | None = None
+    request: VideoRequest | None = None
+    estimated_usd: Decimal | None = None
+
+
+def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: float | None = None) -> dict[str, Any]:
+    """Return the manifest of a request before anything was delivered.
+
+    Args:
+        purchase: What is known about the request.
+        status: ``submitted`` or ``done``.
+        job: The finished job.
+        now: Epoch seconds when it was seen to be finished.
+    """
+    request = purchase.request
+    return {
+        "request_id": purchase.request_id,
+        "mode": request.mode if request else None,
+        "model": (job.model if job else None) or (request.model if request else None),
+        "status": status,
+        "url": job.url if job else None,
+        "uri": None,
+        "sidecar_uri": None,
+        "sha256": None,
+        "bytes": None,
+        "duration": job.duration if job else None,
+        "width": None,
+        "height": None,
+        "has_audio": None,
+        "checked": None,
+        "cost_usd": as_number(usd(job.cost_ticks)) if job else None,
+        "estimated_cost_usd": as_number(purchase.estimated_usd),
+        "submitted_at": as_time(purchase.submitted_at),
+        "finished_at": as_time(now),
+        "reused": False,
+    }
+
+
+def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, Any]:
+    """Return the manifest with what was measured on the delivered file."""
+    return {
+        **made,
+        "uri": delivered.uri,
+        "sidecar_uri": delivered.sidecar_uri,
+        "sha256": delivered.sha256,
+        "bytes": delivered.bytes,
+        "duration": delivered.duration,
+        "width": delivered.width,
+        "height": delivered.height,
+        "has_audio": delivered.has_audio,
+        "checked": delivered.checked,
+    }
+
+
+def source_in(value: Any, now: float) -> Any:
+    """Return what a task was given as an input, or, where that is another task's manifest, its video.
+
+    The temporary link is preferred while it is young, because the service reads its own link without an upload.
+    """
+    if not isinstance(value, Mapping) or "request_id" not in value:
+        return value
+    finished = value.get("finished_at")
+    age = now - pendulum.parse(finished).timestamp() if isinstance(finished, str) else float("inf")  # type: ignore[union-attr]
+    url, uri = value.get("url"), value.get("uri")
+    return url if url and (age < LINK_GOOD_FOR or not uri) else uri
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about the clip that is edited or extended.
+
+    Attributes:
+        seconds: Its length.
+        resolution: The price class of its size.
+    """
+
+    seconds: float | None = None
+    resolution: str | None = None
+
+
+def source_facts(value: Any) -> Source:
+    """Return what another task's manifest says about its video; nothing for any other input."""
+    if not isinstance(value, Mapping) or "request_id" not in value:
+        return Source()
+    return Source(value.get("duration"), resolution_of(value.get("width"), value.get("height")))
+
+
+def resolution_of(width: int | None, height: int | None) -> str | None:
+    """Return the price class of a picture size; output of edits and extensions is capped at 720p (contract §3.2)."""
+    if not width or not height:
+        return None
+    return "480p" if min(width, height) <= 480 else "720p"
+
+
+def as_number(amount: Decimal | None) -> float | None:
+    """Return dollars as JSON can hold them; ten decimals survive."""
+    return None if amount is None else float(amount)
+
+
+def as_time(epoch: float | None) -> str | None:
+    """Return epoch seconds as ISO 8601 in UTC."""
+    return None if epoch is None else pendulum.from_timestamp(epoch).to_iso8601_string()

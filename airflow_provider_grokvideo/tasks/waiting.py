@@ -1,0 +1,55 @@
+"""Wait for a request in the worker, by the same decisions as the trigger."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from airflow_provider_grokvideo.client import flow
+from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.jobs import FinalJob
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.client.carriers import Client
+    from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+
+AFTER_RESUME = 180.0
+"""Seconds for which a resumed task keeps looking when the service falters: the video is finished and paid, and a
+short outage must not lose it."""
+
+log = logging.getLogger(__name__)
+
+
+def wait(watch: watching.Watch, client: Client) -> FinalJob:
+    """Look at a request until it ends; holds the worker slot.
+
+    Raises:
+        GrokVideoError: The deadline passed, or the key stopped working.
+    """
+    said = watching.Said()
+    at = watching.first_look(watch, time.time())
+    while True:
+        time.sleep(max(0.0, at - time.time()))
+        seen = client.run(flow.look(watch.request_id, retry=False))
+        now = time.time()
+        if watching.worth_saying(said, seen, now):
+            log.info("%s", watching.progress_line(watch, seen, now))
+            said = watching.said(seen, now)
+        verdict = watching.look(watch, seen, now)
+        if isinstance(verdict, watching.Settled):
+            return verdict.job
+        if isinstance(verdict, watching.Abandoned):
+            raise verdict.error
+        watch, at = verdict.watch, verdict.at
+
+
+def look_once_more(request_id: str, hook: GrokVideoHook) -> FinalJob:
+    """Return the job that a trigger saw settled, with a fresh link and the final cost.
+
+    Raises:
+        GrokVideoError: The service could not be asked for three minutes, or the key stopped working.
+    """
+    now = time.time()
+    watch = watching.Watch(request_id, since=now - watching.PROPAGATION, deadline=now + AFTER_RESUME)
+    return wait(watch, hook.get_conn())
