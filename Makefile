@@ -1,0 +1,49 @@
+# `make` lists the verbs. All paths are relative: the repository may lie in a path with spaces.
+
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-e2e check format build clean
+
+help:
+	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
+	@echo "                OUT=dir: where the clips go; KEEP=1: leave the UI up; REAL=1: the real, paid service"
+	@echo "make test       the whole test suite with branch coverage; ARGS='-k name' is passed on to pytest"
+	@echo "make test-e2e   only the tests that start the four real Airflow processes"
+	@echo "make check      lint, format, types, import rules, documentation"
+	@echo "make format     let ruff rewrite what it can"
+	@echo "make build      wheel and sdist into dist/"
+	@echo "make clean      remove what the verbs made, .venv included, but not demo_output/"
+	@echo "PYTHON=/path/to/python3.12 chooses the interpreter .venv is made with."
+
+env:
+	@sh scripts/venv.sh
+
+demo: env
+	@$(PY) scripts/demo.py
+
+test: env
+	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+
+test-e2e: env
+	@$(PY) -m pytest -m e2e $(ARGS)
+
+check: env
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	MYPYPATH=scripts $(PY) -m mypy scripts
+	$(PY) -c 'from importlinter.cli import lint_imports_command as main; main()'
+	$(PY) scripts/check_docs.py
+
+format: env
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+build: env
+	rm -rf dist
+	$(PY) -m build --outdir dist .
+
+clean:
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find airflow_provider_grokvideo dags_examples scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

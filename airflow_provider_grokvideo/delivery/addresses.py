@@ -1,0 +1,135 @@
+"""Where a download may go.
+
+A link comes from the service's answer, and a redirect from whoever answers the link. Neither may lead this worker to
+its own network, so every hop is judged before anything is sent: https only, public addresses only. Data in, data out;
+names are resolved by the caller and the connection goes to the address judged here, so a name that resolves
+differently a moment later changes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAMES = re.compile(r"(^|\.)(localhost|local|internal|localdomain)\.?$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One URL of a download: where it leads, before its name is resolved."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A URL nobody should follow, and why, as the end of a sentence."""
+
+    why: str
+
+
+def parse(url: str, *, allow_loopback: bool) -> Hop | Refused:
+    """Read a URL as a hop of a download; refuse other schemes, user names, blanks and missing hosts.
+
+    Plain http is for loopback only, which is known once the name is resolved; see :func:`judge`.
+    """
+    if re.search(r"[\s\x00-\x1f\x7f]", url):
+        return Refused("it contains blanks or control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return Refused("it is not a URL")
+    scheme = parts.scheme.lower()
+    if scheme != "https" and not (allow_loopback and scheme == "http"):
+        return Refused(f"it is not https but {scheme or 'without a scheme'}")
+    if not parts.hostname:
+        return Refused("it names no host")
+    if parts.username is not None or parts.password is not None:
+        return Refused("it carries a user name or password")
+    return Hop(url, scheme, parts.hostname, port or (443 if scheme == "https" else 80))
+
+
+def judge(hop: Hop, addresses: Sequence[str], *, allow_loopback: bool) -> Refused | None:
+    """Say whether a hop may be followed, given every address its name resolves to.
+
+    One bad address refuses the whole name: which of them a connection would use is not for the name's owner to play
+    with.
+    """
+    if not addresses:
+        return Refused(f"{hop.host} has no address")
+    for text in addresses:
+        address = read(text)
+        if is_loopback(address):
+            if not allow_loopback:
+                return Refused(f"{hop.host} is this machine ({address}), not a public host")
+        elif not is_public(address):
+            return Refused(f"{hop.host} is not a public host ({address})")
+        elif hop.scheme != "https":
+            return Refused("it is not https but http")
+    return None
+
+
+def read(text: str) -> Address:
+    """Read an address, with or without an IPv6 zone.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return ipaddress.ip_address(text.partition("%")[0])
+
+
+def is_loopback(address: Address) -> bool:
+    """Say whether an address is this machine, also when IPv6 wraps it."""
+    return any(each.is_loopback for each in _meanings(address))
+
+
+def is_public(address: Address) -> bool:
+    """Say whether an address is on the public internet: no private, link-local, shared, reserved or multicast one.
+
+    An IPv6 address that carries an IPv4 one (mapped, 6to4, Teredo, NAT64) is as public as what it carries.
+    """
+    return all(_is_public(each) for each in _meanings(address))
+
+
+def is_local_name(host: str) -> bool:
+    """Say whether a host, unresolved, is plainly not on the public internet: ``localhost``, ``*.local``, ``10.1.2.3``.
+
+    For links the service is to fetch: what this worker's resolver says about a name is no news to the service.
+    """
+    if _LOCAL_NAMES.search(host):
+        return True
+    try:
+        return not is_public(read(host))
+    except ValueError:
+        return False
+
+
+def without_query(url: str) -> str:
+    """Return a URL fit for a message or a file: no query and no fragment, which may sign it, and no user name."""
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    return re.sub(r"^([A-Za-z][\w+.-]*://)[^/@]*@", r"\1", bare)
+
+
+def _is_public(address: Address) -> bool:
+    site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    return address.is_global and not (address.is_multicast or address.is_reserved or site_local)
+
+
+def _meanings(address: Address) -> tuple[Address, ...]:
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    if address in _NAT64:
+        return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
+    carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    found = tuple(each for each in carried if each is not None)
+    return found or (address,)

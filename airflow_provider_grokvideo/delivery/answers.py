@@ -1,0 +1,178 @@
+"""What an answer to a download means, and whether to ask again.
+
+Data in, data out; the carrier in ``download.py`` only asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from airflow_provider_grokvideo.core.retrying import retry_after
+from airflow_provider_grokvideo.delivery.addresses import without_query
+
+TRIES = 5
+"""How often a download is tried. Fetching is free, giving up costs a run of the task."""
+
+LONGEST_PAUSE = 30.0
+"""Seconds; a server asking for more is left to Airflow's retry."""
+
+_EXPIRED = frozenset({400, 401, 403, 404, 410})
+_TRANSIENT = frozenset({408, 416, 425, 429})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NO_VIDEO = re.compile(r"(text/html|text/xml|application/(json|xml|xhtml\+xml)|[^;]+\+(json|xml))\s*(;|$)", re.I)
+
+
+@dataclass(frozen=True)
+class Body:
+    """The file follows.
+
+    Attributes:
+        start: The byte it starts with; 0, or where the earlier part ended.
+        total: Bytes of the whole file, if the server says.
+        etag: Its strong entity tag, if it has one.
+        content_type: As sent, or None.
+    """
+
+    start: int
+    total: int | None
+    etag: str | None
+    content_type: str | None
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Look elsewhere."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The link is dead; the service may give a fresh one."""
+
+    status: int
+
+
+@dataclass(frozen=True)
+class Transient:
+    """A fault that may pass.
+
+    Attributes:
+        what: What happened, as part of a sentence.
+        restart: The part fetched so far is of no use.
+        retry_after: Seconds the server asked to wait.
+    """
+
+    what: str
+    restart: bool = False
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Hopeless:
+    """An answer that will not change.
+
+    Attributes:
+        what: What is wrong with it, as part of a sentence.
+        show_body: The beginning of the body explains it.
+    """
+
+    what: str
+    show_body: bool = False
+
+
+Meaning = Body | Redirect | Expired | Transient | Hopeless
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an earlier try left: its length and what the file was then."""
+
+    bytes: int = 0
+    total: int | None = None
+    etag: str | None = None
+    weak: bool = False
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later part can be told to belong to it: by a strong entity tag, or else by the total length."""
+        return self.bytes > 0 and (self.etag is not None or (self.total is not None and not self.weak))
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers that ask for the rest of it."""
+        if not self.resumable:
+            return {}
+        condition = {"If-Range": self.etag} if self.etag else {}
+        return {"Range": f"bytes={self.bytes}-", **condition}
+
+
+def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, now: float | None = None) -> Meaning:
+    """Decide what an answer is, given what was fetched before.
+
+    400 and 401 count as expired beside the contract's 403, 404 and 410 (§5.4): object stores answer so to a signature
+    that ran out, and asking for a fresh link is free.
+
+    Args:
+        status: The HTTP status.
+        headers: With lower-case names.
+        url: What was asked, for relative redirects.
+        part: What is there already; ``Range`` was sent if it is resumable.
+        now: Epoch seconds, to read a ``Retry-After`` date.
+    """
+    if status in _REDIRECTS:
+        where = headers.get("location", "").strip()
+        return Redirect(urljoin(url, where)) if where else Hopeless(f"HTTP {status} without a Location")
+    if status in _EXPIRED:
+        return Expired(status)
+    if status in _TRANSIENT or status >= 500:
+        return Transient(f"HTTP {status}", restart=status == 416, retry_after=retry_after(headers, now))
+    if status == 206:
+        return _rest(headers, part)
+    if status != 200:
+        return Hopeless(f"HTTP {status}", show_body=True)
+    kind = headers.get("content-type")
+    if kind and _NO_VIDEO.match(kind.strip()):
+        return Hopeless(f"not a video but {kind.partition(';')[0].strip()}", show_body=True)
+    return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind)
+
+
+def pause_before(attempt: int, fault: Transient) -> float | None:
+    """Return the seconds to wait after try number `attempt` (from 1), or None to give up."""
+    if attempt >= TRIES:
+        return None
+    if fault.retry_after is not None:
+        return fault.retry_after if fault.retry_after <= LONGEST_PAUSE else None
+    return min(LONGEST_PAUSE, 0.5 * 2.0 ** (attempt - 1))
+
+
+def excerpt(body: bytes, limit: int = 200) -> str:
+    """Return the beginning of an error page fit for a log: one line, no markup, no control characters, no queries."""
+    text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", body.decode("utf-8", "replace"))
+    text = re.sub(r"https?://[^\s\"'<>]+", lambda found: without_query(found[0]), text)
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _rest(headers: Mapping[str, str], part: Part) -> Body | Transient:
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
+    odd = Transient("an answer that does not continue what was fetched", restart=True)
+    if not found or not part.resumable:
+        return odd
+    start, last = int(found[1]), int(found[2])
+    total = part.total if found[3] == "*" else int(found[3])
+    etag = _strong(headers.get("etag"))
+    same_file = (part.total is None or total == part.total) and (part.etag is None or etag in (None, part.etag))
+    if start != part.bytes or not same_file or (total is not None and last != total - 1):
+        return odd
+    return Body(start, total, part.etag, headers.get("content-type"))
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text.strip()) else None
+
+
+def _strong(etag: str | None) -> str | None:
+    return etag.strip() if etag and re.fullmatch(r'"[^"]*"', etag.strip()) else None

@@ -1,0 +1,86 @@
+"""What FFmpeg makes of a file, through PyAV (the extra ``media``)."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+DECODED_SECONDS = 120.0
+"""How much of a clip is decoded; every clip of the service is shorter (contract §3.3), longer inputs are only read."""
+
+
+class Undecodable(Exception):
+    """FFmpeg cannot decode the file; the message says why, as part of a sentence."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was found while decoding: seconds, pixels, sound, codec of the picture or else of the sound."""
+
+    duration: float | None
+    width: int | None
+    height: int | None
+    has_video: bool
+    has_audio: bool
+    codec: str | None
+
+
+def available() -> bool:
+    """Say whether PyAV is installed."""
+    try:
+        return importlib.util.find_spec("av") is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def decode(path: Path) -> Decoded:
+    """Decode a video or a sound from beginning to end, frame by frame, in constant memory.
+
+    All of it and not a sample: a hole in the middle is as bad as a missing end, and clips of seconds cost seconds at
+    most. Frames that FFmpeg marks as damaged count as undecodable.
+
+    Raises:
+        Undecodable: There is no stream, or one of its frames cannot be decoded.
+    """
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path), mode="r", metadata_errors="ignore") as container:
+            streams = [*container.streams.video[:1], *container.streams.audio[:1]]
+            if not streams:
+                raise Undecodable("it has neither picture nor sound")
+            has_video, has_audio = bool(container.streams.video), bool(container.streams.audio)
+            main = streams[0]
+            context = main.codec_context
+            if context is None:
+                raise Undecodable("no decoder knows its codec")
+            if has_video:
+                context.thread_type = "AUTO"
+            width, height = (context.width, context.height) if has_video else (None, None)
+            # The decoder's own name would be libdav1d for AV1.
+            codec = context.codec.canonical_name
+            known = float(container.duration / av.time_base) if container.duration else None
+            end = _decode_streams(container, streams)
+    except (FFmpegError, ValueError) as error:
+        raise Undecodable(getattr(error, "strerror", None) or str(error) or type(error).__name__) from error
+    return Decoded(known if known is not None else end, width, height, has_video, has_audio, codec)
+
+
+def _decode_streams(container: object, streams: list[object]) -> float:
+    frames, end = 0, 0.0
+    main = streams[0]
+    for packet in container.demux(streams):  # type: ignore[attr-defined]
+        if packet.pts is not None and float(packet.pts * packet.time_base) > DECODED_SECONDS:
+            continue
+        for frame in packet.decode():
+            if packet.stream is not main:
+                continue
+            if getattr(frame, "is_corrupt", False):
+                raise Undecodable(f"the frame at {frame.time or 0:.2f} s is damaged")
+            frames += 1
+            end = max(end, float(frame.time or 0.0))
+    if not frames:
+        raise Undecodable("it has no frame")
+    return end

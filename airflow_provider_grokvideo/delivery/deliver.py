@@ -1,0 +1,215 @@
+"""The way of a finished video: link, local file, check, destination, record."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.delivery.addresses import without_query
+from airflow_provider_grokvideo.delivery.destination import target
+from airflow_provider_grokvideo.delivery.download import Fetched, LinkExpired, fetch
+from airflow_provider_grokvideo.delivery.probe import Checked, Probe, probe
+from airflow_provider_grokvideo.delivery.store import store
+from airflow_provider_grokvideo.provider_info import __version__
+
+SIDECAR_SCHEMA = 1
+
+_SECRET = re.compile(r"(api[_-]?key|authorization|password|secret|access[_-]?token)", re.IGNORECASE)
+_KEY = re.compile(r"\b(xai-[A-Za-z0-9]{16,}|Bearer\s+\S+)")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What the video should be like; None where nobody can know.
+
+    Attributes:
+        duration: Seconds. Shorter by more than half a second and a tenth is a failure, longer a warning.
+        at_least: Seconds it must not fall below, by the same margin, where the exact length is unknown.
+        width: Pixels; another width is a warning.
+        height: Pixels; another height is a warning.
+    """
+
+    duration: float | None = None
+    at_least: float | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A video that is where it should be, and what was measured on it.
+
+    Attributes:
+        uri: The video, readable by ``ObjectStoragePath``.
+        sidecar_uri: The JSON file beside it.
+        sha256: Of the video, in hexadecimal.
+        bytes: Its length.
+        duration: Seconds.
+        width: Pixels.
+        height: Pixels.
+        has_audio: Whether it has a sound track.
+        checked: ``decoded`` with the extra ``media``, ``structure`` without.
+    """
+
+    uri: str
+    sidecar_uri: str
+    sha256: str
+    bytes: int
+    duration: float | None
+    width: int | None
+    height: int | None
+    has_audio: bool | None
+    checked: Checked
+
+
+def deliver(
+    *,
+    link: str,
+    fresh_link: Callable[[], str | None],
+    destination: str,
+    request_id: str,
+    expected: Expectation,
+    manifest: Mapping[str, Any],
+    request: Mapping[str, Any],
+    owner: Mapping[str, Any],
+    allow_loopback: bool,
+    pause: Callable[[float], None] = time.sleep,
+    log: logging.Logger = _LOG,
+) -> Delivered:
+    """Turn the service's temporary link into a checked file at its destination.
+
+    Args:
+        link: Where the service says the video is.
+        fresh_link: Looks at the request once more; asked once, if `link` is dead.
+        destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it; a directory gets
+            ``<request_id>.mp4``.
+        request_id: The video's.
+        expected: What the video should be like.
+        manifest: What is known about it, for the sidecar.
+        request: What was asked for, for the sidecar.
+        owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
+        allow_loopback: The API's base URL is loopback, so its links may be, too.
+        pause: Waits between tries of the download; takes seconds.
+        log: The task's.
+
+    Raises:
+        DeliveryFailed: It could not be fetched, is not what was bought, or could not be stored. Nothing new is under
+            the final name.
+        InvalidInput: The destination is none.
+    """
+    to = target(destination, default_name=request_id)
+    try:
+        with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
+            local = Path(temporary, "video.mp4")
+            fetched = _fetch(link, fresh_link, local, allow_loopback=allow_loopback, pause=pause, log=log)
+            found = probe(local)
+            verify(found, expected, log=log)
+            measured = {
+                "sha256": fetched.sha256,
+                "bytes": fetched.bytes,
+                "duration": found.duration,
+                "width": found.width,
+                "height": found.height,
+                "has_audio": found.has_audio,
+                "checked": found.checked,
+            }
+            sidecar = {
+                **shareable(manifest),
+                **measured,
+                "schema": SIDECAR_SCHEMA,
+                "provider_version": __version__,
+                "request": shareable(request),
+                "request_id": request_id,
+            }
+            stored = store(local, to, sidecar=sidecar, owner=owner, log=log)
+    except OSError as error:
+        raise DeliveryFailed(f"This worker's temporary directory failed: {error}", request_id=request_id) from error
+    except DeliveryFailed as error:
+        error.about(request_id=request_id)
+        raise
+    log.info("Delivered %s (%d bytes, %s)", stored.uri, fetched.bytes, found.checked)
+    return Delivered(uri=stored.uri, sidecar_uri=stored.sidecar_uri, **measured)  # type: ignore[arg-type]
+
+
+def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -> None:
+    """Check that a file is the video that was bought.
+
+    Raises:
+        DeliveryFailed: It is no MP4 video, not whole, or too short.
+    """
+    if found.mime != "video/mp4":
+        raise DeliveryFailed(f"What was downloaded is {found.label}, not an MP4 video ({found.bytes} bytes)")
+    if found.problem is not None:
+        raise DeliveryFailed(f"The MP4 that was downloaded is damaged: {found.problem} ({found.bytes} bytes)")
+    least = expected.at_least if expected.duration is None else expected.duration
+    if found.duration is not None and least is not None:
+        margin = max(0.5, 0.1 * least)
+        if found.duration < least - margin:
+            raise DeliveryFailed(
+                f"The video that was downloaded lasts {found.duration:.2f} s, {least:g} s were expected"
+            )
+        if expected.duration is not None and found.duration > least + margin:
+            log.warning("The video lasts %.2f s, %g s were expected", found.duration, least)
+    for name, wanted, got in (
+        ("wide", expected.width, found.width),
+        ("high", expected.height, found.height),
+    ):
+        if wanted is not None and got is not None and wanted != got:
+            log.warning("The video is %d pixels %s, %d were expected", got, name, wanted)
+
+
+def shareable(value: Any) -> Any:
+    """Return a value fit to be kept: URLs without query, ``data:`` URIs without data, nothing that looks like a key."""
+    if isinstance(value, Mapping):
+        return {str(name): "***" if _SECRET.search(str(name)) else shareable(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [shareable(part) for part in value]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("data:"):
+        head, _, data = value.partition(",")
+        return f"{head},… ({len(data)} characters)"
+    if re.match(r"https?://\S+$", value, re.IGNORECASE):
+        return without_query(value)
+    return _KEY.sub("***", value)
+
+
+def _fetch(
+    link: str,
+    fresh_link: Callable[[], str | None],
+    into: Path,
+    *,
+    allow_loopback: bool,
+    pause: Callable[[float], None],
+    log: logging.Logger,
+) -> Fetched:
+    try:
+        return fetch(link, into, allow_loopback=allow_loopback, pause=pause, log=log)
+    except LinkExpired as error:
+        log.info("%s; asking the service for a fresh one", error.what)
+        dead = error
+    fresh = fresh_link()
+    if not fresh or fresh == link:
+        raise _gone(dead)
+    try:
+        return fetch(fresh, into, allow_loopback=allow_loopback, pause=pause, log=log)
+    except LinkExpired as error:
+        raise _gone(error) from error
+
+
+def _gone(error: LinkExpired) -> DeliveryFailed:
+    return DeliveryFailed(
+        f"{error.what}, and the service gave no better one",
+        advice=(
+            "Links live for about a day at most: deliver soon after a video is done. A retry looks once more and is "
+            "free; if it fails the same way the video is gone, and a new one is a new purchase."
+        ),
+    )

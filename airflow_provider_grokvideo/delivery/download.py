@@ -1,0 +1,345 @@
+"""From the service's temporary link to a file on this worker.
+
+The link gets no API key, no cookie and no user name: it is a public or signed URL on another origin (contract §5.4).
+The way is watched hop by hop (``addresses.py``), the bytes go to disk and into the hash as they come, and what breaks
+on the way is asked for again, from where it broke when the server can (``answers.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.delivery import addresses, answers
+from airflow_provider_grokvideo.provider_info import __version__
+
+MAX_BYTES = 500 * 1024 * 1024
+"""The API publishes no size; the longest, largest clip it offers stays far below (contract §5.4)."""
+
+MAX_REDIRECTS = 5
+CONNECT_SECONDS = 10.0
+SILENCE_SECONDS = 30.0
+"""How long a server may send nothing."""
+
+TOTAL_SECONDS = 900.0
+"""How long all tries together may take; a server that drips would otherwise hold the worker's slot."""
+
+USER_AGENT = f"airflow-provider-grokvideo/{__version__}"
+
+_LOG = logging.getLogger(__name__)
+
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+class LinkExpired(DeliveryFailed):
+    """The link is dead (400, 401, 403, 404 or 410); the caller may ask the service for a fresh one."""
+
+
+class _Faulty(Exception):
+    """Carries a transient fault from where it happened to where the next try is decided."""
+
+    def __init__(self, fault: answers.Transient) -> None:
+        super().__init__(fault.what)
+        self.fault = fault
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file that arrived whole: its hash, its length and what the server called it."""
+
+    sha256: str
+    bytes: int
+    content_type: str | None
+
+
+@dataclass
+class _Arrival:
+    """The file as far as it is there: on disk, in the hash, and what the server said about it."""
+
+    file: BinaryIO
+    part: answers.Part = field(default_factory=answers.Part)
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    content_type: str | None = None
+
+    def begin(self, body: answers.Body, *, weak: bool) -> None:
+        if body.start == 0:
+            self.restart()
+        self.content_type = body.content_type or self.content_type
+        self.part = answers.Part(body.start, body.total, body.etag, weak)
+
+    def restart(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+        self.digest = hashlib.sha256()
+        self.part = answers.Part()
+
+    def add(self, chunk: bytes) -> None:
+        self.file.write(chunk)
+        self.digest.update(chunk)
+        known = self.part
+        self.part = answers.Part(known.bytes + len(chunk), known.total, known.etag, known.weak)
+
+
+def fetch(
+    url: str,
+    into: Path,
+    *,
+    allow_loopback: bool,
+    max_bytes: int = MAX_BYTES,
+    connect_seconds: float = CONNECT_SECONDS,
+    silence_seconds: float = SILENCE_SECONDS,
+    total_seconds: float = TOTAL_SECONDS,
+    user_agent: str = USER_AGENT,
+    pause: Callable[[float], None] = time.sleep,
+    resolve: Resolve | None = None,
+    log: logging.Logger = _LOG,
+) -> Fetched:
+    """Download a link into a local file, in constant memory.
+
+    Proxies of the environment are used, except for loopback. Through a proxy the name is resolved by the proxy; what
+    this worker can resolve is checked all the same.
+
+    Args:
+        url: https, to a public host.
+        into: The file to write; what was in it is lost.
+        allow_loopback: Also allow http and https to loopback addresses; for an API whose base URL is loopback.
+        max_bytes: Larger files are refused, by their announced length or as soon as they grow beyond it.
+        connect_seconds: For one connection.
+        silence_seconds: Between two pieces of an answer.
+        total_seconds: For everything, redirects and repetitions included; looked at whenever a piece arrives.
+        user_agent: How to introduce ourselves.
+        pause: Waits between tries; takes seconds.
+        resolve: Turns host and port into addresses; the system's resolver by default.
+        log: Told about repetitions.
+
+    Raises:
+        LinkExpired: The link is dead.
+        DeliveryFailed: Anything else: refused address, wrong type, too large, too slow, or broken for good.
+    """
+    clock = _Clock(time.monotonic() + total_seconds, total_seconds, connect_seconds, silence_seconds)
+    way = _Way(allow_loopback, user_agent, clock, resolve or system_addresses)
+    with into.open("wb") as file:
+        arrival = _Arrival(file)
+        attempt = 1
+        while True:
+            try:
+                _try(url, arrival, way, max_bytes)
+                break
+            except _Faulty as faulty:
+                fault = faulty.fault
+            if fault.restart:
+                arrival.restart()
+            seconds = answers.pause_before(attempt, fault)
+            if seconds is None or time.monotonic() + seconds >= clock.end:
+                raise _failed(url, f"failed after {_times(attempt)}: {fault.what}")
+            log.info("Download of %s: %s; trying again in %.1f s", addresses.without_query(url), fault.what, seconds)
+            pause(seconds)
+            attempt += 1
+    return Fetched(arrival.digest.hexdigest(), arrival.part.bytes, arrival.content_type)
+
+
+def system_addresses(host: str, port: int) -> Sequence[str]:
+    """Return every address the system's resolver knows for a host.
+
+    Raises:
+        OSError: It knows none.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+@dataclass(frozen=True)
+class _Clock:
+    end: float
+    total: float
+    connect: float
+    silence: float
+
+    def check(self, url: str, got: int) -> None:
+        if time.monotonic() > self.end:
+            raise _failed(url, f"took longer than {self.total:g} s, {got} bytes had arrived")
+
+    def timeout(self) -> httpx.Timeout:
+        left = max(0.01, self.end - time.monotonic())
+        return httpx.Timeout(min(self.silence, left), connect=min(self.connect, left))
+
+
+@dataclass(frozen=True)
+class _Way:
+    allow_loopback: bool
+    user_agent: str
+    clock: _Clock
+    resolve: Resolve
+
+    @contextmanager
+    def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        """Send one GET to an address that was judged, never to a name that is yet to be resolved."""
+        hop = addresses.parse(url, allow_loopback=self.allow_loopback)
+        if isinstance(hop, addresses.Refused):
+            raise _not_followed(link, url, hop)
+        proxy = _proxy_for(hop)
+        found = self._addresses(hop, link, proxied=proxy is not None)
+        if found and addresses.is_loopback(addresses.read(found[0])):
+            proxy = None
+        request_headers = {
+            "User-Agent": self.user_agent,
+            "Accept": "video/mp4, video/*;q=0.9, */*;q=0.1",
+            # A compressed answer would have neither the announced length nor the bytes to be hashed.
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        # A client per hop: none of them can carry a cookie, and each has the proxy its host needs.
+        with httpx.Client(
+            verify=_trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
+        ) as client:
+            response = self._send(client, hop, request_headers, [] if proxy else found)
+            try:
+                yield response
+            finally:
+                response.close()
+
+    def _addresses(self, hop: addresses.Hop, link: str, *, proxied: bool) -> Sequence[str]:
+        try:
+            found = self.resolve(hop.host, hop.port)
+        except (OSError, UnicodeError) as error:
+            if proxied:
+                return []
+            raise _Faulty(answers.Transient(f"{hop.host} cannot be resolved ({error})")) from error
+        refused = addresses.judge(hop, found, allow_loopback=self.allow_loopback)
+        if refused is not None:
+            raise _not_followed(link, hop.url, refused)
+        return found
+
+    def _send(
+        self, client: httpx.Client, hop: addresses.Hop, headers: dict[str, str], found: Sequence[str]
+    ) -> httpx.Response:
+        name = httpx.URL(hop.url)
+        if not found:
+            return client.send(client.build_request("GET", name, headers=headers), stream=True)
+        host = name.netloc.decode("ascii")
+        for last, address in _with_last(found):
+            # The certificate is checked against the name; only the connection goes by address.
+            request = client.build_request(
+                "GET",
+                name.copy_with(host=address),
+                headers={**headers, "Host": host},
+                extensions={"sni_hostname": hop.host},
+            )
+            try:
+                return client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if last:
+                    raise
+        raise AssertionError("judge() lets no name pass that has no address")
+
+
+def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+    """Follow the link once; return when the file is whole."""
+    try:
+        _follow(link, arrival, way, max_bytes)
+    except httpx.TimeoutException as error:
+        way.clock.check(link, arrival.part.bytes)
+        raise _Faulty(answers.Transient(f"no answer in time ({type(error).__name__})")) from error
+    except httpx.RemoteProtocolError as error:
+        raise _Faulty(answers.Transient(f"the connection broke off after {arrival.part.bytes} bytes")) from error
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
+            raise _failed(link, f"could not be written to this worker's disk: {error}") from error
+        raise _Faulty(answers.Transient(f"{type(error).__name__}: {error}")) from error
+
+
+def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+    url = link
+    for _ in range(MAX_REDIRECTS + 1):
+        way.clock.check(link, arrival.part.bytes)
+        with way.ask(url, link, arrival.part.headers()) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            meaning = answers.meaning(response.status_code, headers, url=url, part=arrival.part, now=time.time())
+            if isinstance(meaning, answers.Redirect):
+                url = meaning.url
+                continue
+            if isinstance(meaning, answers.Body):
+                arrival.begin(meaning, weak=headers.get("etag", "").startswith("W/"))
+                _receive(link, response, arrival, way, max_bytes)
+                return
+            if isinstance(meaning, answers.Expired):
+                raise LinkExpired(f"The link {addresses.without_query(link)} is dead (HTTP {meaning.status})")
+            if isinstance(meaning, answers.Transient):
+                raise _Faulty(meaning)
+            if isinstance(meaning, answers.Hopeless):
+                said = f": {answers.excerpt(_beginning(response))!r}" if meaning.show_body else ""
+                raise _failed(link, f"gave {meaning.what}{said}")
+            assert_never(meaning)
+    raise _failed(link, f"was redirected more than {MAX_REDIRECTS} times")
+
+
+def _receive(link: str, response: httpx.Response, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+    total = arrival.part.total
+    if total is not None and total > max_bytes:
+        raise _failed(link, f"is too large: {total} bytes, at most {max_bytes} are allowed")
+    # As they come: asked for in chunks, httpx would hold back what is there until a chunk is full.
+    for chunk in response.iter_raw():
+        if arrival.part.bytes + len(chunk) > max_bytes:
+            raise _failed(link, f"is too large: more than the {max_bytes} bytes that are allowed")
+        arrival.add(chunk)
+        way.clock.check(link, arrival.part.bytes)
+    got = arrival.part.bytes
+    if total is not None and got != total:
+        raise _Faulty(answers.Transient(f"{got} of {total} bytes arrived", restart=got > total))
+    if not got:
+        raise _Faulty(answers.Transient("an empty file", restart=True))
+
+
+def _beginning(response: httpx.Response) -> bytes:
+    read = b""
+    try:
+        for chunk in response.iter_raw():
+            read += chunk
+            if len(read) >= 2048:
+                break
+    except httpx.HTTPError:
+        pass
+    return read[:2048]
+
+
+def _proxy_for(hop: addresses.Hop) -> str | None:
+    if urllib.request.proxy_bypass(hop.host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(hop.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _trust() -> ssl.SSLContext:
+    # httpx's own defaults: its bundle, or SSL_CERT_FILE and SSL_CERT_DIR of the environment.
+    return httpx.create_ssl_context()
+
+
+def _with_last(items: Sequence[str]) -> Iterator[tuple[bool, str]]:
+    return ((number == len(items), item) for number, item in enumerate(items, 1))
+
+
+def _not_followed(link: str, url: str, refused: addresses.Refused) -> DeliveryFailed:
+    where = "" if url == link else f" to {addresses.without_query(url)}"
+    return _failed(link, f"was not followed{where}: {refused.why}")
+
+
+def _failed(link: str, what: str) -> DeliveryFailed:
+    return DeliveryFailed(f"The download of {addresses.without_query(link)} {what}")
+
+
+def _times(number: int) -> str:
+    return "1 try" if number == 1 else f"{number} tries"

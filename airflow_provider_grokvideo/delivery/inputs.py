@@ -1,0 +1,332 @@
+"""What a request carries: images, videos and sounds, checked before money is spent.
+
+A link or a file id is passed on after a look at its form. A path is opened through Airflow's ObjectStorage, looked
+into, and becomes either part of the request (a ``data:`` URI) or an upload whose file id the request names.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, shorten
+from airflow_provider_grokvideo.core.media import source_of
+from airflow_provider_grokvideo.delivery import addresses, places, sniffing
+from airflow_provider_grokvideo.delivery.destination import local_path
+from airflow_provider_grokvideo.delivery.probe import Probe, probe
+
+Want = Literal["image", "video", "audio"]
+Source = Literal["url", "data", "file_id", "path"]
+Upload = Callable[[Path, str, str], str]
+"""Takes a local file, its name and its MIME type; returns the file id at the service."""
+
+MIB = 1024 * 1024
+BODY_BYTES = 18 * MIB
+"""How large a request's JSON may become; the service publishes no limit, gRPC has 20 MiB (contract §3.4)."""
+
+_NOTHING_SENT = "Nothing was sent or billed."
+_SLACK_SECONDS = 0.05
+"""A container's length and the one the service measures differ by a frame or the encoder's delay."""
+
+_MIMES: dict[Want, tuple[str, ...]] = {
+    "image": ("image/jpeg", "image/png", "image/webp"),
+    "video": ("video/mp4",),
+    "audio": ("audio/mpeg", "audio/wav", "audio/mp4", "audio/aac", "audio/ogg", "audio/flac"),
+}
+_NAMES: dict[Want, str] = {"image": "a JPEG, PNG or WebP image", "video": "an MP4 video", "audio": "an audio file"}
+_ALIASES = {"image/jpg": "image/jpeg", "audio/mp3": "audio/mpeg", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav"}
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a field allows.
+
+    Attributes:
+        bytes: Of the file.
+        seconds: Shortest and longest length; None where there is no limit.
+        codecs: Of the picture, in FFmpeg's words; empty if any.
+    """
+
+    bytes: int
+    seconds: tuple[float | None, float | None] = (None, None)
+    codecs: tuple[str, ...] = ()
+
+
+_VIDEO_CODECS = ("h264", "hevc", "av1")
+
+IMAGE = Limits(10 * MIB)
+"""Contract §3.1."""
+
+EDIT_VIDEO = Limits(50 * MIB, (None, 8.7), _VIDEO_CODECS)
+"""Contract §3.2 and §8."""
+
+EXTEND_VIDEO = Limits(50 * MIB, (2.0, 15.0), _VIDEO_CODECS)
+"""Contract §3.3 and §8."""
+
+AUDIO = Limits(50 * MIB, (None, 15.0))
+"""Contract §3.1 and §8."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file that was looked into and is fit for its field.
+
+    Attributes:
+        field: The operator argument it came in.
+        want: What it is for.
+        name: The file's own name.
+        mime: By content.
+        bytes: Its length.
+        sha256: In hexadecimal.
+        duration: Seconds; None for images and where nobody can tell.
+        width: Pixels.
+        height: Pixels.
+        local: Where its bytes are while :func:`load` is open.
+    """
+
+    field: str
+    want: Want
+    name: str
+    mime: str
+    bytes: int
+    sha256: str
+    duration: float | None
+    width: int | None
+    height: int | None
+    local: Path
+
+
+def classify(value: str) -> Source:
+    """Say what a string names: ``url`` (http or https), ``data`` (a data: URI), ``file_id`` or else a ``path``."""
+    source = source_of(value)
+    return "data" if source == "url" and value.startswith("data:") else source
+
+
+@contextmanager
+def load(
+    value: str | os.PathLike[str], *, field: str, want: Want, limits: Limits, log: logging.Logger = _LOG
+) -> Iterator[Loaded]:
+    """Open a path, look into the file, and hold its bytes in a local file for the time of the ``with`` block.
+
+    A local file is used where it is; another is copied to a temporary directory, after its size and first bytes were
+    found fit.
+
+    Args:
+        value: A local path or an ObjectStorage URL.
+        field: The operator argument, for messages.
+        want: What the field is for.
+        limits: What it allows.
+        log: Told what could not be checked.
+
+    Raises:
+        InvalidInput: Not there, not a file, not readable, of another kind, too large, too long, too short, damaged.
+        DeliveryFailed: The storage did not answer.
+    """
+    text = str(value)
+    local = local_path(text)
+    if local is not None:
+        path = Path(local).expanduser().absolute()
+        with _opening(field, text, path):
+            size = _local_size(path, field, text)
+            head = _head(path)
+        _check_head(head, size, field, text, want, limits)
+        yield _looked_into(path, path.name, field, text, want, limits, log)
+        return
+    fs, remote = places.open_storage(text, field=field, shown=text)
+    name = remote.rstrip("/").rpartition("/")[2]
+    with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
+        copy = Path(temporary, "input")
+        with _opening(field, text, None):
+            info = fs.info(remote)
+            if info["type"] != "file":
+                raise InvalidInput(field, text, f"{_NAMES[want]}; this is a directory")
+            head = fs.cat_file(remote, start=0, end=sniffing.HEAD_BYTES)
+            _check_head(head, int(info["size"]), field, text, want, limits)
+            with fs.open(remote, "rb") as source, copy.open("wb") as file:
+                shutil.copyfileobj(source, file, MIB)
+        yield _looked_into(copy, name, field, text, want, limits, log)
+
+
+def to_reference(loaded: Loaded, *, room_bytes: int, upload: Upload | None) -> dict[str, str]:
+    """Return what the request says: ``{"url": "data:..."}`` if there is room, else ``{"file_id": ...}`` of an upload.
+
+    Args:
+        loaded: The file, with :func:`load` still open.
+        room_bytes: What is left of :data:`BODY_BYTES` for this reference.
+        upload: Brings a file to the service; None where the field takes no file ids, as for sounds (contract §3.1).
+
+    Raises:
+        InvalidInput: There is no room and no upload.
+    """
+    if inline_bytes(loaded) <= room_bytes:
+        data = base64.b64encode(loaded.local.read_bytes()).decode("ascii")
+        return {"url": f"data:{loaded.mime};base64,{data}"}
+    if upload is None or loaded.want == "audio":
+        raise InvalidInput(
+            loaded.field, loaded.name, f"a file that fits into the request: {room_bytes * 3 // 4} bytes are left for it"
+        )
+    return {"file_id": upload(loaded.local, loaded.name, loaded.mime)}
+
+
+def inline_bytes(loaded: Loaded) -> int:
+    """Return how many bytes of JSON the file takes as a ``data:`` URI."""
+    return len(f"data:{loaded.mime};base64,") + 4 * -(-loaded.bytes // 3)
+
+
+def check_given(
+    value: str, *, field: str, want: Want, limits: Limits, allow_loopback: bool = False, log: logging.Logger = _LOG
+) -> None:
+    """Check a link, a ``data:`` URI or a file id as far as it can be seen from here.
+
+    Raises:
+        InvalidInput: The service could not use it.
+    """
+    source = classify(value)
+    if source == "url":
+        _check_url(value, field, allow_loopback)
+    elif source == "data":
+        _check_data(value, field, want, limits, log)
+
+
+def _check_url(url: str, field: str, allow_loopback: bool) -> None:
+    hop = addresses.parse(url, allow_loopback=True)
+    shown = addresses.without_query(url)
+    if isinstance(hop, addresses.Refused):
+        raise InvalidInput(field, shown, f"a direct, public https URL; {hop.why}")
+    if addresses.is_local_name(hop.host) and not allow_loopback:
+        raise InvalidInput(
+            field, shown, "a URL the service can reach from the internet; give a path to have the file sent along"
+        )
+
+
+def _check_data(uri: str, field: str, want: Want, limits: Limits, log: logging.Logger) -> None:
+    found = re.match(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[\w.+-]+)*;base64,", uri)
+    if not found:
+        raise InvalidInput(field, uri, "a data: URI of the form data:<type>;base64,<data>")
+    mime = _ALIASES.get(found[1].lower(), found[1].lower())
+    if mime not in _MIMES[want]:
+        raise InvalidInput(field, uri, f"{_NAMES[want]} ({', '.join(_MIMES[want])})")
+    payload = len(uri) - found.end()
+    if payload * 3 // 4 > min(limits.bytes, BODY_BYTES) + 2:
+        raise InvalidInput(field, uri, f"at most {_size(min(limits.bytes, BODY_BYTES * 3 // 4))}")
+    try:
+        data = base64.b64decode(uri[found.end() :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput(field, uri, f"valid base64 behind the comma ({error})") from error
+    with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
+        file = Path(temporary, "input")
+        file.write_bytes(data)
+        _check_head(data[: sniffing.HEAD_BYTES], len(data), field, uri, want, limits)
+        seen = _looked_into(file, "data", field, uri, want, limits, log)
+    if seen.mime != mime:
+        raise InvalidInput(field, uri, f"data that is what it says; this is {seen.mime}")
+
+
+@contextmanager
+def _opening(field: str, text: str, path: Path | None) -> Iterator[None]:
+    """Turn what a storage raises into an error of ours."""
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidInput(field, text, _not_there(text, path)) from error
+    except PermissionError as error:
+        raise InvalidInput(field, text, f"a file this worker may read ({places.reason(error)})") from error
+    except Exception as error:
+        what = f"{field}={shorten(text)} cannot be read: {places.reason(error)}"
+        raise DeliveryFailed(what, advice=_NOTHING_SENT) from error
+
+
+def _not_there(text: str, path: Path | None) -> str:
+    if path is None:
+        return "an object that is there"
+    where = "" if str(path) == text else f" ({str(path)!r})"
+    relative = (
+        "" if Path(text).is_absolute() or "://" in text else "; relative paths start at the worker's current directory"
+    )
+    return f"a file that is there, on the worker that runs this task{where}{relative}"
+
+
+def _local_size(path: Path, field: str, text: str) -> int:
+    size = path.stat().st_size
+    if not path.is_file():
+        raise InvalidInput(field, text, "a file; this is a directory" if path.is_dir() else "a regular file")
+    return size
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(sniffing.HEAD_BYTES)
+
+
+def _check_head(head: bytes, size: int, field: str, text: str, want: Want, limits: Limits) -> None:
+    """Refuse what size and first bytes tell, before the rest is read."""
+    format_ = sniffing.sniff(head)
+    if not size:
+        raise InvalidInput(field, text, f"{_NAMES[want]}; the file is empty")
+    # An MP4 file with sound only and one with a picture look the same at the beginning.
+    if format_.mime not in (*_MIMES[want], *(("video/mp4",) if want == "audio" else ())):
+        raise InvalidInput(field, text, f"{_NAMES[want]}; it is {format_.label}, whatever its name says")
+    if size > limits.bytes:
+        raise InvalidInput(field, text, f"at most {_size(limits.bytes)}; it has {_size(size)}")
+
+
+def _looked_into(
+    path: Path, name: str, field: str, text: str, want: Want, limits: Limits, log: logging.Logger
+) -> Loaded:
+    with _opening(field, text, path):
+        found = probe(path)
+        digest = _sha256(path)
+    if found.problem is not None:
+        raise InvalidInput(field, text, f"{_NAMES[want]} that is whole; {found.problem}")
+    if found.mime not in _MIMES[want]:
+        raise InvalidInput(field, text, f"{_NAMES[want]}; it is {found.label}")
+    _check_codec(found, field, text, limits)
+    _check_length(found, field, text, want, limits, log)
+    return Loaded(
+        field, want, name, found.mime, found.bytes, digest, found.duration, found.width, found.height, local=path
+    )
+
+
+def _check_codec(found: Probe, field: str, text: str, limits: Limits) -> None:
+    if limits.codecs and found.codec is not None and found.codec not in limits.codecs:
+        allowed = "H.264, H.265 or AV1" if limits.codecs == _VIDEO_CODECS else ", ".join(limits.codecs)
+        raise InvalidInput(field, text, f"a video coded as {allowed}; it is {found.codec}")
+
+
+def _check_length(found: Probe, field: str, text: str, want: Want, limits: Limits, log: logging.Logger) -> None:
+    shortest, longest = limits.seconds
+    if shortest is None and longest is None:
+        return
+    if found.duration is None:
+        log.warning("%s=%s: its length cannot be read here and is left to the service", field, shorten(text))
+        return
+    if longest is not None and found.duration > longest + _SLACK_SECONDS:
+        raise InvalidInput(field, text, f"{_NAMES[want]} of at most {longest:g} s; it lasts {found.duration:.2f} s")
+    if shortest is not None and found.duration < shortest - _SLACK_SECONDS:
+        raise InvalidInput(field, text, f"{_NAMES[want]} of at least {shortest:g} s; it lasts {found.duration:.2f} s")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(MIB):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _size(number: int) -> str:
+    return f"{number / MIB:.1f} MiB" if number >= MIB else f"{number} bytes"

@@ -1,0 +1,349 @@
+"""The two kinds of storage, behind the few verbs a delivery needs.
+
+Whatever the storage, an object is there whole or not at all. How that is reached differs:
+
+* Local: a part file in the same directory, flushed to disk, then renamed over the final name, which is atomic.
+* S3 and Google Cloud Storage: one upload to the final name. Both show an object only when its upload is complete
+  (a multipart upload when it is closed), so writing to the final name is itself the promotion. A temporary key and a
+  move would be a second, server-side copy: dearer, slower and no safer.
+* Any other: a part object, then the storage's own move. Some of them (SFTP, HDFS, SMB) show a file while it grows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput
+
+_WHOLE_OR_NOTHING = frozenset({"s3", "s3a", "s3n", "gs", "gcs"})
+_BROUGHT_BY = {
+    "s3": "apache-airflow-providers-amazon[s3fs]",
+    "s3a": "apache-airflow-providers-amazon[s3fs]",
+    "s3n": "apache-airflow-providers-amazon[s3fs]",
+    "gs": "apache-airflow-providers-google",
+    "gcs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "abfss": "apache-airflow-providers-microsoft-azure",
+    "adl": "apache-airflow-providers-microsoft-azure",
+    "sftp": "apache-airflow-providers-sftp",
+    "ssh": "apache-airflow-providers-sftp",
+}
+_NOTHING_SENT = "Nothing was sent or billed."
+_LOG = logging.getLogger(__name__)
+
+
+class Place(Protocol):
+    """A directory, local or in object storage; names are those of the files in it."""
+
+    def prepare(self) -> None:
+        """Make the directory if the storage has such a thing."""
+
+    def put(self, local: Path, name: str) -> None:
+        """Store a local file under a name, whole or not at all."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store a few bytes under a name, whole or not at all."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Store a few bytes unless the name is taken; return whether they were stored."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is stored under a name; None if nothing is."""
+
+    def size(self, name: str) -> int | None:
+        """Return the length of what is stored under a name; None if nothing is."""
+
+    def remove(self, name: str) -> None:
+        """Delete what is stored under a name if one may; never fails."""
+
+    def is_directory(self, name: str) -> bool:
+        """Say whether a name is a directory."""
+
+
+def open_place(directory: str, *, is_local: bool, field: str, shown: str) -> Place:
+    """Open a directory; nothing is looked up or written yet.
+
+    Args:
+        directory: A local path or an ObjectStorage URL.
+        is_local: Which of the two it is.
+        field: The operator argument it came in, for messages.
+        shown: Its value, for messages.
+
+    Raises:
+        InvalidInput: No filesystem is registered for the scheme, or the connection in the URL does not exist.
+    """
+    if is_local:
+        return LocalPlace(Path(directory))
+    fs, path = open_storage(directory, field=field, shown=shown)
+    return ObjectPlace(fs, path, directory.partition("://")[0])
+
+
+def open_storage(url: str, *, field: str, shown: str) -> tuple[Any, str]:
+    """Return the fsspec filesystem of an ObjectStorage URL and its path in it, as ``ObjectStoragePath`` would.
+
+    The path is taken as it is written: ``ObjectStoragePath`` itself parses ``#`` and ``?`` as parts of a URL.
+
+    Raises:
+        InvalidInput: No filesystem is registered for the scheme, or the connection in the URL does not exist.
+    """
+    from airflow.sdk.io import attach
+
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    conn_id, _, bucket = host.rpartition("@")
+    try:
+        fs = attach(scheme, conn_id or None).fs
+    except (ValueError, ImportError) as error:
+        package = _BROUGHT_BY.get(scheme)
+        hint = f"install {package} on the workers" if package else "no installed provider brings this storage"
+        raise InvalidInput(field, shown, f"storage that Airflow can open; {hint} ({error})") from error
+    except Exception as error:
+        if type(error).__name__ == "AirflowNotFoundException":
+            raise InvalidInput(field, shown, f"a URL whose connection exists: {error}") from error
+        raise DeliveryFailed(f"The storage of {url} cannot be opened: {reason(error)}") from error
+    return fs, fs._strip_protocol(f"{scheme}://{bucket}{slash}{path}")
+
+
+class LocalPlace:
+    """A directory of this machine."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def prepare(self) -> None:
+        """Make the directory and those above it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+
+    def put(self, local: Path, name: str) -> None:
+        """Copy to a part file and rename it."""
+
+        def copy(part: IO[bytes]) -> None:
+            with local.open("rb") as source:
+                shutil.copyfileobj(source, part, 1024 * 1024)
+
+        self._write_aside(name, copy)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write to a part file and rename it."""
+
+        def fill(part: IO[bytes]) -> None:
+            part.write(data)
+
+        self._write_aside(name, fill)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create exclusively: by a hard link, so that nobody reads it half written, or without where there are none."""
+        final = self.directory / name
+        part = self.directory / part_name(name)
+        try:
+            part.write_bytes(data)
+            try:
+                os.link(part, final)
+            except FileExistsError:
+                return False
+            except OSError:
+                return self._create_in_place(final, data)
+        finally:
+            part.unlink(missing_ok=True)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file."""
+        try:
+            return (self.directory / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, name: str) -> int | None:
+        """Return the length of a file."""
+        try:
+            return (self.directory / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        with contextlib.suppress(OSError):
+            (self.directory / name).unlink()
+
+    def is_directory(self, name: str) -> bool:
+        """Say whether a name is a directory."""
+        return (self.directory / name).is_dir()
+
+    def _create_in_place(self, final: Path, data: bytes) -> bool:
+        try:
+            with final.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def _write_aside(self, name: str, fill: Callable[[IO[bytes]], None]) -> None:
+        part = self.directory / part_name(name)
+        try:
+            with part.open("xb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.directory / name)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class ObjectPlace:
+    """A prefix in object storage, or a directory on a remote filesystem.
+
+    Every name is passed as it is: only fsspec calls that expand no wildcards are used.
+    """
+
+    def __init__(self, fs: Any, directory: str, scheme: str) -> None:
+        self.fs = fs
+        self.directory = directory.rstrip("/")
+        self.at_once = scheme in _WHOLE_OR_NOTHING
+
+    def prepare(self) -> None:
+        """Make the directory where there are directories; buckets are never made."""
+        if not self.at_once:
+            self.fs.makedirs(self.directory or "/", exist_ok=True)
+
+    def put(self, local: Path, name: str) -> None:
+        """Upload at once, or aside and move."""
+        self._store(name, lambda path: self.fs.put_file(str(local), path))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Upload at once, or aside and move."""
+        self._store(name, lambda path: self.fs.pipe_file(path, data))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create by a conditional write where the filesystem knows one; elsewhere look first, which leaves a gap."""
+        path = self._path(name)
+        if "mode" in inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file)).parameters:
+            try:
+                self.fs.pipe_file(path, data, mode="create")
+            except FileExistsError:
+                return False
+            except (OSError, ValueError, TypeError, NotImplementedError) as error:
+                _LOG.debug("no conditional write at %s: %s", path, error)
+            else:
+                return True
+        if self.read(name) is not None:
+            return False
+        self.write(name, data)
+        return True
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of an object.
+
+        S3 answers "forbidden" for an object that is not there when the account may not list; it counts as not there.
+        """
+        try:
+            content = self.fs.cat_file(self._path(name))
+        except FileNotFoundError:
+            return None
+        except PermissionError as error:
+            _LOG.info("%s cannot be read (%s) and counts as not there", self._path(name), error)
+            return None
+        return bytes(content)
+
+    def size(self, name: str) -> int | None:
+        """Return the length of an object, asked for anew."""
+        path = self._path(name)
+        self.fs.invalidate_cache()
+        try:
+            return int(self.fs.info(path)["size"])
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Delete an object."""
+        with contextlib.suppress(Exception):
+            self.fs.rm_file(self._path(name))
+
+    def is_directory(self, name: str) -> bool:
+        """Say whether a name is a directory; a prefix is none."""
+        return not self.at_once and bool(self.fs.isdir(self._path(name)))
+
+    def _path(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def _store(self, name: str, upload: Callable[[str], object]) -> None:
+        if self.at_once:
+            upload(self._path(name))
+            return
+        part = part_name(name)
+        try:
+            upload(self._path(part))
+            self._move(self._path(part), self._path(name))
+        except BaseException:
+            self.remove(part)
+            raise
+
+    def _move(self, part: str, final: str) -> None:
+        try:
+            self._rename(part, final)
+        except (OSError, NotImplementedError):
+            # HDFS and SMB do not rename over a file that is there.
+            if not self.fs.exists(final):
+                raise
+            self.fs.rm_file(final)
+            self._rename(part, final)
+
+    def _rename(self, part: str, final: str) -> None:
+        from fsspec import AbstractFileSystem
+
+        if type(self.fs).mv is not AbstractFileSystem.mv:
+            self.fs.mv(part, final)
+            return
+        self.fs.cp_file(part, final)
+        self.fs.rm_file(part)
+
+
+def part_name(name: str) -> str:
+    """Return a name to write to before `name` counts: hidden, and nobody else's."""
+    return f".{name}.{secrets.token_hex(4)}.part"
+
+
+@contextmanager
+def before_purchase(field: str, where: str) -> Iterator[None]:
+    """Turn what a storage raises into an error that says nothing was bought.
+
+    Raises:
+        InvalidInput: A person has to change something.
+        DeliveryFailed: It may pass.
+    """
+    try:
+        yield
+    except GrokVideoError:
+        raise
+    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        raise InvalidInput(field, where, f"a place this worker can write to ({reason(error)})") from error
+    except Exception as error:
+        raise DeliveryFailed(f"Nothing can be written to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
+
+
+@contextmanager
+def while_storing(where: str) -> Iterator[None]:
+    """Turn what a storage raises into :class:`DeliveryFailed`."""
+    try:
+        yield
+    except GrokVideoError:
+        raise
+    except Exception as error:
+        raise DeliveryFailed(f"The video could not be stored at {where}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return one line for what a storage raised; storage libraries raise what they like."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

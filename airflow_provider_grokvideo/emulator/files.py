@@ -1,0 +1,128 @@
+"""The Files API (contract §8): inputs that were uploaded, and outputs that were stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from airflow_provider_grokvideo.emulator import shapes
+from airflow_provider_grokvideo.emulator.discovery import KeyOf
+from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.studio import Studio
+from airflow_provider_grokvideo.emulator.wire import Cut, Pauses, respond
+from airflow_provider_grokvideo.emulator.world import StoredFile, World
+
+MAX_BYTES = 50 * 2**20
+LIFE_SECONDS = (3600, 2_592_000)
+
+
+def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> list[Route]:
+    """Return the routes below ``/v1/files``."""
+
+    async def collection(request: Request) -> Response:
+        key_of(world, request)
+        if (odd := await _fault(world, pauses)) is not None:
+            return odd
+        if request.method == "GET":
+            return respond(Answer(200, {"object": "list", "data": [_facts(world, f) for f in world.files.values()]}))
+        return respond(await _upload(world, request))
+
+    async def one(request: Request) -> Response:
+        key_of(world, request)
+        file = world.find_file(request.path_params["file_id"])
+        if file is None:
+            return respond(_missing(request.path_params["file_id"]))
+        if request.method == "DELETE":
+            world.remove_file(file)
+            return respond(Answer(200, {"id": file.id, "object": "file", "deleted": True}))
+        return respond(Answer(200, _facts(world, file)))
+
+    async def content(request: Request) -> Response:
+        key_of(world, request)
+        file = world.find_file(request.path_params["file_id"])
+        data = None if file is None else await content_of(world, studio, file)
+        if data is None:
+            return respond(_missing(request.path_params["file_id"]))
+        return Response(data, media_type="application/octet-stream")
+
+    return [
+        Route("/v1/files", collection, methods=["GET", "POST"]),
+        Route("/v1/files/{file_id}", one, methods=["GET", "DELETE"]),
+        Route("/v1/files/{file_id}/content", content, methods=["GET"]),
+    ]
+
+
+async def content_of(world: World, studio: Studio, file: StoredFile) -> bytes | None:
+    """Return the bytes of a file: uploaded ones, or the video of its job."""
+    if file.data is not None:
+        return file.data
+    job = world.jobs.get(file.request_id or "")
+    if job is None or job.recipe is None:
+        return None
+    return await asyncio.wrap_future(studio.clip(job.recipe))
+
+
+async def _fault(world: World, pauses: Pauses) -> Response | None:
+    with world.lock:
+        fault = world.faults.take("files")
+    if fault is None:
+        return None
+    if fault.kind == "http":
+        return respond(shapes.trouble(int(fault.argument), fault.body, fault.retry_after))
+    if fault.kind == "cut_before":
+        return Cut()
+    await pauses.wait(float(fault.argument or 3600))
+    return None
+
+
+async def _upload(world: World, request: Request) -> Answer:
+    async with request.form(max_part_size=MAX_BYTES) as form:
+        life: int | None = None
+        # The service reads the fields in their order and learns of a later one too late (contract §8).
+        for name, value in form.multi_items():
+            if name in ("expires_after", "expires_after[seconds]") and isinstance(value, str):
+                life = int(value) if value.isdigit() else -1
+            if name == "file" and isinstance(value, UploadFile):
+                return await _store(world, value, life)
+    return shapes.error(400, "invalid-argument", "the form has no file")
+
+
+async def _store(world: World, upload: UploadFile, life: int | None) -> Answer:
+    data = await upload.read()
+    if len(data) > MAX_BYTES:
+        return shapes.plain(413, "length limit exceeded")
+    low, high = LIFE_SECONDS
+    if life is not None and not low <= life <= high:
+        return shapes.error(400, "invalid-argument", f"expires_after must be between {low} and {high} seconds")
+    now = world.clock()
+    file = StoredFile(
+        id=f"file_{world.new_id()}",
+        filename=upload.filename or "file",
+        created_at=now,
+        data=data,
+        expires_at=None if life is None else now + life,
+    )
+    return Answer(200, _facts(world, world.store(file)))
+
+
+def _facts(world: World, file: StoredFile) -> dict[str, Any]:
+    facts = {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.size if file.data is None else len(file.data),
+        "created_at": int(file.created_at),
+        "filename": file.filename,
+        "expires_at": file.expires_at and int(file.expires_at),
+        "public_url": world.public_url(file),
+        "public_url_expires_at": file.public_expires_at and int(file.public_expires_at),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _missing(file_id: str) -> Answer:
+    return shapes.error(404, "not-found", f"file {file_id} does not exist")

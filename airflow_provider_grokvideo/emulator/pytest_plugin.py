@@ -1,0 +1,40 @@
+"""Fixtures for tests of DAGs that make videos. Nothing heavy is imported until a test asks for one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.emulator import Emulator
+
+
+@pytest.fixture(scope="session")
+def _grokvideo_server() -> Iterator[Emulator]:
+    from airflow_provider_grokvideo.emulator import Emulator
+
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def grokvideo_emulator(_grokvideo_server: Emulator) -> Iterator[Emulator]:
+    """Yield an emulator of the Grok video API with an empty ledger; jobs are done at the third look."""
+    _grokvideo_server.reset()
+    yield _grokvideo_server
+    _grokvideo_server.reset()
+
+
+@pytest.fixture
+def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Point the connection ``grokvideo_default`` to the emulator and return its id."""
+    connection = {
+        "conn_type": "grokvideo",
+        "host": grokvideo_emulator.base_url,
+        "password": grokvideo_emulator.api_key,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
+    return "grokvideo_default"

@@ -1,0 +1,116 @@
+"""The answers on the wire: every shape of contract §5 and §7 as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+HTML = "<!doctype html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+_REASONS = {
+    400: "invalid-argument",
+    401: "unauthenticated:no-credentials",
+    403: "permission-denied",
+    404: "not-found",
+    429: "resource-exhausted",
+    500: "internal",
+    503: "unavailable",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: status, JSON body or ready text, headers. ``json`` wins; with neither the body is empty."""
+
+    status: int
+    json: Any = None
+    text: str | None = None
+    content_type: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def error(status: int, code: str, message: str) -> Answer:
+    """The native error: flat ``code`` and ``error``."""
+    return Answer(status, {"code": code, "error": message})
+
+
+def plain(status: int, message: str) -> Answer:
+    """An error as axum writes it: plain text."""
+    return Answer(status, text=message, content_type="text/plain; charset=utf-8")
+
+
+def page(status: int, title: str) -> Answer:
+    """An HTML page, as a gateway in between writes it."""
+    return Answer(status, text=HTML.format(title=title), content_type="text/html")
+
+
+def trouble(status: int, body: str, retry_after: str | None) -> Answer:
+    """A scripted error in one of four body kinds: json, html, text or empty."""
+    message = f"emulated answer {status}"
+    if body == "html":
+        answer = page(status, message)
+    elif body == "text":
+        answer = plain(status, message)
+    elif body == "empty":
+        answer = Answer(status)
+    else:
+        answer = error(status, _REASONS.get(status, "internal" if status >= 500 else "invalid-argument"), message)
+    if retry_after is not None:
+        answer.headers["retry-after"] = retry_after
+    return answer
+
+
+def not_found(request_id: str) -> Answer:
+    """A request id the service does not know (P15)."""
+    return error(404, "not-found", f"No deferred video found for request_id {request_id}.")
+
+
+def pending(look: int, progress: int, model: str, body: str, shape: str, request_id: str) -> Answer:
+    """A job that runs (P1 to P3). ``look`` counts from 1; with ``alternate`` the odd looks have an empty body."""
+    if shape == "200":
+        return Answer(200, {"status": "pending"})
+    if shape == "no-status":
+        return Answer(200, {"request_id": request_id})
+    if body == "empty" or (body == "alternate" and look % 2 == 1):
+        return Answer(202)
+    return Answer(202, {"status": "pending", "progress": progress, "model": model})
+
+
+def usage(ticks: int) -> dict[str, int]:
+    """The cost as it stands in terminal answers."""
+    return {"cost_in_usd_ticks": ticks}
+
+
+def done(shape: str, request_id: str, model: str, video: dict[str, Any], ticks: int) -> Answer:
+    """A finished job in one of five shapes (P4 to P6 and the nested one of gRPC gateways)."""
+    body = {"status": "done", "progress": 100, "model": model, "video": video, "usage": usage(ticks)}
+    if shape == "old":
+        body = {"video": video, "model": model}
+    elif shape == "flat":
+        body = {"url": video["url"], "duration": video["duration"]}
+    elif shape == "openai":
+        body = {"id": request_id, "status": "completed", "data": [{"url": video["url"]}]}
+    elif shape == "nested":
+        body = {"status": "done", "response": {"video": video, "model": model, "usage": usage(ticks)}}
+    return Answer(200, body)
+
+
+def moderated(variant: str, model: str, seconds: int | float, ticks: int) -> Answer:
+    """A blocked job (P9 to P11), billed in full."""
+    message = "Generated video rejected by content moderation."
+    if variant == "a":
+        video = {"url": None, "duration": seconds, "respect_moderation": False}
+        return Answer(200, {"status": "done", "progress": 100, "model": model, "video": video, "usage": usage(ticks)})
+    if variant == "b":
+        return Answer(400, {"code": "imagine:content-moderated", "error": message, "usage": usage(ticks)})
+    failure = {"code": "invalid_argument", "message": message}
+    return Answer(200, {"status": "failed", "error": failure, "usage": usage(ticks)})
+
+
+def failed(code: str, message: str, as_string: bool = False) -> Answer:
+    """A failed job (P12, P13)."""
+    return Answer(200, {"status": "failed", "error": message if as_string else {"code": code, "message": message}})
+
+
+def expired() -> Answer:
+    """An expired job (P14)."""
+    return Answer(200, {"status": "expired"})

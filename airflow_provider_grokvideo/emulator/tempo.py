@@ -1,0 +1,65 @@
+"""How long a job takes: at once, after a number of looks, after some seconds, or as the real service does."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+_MEDIANS = (("480p", 2.75), ("720p", 5.5), ("1080p", 9.0))
+"""Median seconds of waiting per second of clip on top of 8 s, fitted to contract §5.5: 5 s of 480p take 22 s, 8 s of
+720p take 50 s, 15 s of 720p take 90 s."""
+
+
+@dataclass(frozen=True)
+class Tempo:
+    """One of four kinds; ``amount`` is a number of looks for ``looks`` and of seconds for ``seconds``."""
+
+    kind: str
+    amount: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Tempo:
+        """Read ``at-once``, ``looks:N``, ``seconds:T`` or ``realistic``; anything else is a ValueError."""
+        word, _, rest = text.partition(":")
+        if word in ("at-once", "realistic") and not rest:
+            return cls(word)
+        if word in ("looks", "seconds"):
+            try:
+                amount = float(int(rest)) if word == "looks" else float(rest)
+            except ValueError:
+                amount = -1.0
+            if 0 <= amount < math.inf:
+                return cls(word, amount)
+        raise ValueError(f"tempo {text!r} is none of: at-once, looks:N, seconds:T, realistic")
+
+    def span(self, dice: random.Random, resolution: str, seconds: float, model: str, speed: float) -> float:
+        """Draw how many seconds one job takes; only ``seconds`` and ``realistic`` wait for the clock."""
+        if self.kind == "seconds":
+            return self.amount / speed
+        if self.kind == "realistic":
+            return realistic_span(dice, resolution, seconds, model) / speed
+        return 0.0
+
+    def is_ready(self, earlier_looks: int, elapsed: float, span: float) -> bool:
+        """Tell whether a job that was looked at so often, and is so old, has come to its end."""
+        if self.kind == "looks":
+            return earlier_looks >= self.amount
+        return elapsed >= span
+
+    def progress(self, earlier_looks: int, elapsed: float, span: float) -> int:
+        """Return 0 to 99: an approximation that may stand still, as the service's does (contract §5.5)."""
+        if self.kind == "looks":
+            share = earlier_looks / (self.amount + 1)
+        else:
+            share = elapsed / span if span else 0.0
+        return max(0, min(99, int(share * 100)))
+
+
+def realistic_span(dice: random.Random, resolution: str, seconds: float, model: str) -> float:
+    """Draw seconds from a lognormal around the published timings (contract §5.5), never above 240."""
+    per_second = dict(_MEDIANS).get(resolution, 5.5)
+    median = 8.0 + per_second * seconds
+    if model.endswith("-1.5"):
+        median *= 1.5
+    return min(240.0, median * math.exp(dice.gauss(0.0, 0.25)))

@@ -1,0 +1,114 @@
+"""What both origins share below HTTP: cut connections, pauses that end with the server, and the record of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from airflow_provider_grokvideo.emulator.ledger import HEADERS_OF_INTEREST, Seen
+from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.world import World
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LONGEST_HANG = 3600.0
+
+_TRANSPORTS: dict[tuple[str, int], asyncio.Transport] = {}
+
+
+class CuttableProtocol(H11Protocol):
+    """HTTP/1.1 whose connections an application can cut, which ASGI has no word for."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Remember the connection under its client's address."""
+        super().connection_made(transport)
+        self._name = tuple(transport.get_extra_info("peername")[:2])
+        _TRANSPORTS[self._name] = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        _TRANSPORTS.pop(self._name, None)
+        super().connection_lost(exc)
+
+
+class Cut(Response):
+    """Cut the connection instead of answering."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Reset the client's connection."""
+        cut(scope)
+
+
+def cut(scope: Any, *, flush: bool = False) -> None:
+    """Cut the connection of a request: at once, or after what was sent has left."""
+    transport = _TRANSPORTS.get(tuple(scope["client"][:2]))
+    if transport is not None:
+        transport.close() if flush else transport.abort()
+
+
+class Pauses:
+    """Waits that a fault asks for; all of them end when the emulator stops."""
+
+    def __init__(self) -> None:
+        self._stopping: asyncio.Event | None = None
+
+    async def wait(self, seconds: float) -> None:
+        """Wait, or return early because the emulator stops."""
+        try:
+            await asyncio.wait_for(self._event().wait(), min(seconds, LONGEST_HANG))
+        except asyncio.TimeoutError:
+            return
+
+    def stop(self) -> None:
+        """End all pauses; called on the server's loop."""
+        self._event().set()
+
+    def _event(self) -> asyncio.Event:
+        if self._stopping is None:
+            self._stopping = asyncio.Event()
+        return self._stopping
+
+
+def respond(answer: Answer) -> Response:
+    """Turn an answer into an HTTP response; an empty one carries no content type (contract P1)."""
+    if answer.json is not None:
+        return JSONResponse(answer.json, answer.status, headers=answer.headers)
+    if answer.text is not None:
+        return Response(answer.text, answer.status, headers=answer.headers, media_type=answer.content_type)
+    return Response(None, answer.status, headers=answer.headers)
+
+
+def recorded(app: App, world: World, origin: str) -> App:
+    """Note each request in the world's record, and give each answer an ``x-request-id``."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        request = Request(scope)
+        path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace").partition("?")[0]
+        status: int | None = None
+
+        async def note(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", world.new_id().encode())]
+            await send(message)
+
+        try:
+            await app(scope, receive, note)
+        finally:
+            if not path.startswith("/_emulator"):
+                headers = {name: request.headers[name] for name in HEADERS_OF_INTEREST if name in request.headers}
+                world.requests.append(Seen(origin, scope["method"], path, status, headers))
+
+    return run

@@ -1,0 +1,30 @@
+"""Make a clip, change it by a prompt, and keep both as files.
+
+Cost: 5 s of 480p at 0.05 USD, then an edit of 5 s at 0.06 USD: 0.55 USD.
+Change: the prompts, and ``output``: any folder or ObjectStorage URL (``s3://my_conn@bucket/videos``), here or when the
+run is triggered. A second run replaces the two files; put ``{{ run_id }}`` into ``destination`` to keep all of them.
+"""
+
+# [START quickstart]
+import os
+
+from airflow.sdk import DAG
+
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
+
+OUTPUT = os.environ.get("GROKVIDEO_DEMO_OUTPUT", "~/grokvideo")
+
+with DAG("grokvideo_quickstart", schedule=None, params={"output": OUTPUT}, tags=["grokvideo"]):
+    generate = GrokVideoGenerateOperator(
+        task_id="generate",
+        prompt="A red fox trots through fresh snow at dawn, the camera follows at its side",
+        duration=5,
+        destination="{{ params.output }}/fox.mp4",
+    )
+    edit = GrokVideoEditOperator(
+        task_id="edit",
+        prompt="Turn the winter into autumn: golden light and falling leaves instead of snow",
+        video=generate.output,
+        destination="{{ params.output }}/fox-in-autumn.mp4",
+    )
+# [END quickstart]

@@ -1,0 +1,80 @@
+"""Operators as Airflow drives them: execute, defer, trigger, resume, each with a fresh instance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+
+
+@dataclass
+class TaskInstance:
+    """As much of Airflow's task instance as a task touches."""
+
+    dag_id: str = "films"
+    run_id: str = "manual__1"
+    task_id: str = "make"
+    map_index: int = -1
+    try_number: int = 1
+    start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    xcoms: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self.xcoms[key] = value
+
+    def xcom_pull(self, task_ids: str | None = None, key: str = "return_value") -> Any:
+        """Return a kept value."""
+        return self.xcoms.get(key)
+
+
+@dataclass
+class Course:
+    """What happened to one task: its task instance, the events that crossed, and the result."""
+
+    ti: TaskInstance
+    events: list[dict[str, Any]] = field(default_factory=list)
+    triggers: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    result: Any = None
+
+
+def fire(kwargs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Run a trigger made anew from its kwargs, without the wait for the scheduler, and return its events."""
+
+    async def collect() -> list[dict[str, Any]]:
+        trigger = GrokVideoTrigger(**{**kwargs, "not_before": None})
+        return [event.payload async for event in trigger.run()]
+
+    return asyncio.run(collect())
+
+
+@pytest.fixture
+def drive() -> Callable[..., Course]:
+    """Return how to take a task from execute to its end, through a deferral where it asks for one."""
+
+    def run(make: Callable[[], Any], ti: TaskInstance | None = None) -> Course:
+        course = Course(ti or TaskInstance())
+        context = {"ti": course.ti}
+        try:
+            course.result = make().execute(context)
+        except TaskDeferred as deferral:
+            course.triggers.append(deferral.trigger.serialize())
+            course.events = fire(deferral.trigger.serialize()[1])
+            resumed = make()
+            course.result = resumed.resume_execution(deferral.method_name, {"event": course.events[0]}, context)
+        return course
+
+    return run
+
+
+@pytest.fixture
+def ti() -> TaskInstance:
+    """Return a task instance."""
+    return TaskInstance()

@@ -1,0 +1,172 @@
+"""Where a video goes, and whether one may write there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
+from airflow_provider_grokvideo.delivery.destination import check_writable, local_path, target
+
+
+@pytest.mark.parametrize(
+    ("destination", "uri"),
+    [
+        ("/data/a.mp4", "file:///data/a.mp4"),
+        ("/data/a.MP4", "file:///data/a.MP4"),
+        ("/data/", "file:///data/request.mp4"),
+        ("/data", "file:///data/request.mp4"),
+        ("/", "file:///request.mp4"),
+        (Path("/data/a.mp4"), "file:///data/a.mp4"),
+        ("  /data/a.mp4\t", "file:///data/a.mp4"),
+        ("/data/a b%20#c?d é🎬.mp4", "file:///data/a b%20#c?d é🎬.mp4"),
+        ("/data/clip.mov/", "file:///data/clip.mov/request.mp4"),
+        ("/data/2026.01", "file:///data/2026.01/request.mp4"),
+        (
+            "/data/scheduled__2026-01-01T00:00:00.123+00:00",
+            "file:///data/scheduled__2026-01-01T00:00:00.123+00:00/request.mp4",
+        ),
+        ("file:///data/a b.mp4", "file:///data/a b.mp4"),
+        ("file://localhost/data/a.mp4", "file:///data/a.mp4"),
+        ("file://conn@/data/", "file:///data/request.mp4"),
+        ("s3://bucket", "s3://bucket/request.mp4"),
+        ("s3://bucket/", "s3://bucket/request.mp4"),
+        ("s3://bucket/a/b.mp4", "s3://bucket/a/b.mp4"),
+        ("s3://conn@bucket/a/", "s3://conn@bucket/a/request.mp4"),
+        ("S3://bucket/a?b#c.mp4", "s3://bucket/a?b#c.mp4"),
+        ("s3://bucket.mp4/a", "s3://bucket.mp4/a/request.mp4"),
+        ("gs://bucket/x y/", "gs://bucket/x y/request.mp4"),
+        ("abfs://conn@container/a.mp4", "abfs://conn@container/a.mp4"),
+    ],
+    ids=str,
+)
+def test_a_destination_is_a_file_or_a_directory(destination, uri):
+    """A name ending in .mp4 is the file; anything without a suffix is a directory for it."""
+    found = target(destination, default_name="request")
+
+    assert uri == found.uri
+    assert f"{uri[:-4]}.json" == found.sidecar_uri
+
+
+def test_relative_paths_start_at_the_current_directory(tmp_path, monkeypatch):
+    """A relative destination becomes an absolute one, and ~ the home directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert f"file://{tmp_path}/out/a.mp4" == target("out/a.mp4", default_name="x").uri
+    assert f"file://{tmp_path}/a.mp4" == target("a.mp4", default_name="x").uri
+    assert "file:///home/somebody/v/x.mp4" == target("~/v", default_name="x").uri
+
+
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("", "rendered to nothing"),
+        ("  ", "rendered to nothing"),
+        ("None", "rendered to nothing"),
+        (None, "rendered to nothing"),
+        ("/data/.mp4", "a file name before .mp4"),
+        ("s3://bucket/.mp4", "a file name before .mp4"),
+        ("/data/a.mov", "put a '/' behind it if 'a.mov' is a directory"),
+        ("s3://bucket/a.json", "a file ending in .mp4"),
+        ("s3:///a.mp4", "the bucket is missing"),
+        ("s3://conn@/a.mp4", "the bucket is missing"),
+        ("s3:/bucket/a.mp4", "s3:// with two slashes"),
+        ("file://host/a.mp4", "file:/// with three slashes"),
+        ("https://example.com/a.mp4", "nothing can be written to a web address"),
+        ("/data/a\nb.mp4", "without line breaks"),
+        ("~nobody-of-that-name/a.mp4", "~user exists"),
+    ],
+)
+def test_what_is_no_destination_is_said_before_money_is_spent(destination, says):
+    """The message names the argument, the value and what is allowed."""
+    with pytest.raises(InvalidInput) as error:
+        target(destination, default_name="x")
+
+    assert ("destination", True) == (error.value.field, says in str(error.value))
+
+
+def test_a_default_name_cannot_leave_its_directory():
+    """Slashes in a name are no directories."""
+
+    assert "file:///data/.._etc_x.mp4" == target("/data/", default_name="../etc/x").uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"), [("file:///a b", Path("/a b")), ("/a", Path("/a")), ("s3://b/a", None)], ids=str
+)
+def test_local_uris_have_a_path(uri, path):
+    """A file:// URI or a plain path is local, other URLs are not."""
+
+    assert path == local_path(uri)
+
+
+def test_a_writable_directory_is_made_and_left_empty(tmp_path):
+    """The check makes missing directories and leaves nothing in them."""
+    check_writable(f"{tmp_path}/a/b/c.mp4")
+
+    assert [] == list((tmp_path / "a/b").iterdir())
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    """A directory that cannot be made, because its parent is a file, is an input error."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="can write to"):
+        check_writable(f"{tmp_path}/file/sub/")
+
+
+def test_a_directory_in_the_way_is_named(tmp_path):
+    """A directory that has the video's name is an input error."""
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(InvalidInput, match="there is a directory of that name"):
+        check_writable(tmp_path / "a.mp4")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a directory that not even root can write to")
+def test_an_unwritable_directory_is_named():
+    """Where nothing can be written is an input error that says nothing was bought."""
+    with pytest.raises(InvalidInput, match="Nothing was sent or billed"):
+        check_writable("/proc/self/clip.mp4")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_forbidden_directory_is_named(tmp_path):
+    """A directory without write permission is an input error."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(InvalidInput, match="Permission denied"):
+        check_writable(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("destination", "says"),
+    [
+        ("abfs://container/a.mp4", "install apache-airflow-providers-microsoft-azure"),
+        ("gs://bucket/a.mp4", "install apache-airflow-providers-google"),
+        ("teleport://x/a.mp4", "no installed provider brings this storage"),
+    ],
+)
+def test_missing_storage_names_its_package(destination, says):
+    """A scheme nobody has brought is an input error that says what to install."""
+    with pytest.raises(InvalidInput, match=says):
+        check_writable(destination)
+
+
+def test_a_bucket_can_be_written_to(s3):
+    """The check leaves nothing in the bucket."""
+    check_writable(f"{s3.url}/a/b.mp4")
+
+    assert [] == s3.names()
+
+
+def test_a_missing_bucket_is_named(s3):
+    """A bucket that does not exist is an input error, and is not made."""
+    with pytest.raises(InvalidInput, match="bucket does not exist"):
+        check_writable("s3://no-such-bucket/a.mp4")
+
+
+def test_storage_that_does_not_answer_may_answer_later(dead_s3):
+    """An unreachable storage is no input error, and nothing was bought."""
+    with pytest.raises(DeliveryFailed, match="Nothing was sent or billed"):
+        check_writable(f"{dead_s3}/a/b.mp4")

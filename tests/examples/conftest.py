@@ -1,0 +1,37 @@
+"""Example DAGs run by ``dag.test()`` against the emulator, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_dags import Run, load
+
+from airflow_provider_grokvideo.core import watching
+
+
+@pytest.fixture
+def run(airflow_db, grokvideo_connection, tmp_path: Path) -> Callable[..., Run]:
+    """Return how to run an example by its file name; words are params of the run."""
+
+    def run_example(name: str, **params: Any) -> Run:
+        folder = tmp_path / "my videos"
+        dag_run = load(name).test(run_conf={"output": str(folder), **params})
+        tis = dag_run.get_task_instances()
+        names = {ti: ti.task_id if ti.map_index < 0 else (ti.task_id, ti.map_index) for ti in tis}
+        return Run(
+            state=str(dag_run.state),
+            states={names[ti]: str(ti.state) for ti in tis},
+            results={names[ti]: ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index) for ti in tis},
+            folder=folder,
+        )
+
+    return run_example
+
+
+@pytest.fixture
+def without_first_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at once: the wait before the first look is for a scheduler, and ``dag.test()`` has none."""
+    monkeypatch.setattr(watching, "FIRST_LOOK", 0.0)

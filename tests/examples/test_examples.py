@@ -1,0 +1,169 @@
+"""Each example does what its docstring says, for the price it says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import socket
+
+import pytest
+from example_dags import EXAMPLES, load
+
+FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("parsing opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_example_parses_without_network(name, no_network):
+    """A scheduler can read each file anywhere; the ids tell where they belong, and nothing runs by itself."""
+    dag = load(name)
+
+    assert f"grokvideo_{name.removesuffix('.py')}" == dag.dag_id
+    assert None is dag.schedule
+    assert {"grokvideo"} == set(dag.tags)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_example_says_what_it_costs_and_what_to_change(name):
+    """Each file opens with what it does, what it costs and what to change."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
+
+    assert "Cost" in text
+    assert "Change: " in text
+
+
+def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator):
+    """The DAG of the README generates, edits and delivers two clips, for two starts."""
+    done = run("quickstart.py")
+
+    assert "success" == done.state
+    assert {"fox.mp4": 5.0, "fox-in-autumn.mp4": 5.0} == done.clips
+    assert ["text-to-video", "edit"] == [start.mode for start in grokvideo_emulator.starts]
+    assert 0 == grokvideo_emulator.leaks
+    assert_price("quickstart.py", 0.55, grokvideo_emulator)
+
+
+def test_image_to_video(run, without_first_wait, grokvideo_emulator):
+    """A local image is sent along and becomes a clip of its shape."""
+    done = run("image_to_video.py")
+
+    assert "success" == done.state
+    assert {"lighthouse.mp4": 5.0} == done.clips
+    assert (848, 480) == (done.results["animate"]["width"], done.results["animate"]["height"])
+    assert ["image-to-video"] == [start.mode for start in grokvideo_emulator.starts]
+    assert_price("image_to_video.py", 0.252, grokvideo_emulator)
+
+
+def test_layered_edits(run, without_first_wait, grokvideo_emulator):
+    """Seven edits build upon each other by the service's own links: nothing is uploaded."""
+    done = run("layered_edits.py")
+
+    assert "success" == done.state
+    assert {5.0} == set(done.clips.values())
+    assert 8 == len(done.clips)
+    assert ["text-to-video", *["edit"] * 7] == [start.mode for start in grokvideo_emulator.starts]
+    assert not [seen for seen in grokvideo_emulator.requests if seen.path.endswith("/files")]
+    assert_price("layered_edits.py", 2.35, grokvideo_emulator)
+
+
+def test_extend_to_longer_clip(run, without_first_wait, grokvideo_emulator):
+    """Two extensions make 20 s of 6."""
+    done = run("extend_to_longer_clip.py")
+
+    assert "success" == done.state
+    assert {"boat-06s.mp4": 6.0, "boat-12s.mp4": 12.0, "boat-20s.mp4": 20.0} == done.clips
+    assert 3 == len(grokvideo_emulator.starts)
+    assert_price("extend_to_longer_clip.py", 1.18, grokvideo_emulator)
+
+
+def test_many_prompts(run, without_first_wait, grokvideo_emulator):
+    """One clip per prompt and per row of settings, and their sum."""
+    done = run("many_prompts.py")
+
+    assert "success" == done.state
+    assert 5 == len(done.clips)
+    assert 5 == len(grokvideo_emulator.starts)
+    assert 0.90 == done.results["total_cost"]
+    assert_price("many_prompts.py", 0.90, grokvideo_emulator)
+
+
+def test_submit_now_sense_later_and_fetch_again(run, without_first_wait, grokvideo_emulator):
+    """The sensors deliver what another task bought, and buy nothing."""
+    done = run("submit_now_sense_later.py")
+    (start,) = grokvideo_emulator.starts
+    again = run("fetch_by_request_id.py", request_id=start.request_id)
+
+    assert ("success", "success") == (done.state, again.state)
+    assert {"potter.mp4": 5.0, f"{start.request_id}.mp4": 5.0} == again.clips
+    assert 1 == len(grokvideo_emulator.starts)
+    assert_price("submit_now_sense_later.py", 0.25, grokvideo_emulator)
+
+
+def test_references_and_frames(run, without_first_wait, grokvideo_emulator):
+    """References, a voice, a keyframe and two pinned frames reach the service."""
+    done = run("references_and_frames.py")
+
+    assert "success" == done.state
+    assert {"robot.mp4": 6.0, "flower.mp4": 6.0} == done.clips
+    assert ["reference-to-video"] * 2 == [start.mode for start in grokvideo_emulator.starts]
+    assert_price("references_and_frames.py", 0.50 + 0.51, grokvideo_emulator, said=("0.50", "0.51"))
+
+
+def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch, capfd):
+    """Every trouble ends as its author wanted, the callback sees each error by its type, and the run is green."""
+    connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-no-credit"}
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_OUT_OF_CREDITS", json.dumps(connection))
+    expected = {
+        "timeout": "WaitTimeout",
+        "delivery": "DeliveryFailed",
+        "failed": "VideoFailed",
+        "expired": "VideoExpired",
+        "too_dear": "SpendLimitExceeded",
+        "invalid_url": "InvalidInput",
+        "video_too_long": "VideoFailed",
+        "refused": "RequestRejected",
+        "no_connection": "AuthenticationFailed",
+        "out_of_credits": "OutOfCredits",
+        "ambiguous": "AmbiguousSubmit",
+    }
+    done = run("error_handling.py")
+    told = [
+        line.split()[0] for line in capfd.readouterr().out.splitlines() if line.startswith(tuple(expected.values()))
+    ]
+
+    assert "success" == done.state
+    assert set(expected) == {name for name, state in done.states.items() if state == "failed"}
+    assert {"moderated"} == {name for name, state in done.states.items() if state == "skipped"}
+    assert sorted(expected.values()) == sorted(told)
+    assert 13 == len(grokvideo_emulator.starts)
+    assert 0 == grokvideo_emulator.leaks
+
+
+def test_error_handling_stays_away_from_the_real_service(run, grokvideo_emulator, monkeypatch):
+    """With a connection to the real service the DAG that makes trouble skips itself."""
+    monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", '{"conn_type": "grokvideo", "password": "xai-not-a-key"}')
+    done = run("error_handling.py")
+
+    assert {"success", "skipped"} == set(done.states.values())
+    assert "success" == done.states["only_at_the_emulator"]
+    assert [] == grokvideo_emulator.starts
+
+
+def assert_price(name, usd, emulator, said=None):
+    """Check what was billed against the docstring."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
+
+    assert usd == pytest.approx(emulator.billed_ticks / 10**10)
+    for number in said or (f"{usd:.3f}".rstrip("0") if usd * 1000 % 10 else f"{usd:.2f}",):
+        assert f"{number} USD" in text

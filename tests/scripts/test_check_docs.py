@@ -1,0 +1,98 @@
+"""Documentation that disagrees with the code is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import check_docs
+import pytest
+
+QUICKSTART = 'print("quickstart")\n'
+README = f"""# Title
+
+## The `grokvideo` connection, and more
+
+```python
+{QUICKSTART}```
+
+[a file](docs/guide.md) and [a heading](#the-grokvideo-connection-and-more), set `prompt="..."`.
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    (tmp_path / "README.md").write_text(README)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nsee [home](../README.md#title) or [x.ai](https://x.ai)\n")
+    (tmp_path / "dags_examples").mkdir()
+    (tmp_path / "dags_examples" / "quickstart.py").write_text(QUICKSTART)
+    return tmp_path
+
+
+def test_agreement_is_silent(repository: Path) -> None:
+    """Documentation that agrees with the code raises nothing."""
+    assert [] == list(check_docs.problems(repository, {"parameter": ["prompt"]}))
+
+
+@pytest.mark.parametrize(
+    ("addition", "expected"),
+    [
+        pytest.param("[x](nowhere.md)", "README.md: link to nowhere.md: no such file", id="file"),
+        pytest.param("[x](#nothing)", "README.md: link to #nothing: no such heading", id="heading"),
+        pytest.param('<img src="no.png">', "README.md: link to no.png: no such file", id="picture"),
+        pytest.param(
+            "```python\nif:\n```", "README.md: Python block in line 11: invalid syntax (its line 1)", id="code"
+        ),
+    ],
+)
+def test_fault_is_named(repository: Path, addition: str, expected: str) -> None:
+    """A broken link or code block is named with its document and place."""
+    (repository / "README.md").write_text(f"{README}\n{addition}\n")
+
+    assert [expected] == list(check_docs.problems(repository, {}))
+
+
+def test_code_is_not_searched_for_links(repository: Path) -> None:
+    """Something that looks like a link inside code is none."""
+    (repository / "README.md").write_text(f"{README}\n```python\nx = d['a'](b)\n```\nand `[x](nowhere.md)`\n")
+
+    assert [] == list(check_docs.problems(repository, {}))
+
+
+def test_changed_quickstart_is_noticed(repository: Path) -> None:
+    """The README's DAG is the file that the tests run."""
+    (repository / "dags_examples" / "quickstart.py").write_text("print('other')\n")
+
+    assert ["README.md: no Python block is dags_examples/quickstart.py"] == list(check_docs.problems(repository, {}))
+
+
+def test_marked_part_is_enough(repository: Path) -> None:
+    """Where the file marks a part for the README only that part has to be equal."""
+    text = f"import this\n# [START readme]\n{QUICKSTART}# [END readme]\n"
+    (repository / "dags_examples" / "quickstart.py").write_text(text)
+
+    assert [] == list(check_docs.problems(repository, {}))
+
+
+def test_undescribed_name_is_noticed(repository: Path) -> None:
+    """Each thing a user can set has to be mentioned."""
+    expected = ["README.md and docs/: option `pace` is not described"]
+
+    assert expected == list(check_docs.problems(repository, {"option": ["pace"]}))
+
+
+def test_inherited_parameters_of_ours_count() -> None:
+    """Parameters of our own base classes belong to an operator, those of foreign ones do not."""
+
+    class Foreign:
+        def __init__(self, task_id: str) -> None: ...
+
+    class Base(Foreign):
+        def __init__(self, conn_id: str, **kwargs: object) -> None: ...
+
+    class Operator(Base):
+        def __init__(self, *, prompt: str, **kwargs: object) -> None: ...
+
+    Base.__module__ = Operator.__module__ = f"{check_docs.PACKAGE}.operators.x"
+
+    assert ["conn_id", "prompt"] == check_docs.own_parameters(Operator)
