@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 _SHOWN = 48
@@ -38,13 +39,18 @@ class Start:
 
 @dataclass(frozen=True)
 class Seen:
-    """One request that reached either origin. ``headers`` holds only those of interest, never the key."""
+    """One request that reached either origin. ``headers`` holds only those of interest, never the key.
+
+    ``status`` is None while no answer was begun, as for a connection that was cut; ``id`` numbers the requests of this
+    process.
+    """
 
     origin: str
     method: str
     path: str
     status: int | None
     headers: Mapping[str, str]
+    id: int = field(default_factory=count().__next__)
 
 
 HEADERS_OF_INTEREST = (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import pathlib
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import pi, sin
+from pathlib import Path
 
 import av
 from PIL import Image
@@ -114,12 +113,11 @@ def decode(data: bytes, size: tuple[int, int], count: int) -> Iterator[Image.Ima
 
 def _encode(recipe: Recipe, frames: Iterator[Image.Image], cancelled: Cancelled) -> bytes:
     with tempfile.TemporaryDirectory(prefix="grokvideo-emulator-") as folder:
-        path = os.path.join(folder, "clip.mp4")
+        path = Path(folder) / "clip.mp4"
         # faststart moves the index in a second pass over the file, hence a path and not a buffer.
-        with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             _mux(container, recipe, frames, cancelled)
-        with pathlib.Path(path).open("rb") as file:
-            return file.read()
+        return path.read_bytes()
 
 
 def _mux(
@@ -133,7 +131,7 @@ def _mux(
     for index, picture in enumerate(frames):
         if cancelled():
             raise RenderingStopped
-        frame = av.VideoFrame.from_image(picture)
+        frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
         frame.pts, frame.time_base = index, Fraction(1, FPS)
         container.mux(video.encode(frame))
         if sound is not None:

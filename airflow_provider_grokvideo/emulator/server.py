@@ -125,8 +125,8 @@ class Emulator:
 
     @property
     def requests(self) -> list[Seen]:
-        """Every request that was answered or cut, without keys."""
-        return list(self._world.requests)
+        """Every request that arrived since the last reset, without keys."""
+        return list(self._world.requests.values())
 
     def script(self, fault: str, **options: Any) -> None:
         """Queue a fault: a word such as ``http:503`` with ``on=``, ``times=``, ``prompt=``, ``request_id=`` and so on.

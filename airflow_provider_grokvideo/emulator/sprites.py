@@ -162,7 +162,7 @@ def panel(width: int, rows: list[tuple[str, Font, RGB]], shade: tuple[int, int, 
     band = Image.new("RGBA", (width, sum(heights) + 2 * pad), shade)
     draw = ImageDraw.Draw(band)
     top = pad
-    for (text, face, colour), height in zip(rows, heights):
+    for (text, face, colour), height in zip(rows, heights, strict=True):
         draw.text((pad * 2, top), text, font=face, fill=(*colour, 255))
         top += height
     return band

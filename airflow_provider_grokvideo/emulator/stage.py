@@ -23,7 +23,8 @@ def open_picture(footage: Footage) -> Image.Image:
         lights = [(0.3, 0.3, colours.subject), (0.75, 0.6, colours.companion)]
         return sprites.backdrop((footage.width, footage.height), colours.sky, colours.ground, lights)
     with Image.open(io.BytesIO(footage.data)) as picture:
-        return picture.convert("RGB")
+        rgb: Image.Image = picture.convert("RGB")
+        return rgb
 
 
 def timecode(frame: int) -> str:
@@ -83,7 +84,8 @@ class Stage:
             margin = 0.12 * share / 2
             box = (width * margin, height * margin, width * (1 - margin), height * (1 - margin))
             return self._opening.resize(self._size, Image.Resampling.BILINEAR, box=box)
-        assert self._backdrop is not None
+        if self._backdrop is None:
+            raise TypeError("a stage has an opening picture or a backdrop")
         left = (self._backdrop.width - width) * (0.5 + 0.5 * sin(2 * pi * share))
         top = (self._backdrop.height - height) * (0.5 + 0.5 * sin(2 * pi * share + 1.3))
         return self._backdrop.crop((int(left), int(top), int(left) + width, int(top) + height))

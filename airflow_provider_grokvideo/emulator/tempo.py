@@ -49,10 +49,8 @@ class Tempo:
 
     def progress(self, earlier_looks: int, elapsed: float, span: float) -> int:
         """Return 0 to 99: an approximation that may stand still, as the service's does (contract §5.5)."""
-        if self.kind == "looks":
-            share = earlier_looks / (self.amount + 1)
-        else:
-            share = elapsed / span if span else 0.0
+        by_clock = elapsed / span if span else 0.0
+        share = earlier_looks / (self.amount + 1) if self.kind == "looks" else by_clock
         return max(0, min(99, int(share * 100)))
 
 

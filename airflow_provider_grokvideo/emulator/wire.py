@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -30,6 +31,8 @@ class CuttableProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the connection under its client's address."""
         super().connection_made(transport)
+        # The record of requests says the same without a line for each look.
+        self.access_log = False
         self._name = tuple(transport.get_extra_info("peername")[:2])
         _TRANSPORTS[self._name] = transport
 
@@ -95,20 +98,19 @@ def recorded(app: App, world: World, origin: str) -> App:
             return
         request = Request(scope)
         path = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace").partition("?")[0]
-        status: int | None = None
+        headers = {name: request.headers[name] for name in HEADERS_OF_INTEREST if name in request.headers}
+        seen = Seen(origin, scope["method"], path, None, headers)
+        if not path.startswith("/_emulator"):
+            world.requests[seen.id] = seen
 
         async def note(message: Any) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # Noted before it is sent, so that whoever got the answer finds it in the record.
+                if seen.id in world.requests:
+                    world.requests[seen.id] = replace(seen, status=message["status"])
                 message["headers"] = [*message["headers"], (b"x-request-id", world.new_id().encode())]
             await send(message)
 
-        try:
-            await app(scope, receive, note)
-        finally:
-            if not path.startswith("/_emulator"):
-                headers = {name: request.headers[name] for name in HEADERS_OF_INTEREST if name in request.headers}
-                world.requests.append(Seen(origin, scope["method"], path, status, headers))
+        await app(scope, receive, note)
 
     return run

@@ -28,7 +28,6 @@ KEY_ZDR = "xai-emulator-zdr"
 KEYS = (KEY, KEY_BLOCKED, KEY_NO_CREDIT, KEY_ZDR)
 
 _UNBILLED = ("failed", "failed_string")
-_REMEMBERED_REQUESTS = 50_000
 
 
 @dataclass
@@ -134,7 +133,7 @@ class World:
             self.files: dict[str, StoredFile] = {}
             self.public_files: dict[str, StoredFile] = {}
             self.faults = FaultQueue()
-            self.requests: deque[Seen] = deque(maxlen=_REMEMBERED_REQUESTS)
+            self.requests: dict[int, Seen] = {}
             self.leaks = 0
             self._directive_uses: dict[tuple[str, int], int] = {}
             self._submit_times: deque[float] = deque()

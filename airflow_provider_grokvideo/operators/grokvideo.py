@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.core.errors import (
 from airflow_provider_grokvideo.core.jobs import Done
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.tasks import failing, handover
-from airflow_provider_grokvideo.tasks.manifest import Purchase, Source, manifest, source_facts, source_in
+from airflow_provider_grokvideo.tasks.manifest import Purchase, Source, as_number, manifest, source_facts, source_in
 from airflow_provider_grokvideo.tasks.waiting import look_once_more, wait
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class GrokVideoBaseOperator(BaseOperator):
             self._goes_on = settled.request_id
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
-            purchase = self._remembered(settled.request_id, settled.submitted_at)
+            purchase = self._remembered(settled, context)
             job = look_once_more(settled.request_id, self.hook)
             return self._deliver(handover.finished(job, self.grokvideo_conn_id), purchase, context)
         except GrokVideoError as error:
@@ -133,10 +133,9 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
-            request_id = context["ti"].xcom_pull(task_ids=self.task_id, key="request_id")
             error = WaitTimeout(
                 f"the triggerer did not report on the request ({problem})",
-                request_id=str(request_id),
+                request_id=self._recall("request_id", context),
                 conn_id=self.grokvideo_conn_id,
             )
             raise self._after_purchase(error) from None
@@ -177,6 +176,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self.log.info("Request %s was accepted and is billed from here on", request_id)
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="request_id", value=request_id)
+            ti.xcom_push(key="estimated_cost_usd", value=as_number(estimate.usd))
         return Purchase(request_id, time.time(), request, estimate.usd)
 
     def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
@@ -222,15 +222,22 @@ class GrokVideoBaseOperator(BaseOperator):
             job, purchase, hook=self.hook, destination=self.destination, owner=handover.owner_of(context)
         )
 
-    def _remembered(self, request_id: str, submitted_at: float | None) -> Purchase:
+    def _recall(self, key: str, context: Context) -> Any:
+        """Return what this task instance pushed before it deferred."""
+        ti = context.get("ti")
+        return None if ti is None else ti.xcom_pull(task_ids=self.task_id, key=key, map_indexes=ti.map_index)
+
+    def _remembered(self, event: events.Event, context: Context) -> Purchase:
         """Return what a resumed task still knows: its arguments were rendered again."""
+        usd = self._recall("estimated_cost_usd", context)
+        estimate = None if usd is None else Decimal(str(usd))
         try:
             request = self.build_request()
         except InvalidInput as error:
             # A template that renders differently now must not keep a paid video from its destination.
             self.log.warning("Cannot rebuild the request for the sidecar: %s", error.what)
-            return Purchase(request_id, submitted_at)
-        return Purchase(request_id, submitted_at, request, self._estimate(request, Source()).usd)
+            return Purchase(event.request_id, event.submitted_at, None, estimate)
+        return Purchase(event.request_id, event.submitted_at, request, estimate)
 
     def _patience(self) -> float:
         limits = [self.timeout, self.execution_timeout]

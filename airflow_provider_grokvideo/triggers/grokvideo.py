@@ -98,7 +98,7 @@ class GrokVideoTrigger(BaseTrigger):
     async def _watch(self, watch: watching.Watch, client: AsyncClient) -> Event:
         said = watching.Said()
         at = watching.first_look(watch, time.time())
-        self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, at - time.time())
+        self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, max(0.0, at - time.time()))
         while True:
             await asyncio.sleep(max(0.0, at - time.time()))
             seen = await client.run(flow.look(watch.request_id, retry=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -30,9 +31,12 @@ class TaskInstance:
         """Keep a value."""
         self.xcoms[key] = value
 
-    def xcom_pull(self, task_ids: str | None = None, key: str = "return_value") -> Any:
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
         """Return a kept value."""
         return self.xcoms.get(key)
+
+    def get_first_reschedule_date(self, context: Any) -> None:
+        """Say that this is the first poke."""
 
 
 @dataclass
@@ -72,6 +76,13 @@ def drive() -> Callable[..., Course]:
         return course
 
     return run
+
+
+@pytest.fixture
+def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return how to read all that was logged: Airflow's own loggers write to standard output."""
+    caplog.set_level(logging.DEBUG)
+    return lambda: caplog.text + "".join(capsys.readouterr())
 
 
 @pytest.fixture

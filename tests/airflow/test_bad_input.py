@@ -38,7 +38,10 @@ EXTEND = functools.partial(GrokVideoExtendOperator, task_id="extend", prompt="It
         pytest.param(GENERATE, {"aspect_ratio": "21:9"}, "16:9", id="ratio"),
         pytest.param(GENERATE, {"resolution": "1080p"}, "480p, 720p", id="resolution of another model"),
         pytest.param(
-            GENERATE, {"image": {"url": "https://a.example/b.png", "file_id": "file_1"}}, "exactly one", id="two sources"
+            GENERATE,
+            {"image": {"url": "https://a.example/b.png", "file_id": "file_1"}},
+            "exactly one",
+            id="two sources",
         ),
         pytest.param(GENERATE, {"image": ""}, "image=''", id="empty image"),
         pytest.param(GENERATE, {"image": "/no/such/file.png"}, "/no/such/file.png", id="no such image"),
@@ -56,7 +59,9 @@ EXTEND = functools.partial(GrokVideoExtendOperator, task_id="extend", prompt="It
         pytest.param(GENERATE, {"grokvideo_conn_id": "nobody_home"}, "nobody_home", id="unknown connection"),
         pytest.param(EDIT, {"video": None}, "video=None", id="no video"),
         pytest.param(EDIT, {"video": "clip.mp4"}, "current directory", id="relative path that is not there"),
-        pytest.param(EDIT, {"video": "https://a.example/b.mp4", "model": "grok-imagine-video-1.5"}, "model=", id="model"),
+        pytest.param(
+            EDIT, {"video": "https://a.example/b.mp4", "model": "grok-imagine-video-1.5"}, "model=", id="model"
+        ),
         pytest.param(EXTEND, {"video": "https://a.example/b.mp4", "duration": 11}, "2 to 10", id="extension too long"),
     ],
 )

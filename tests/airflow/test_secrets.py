@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 
 import pytest
 
@@ -23,7 +22,7 @@ FAULTS = {
 
 @pytest.mark.usefixtures("grokvideo_connection")
 @pytest.mark.parametrize("case", FAULTS, ids=str)
-def test_the_key_leaves_no_trace(drive, grokvideo_emulator, tmp_path, caplog, case):
+def test_the_key_leaves_no_trace(drive, grokvideo_emulator, tmp_path, logs, case):
     """Neither logs, XComs, trigger arguments, events, errors, rendered fields nor the download know the key."""
     words, fault, place = FAULTS[case]
     if fault:
@@ -38,14 +37,13 @@ def test_the_key_leaves_no_trace(drive, grokvideo_emulator, tmp_path, caplog, ca
     )
     said = []
 
-    with caplog.at_level(logging.DEBUG):
-        try:
-            course = drive(make)
-            said += [repr(course), json.dumps(course.result), json.dumps(course.events)]
-        except GrokVideoError as error:
-            said += [repr(error), str(error), repr(error.__dict__), repr(error.__cause__)]
+    try:
+        course = drive(make)
+        said += [repr(course), json.dumps(course.result), json.dumps(course.events)]
+    except GrokVideoError as error:
+        said += [repr(error), str(error), repr(error.__dict__), repr(error.__cause__)]
     task = make()
-    said += [repr({name: getattr(task, name) for name in task.template_fields}), repr(vars(task.hook)), caplog.text]
+    said += [repr({name: getattr(task, name) for name in task.template_fields}), repr(vars(task.hook)), logs()]
     said += [path.read_text(errors="replace") for path in tmp_path.iterdir() if path.suffix == ".json"]
 
     assert "A ball" in "".join(said)

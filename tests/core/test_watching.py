@@ -1,0 +1,236 @@
+"""When a wait looks, when it ends, and what the log hears of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.errors import (
+    AuthenticationFailed,
+    GrokVideoError,
+    OutOfCredits,
+    RateLimited,
+    RequestRejected,
+    ServiceUnavailable,
+    WaitTimeout,
+)
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
+from airflow_provider_grokvideo.core.watching import Abandoned, LookAgain, Said, Settled, Watch, first_look, look
+
+T0 = 1_700_000_000.0
+WATCH = Watch("r", since=T0, deadline=T0 + 900, not_before=T0 + 5)
+MISS = ServiceUnavailable("HTTP 503")
+
+
+@pytest.mark.parametrize(
+    ("now", "at"),
+    [
+        pytest.param(T0, T0 + 5, id="not before it is time"),
+        pytest.param(T0 + 60, T0 + 60, id="at once after a restart"),
+        pytest.param(T0 + 9999, T0 + 9999, id="once also after the deadline"),
+    ],
+)
+def test_the_first_look_comes_as_early_as_allowed(now, at):
+    """A wait looks first when the video could be ready, and at once where that time has passed."""
+    assert at == first_look(WATCH, now)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [Done("r", "https://a/b"), Moderated("r"), Failed("r"), Expired("r")],
+    ids=lambda job: type(job).__name__,
+)
+@pytest.mark.parametrize("after", [60, 5000], ids=["in time", "after the deadline"])
+def test_what_is_final_settles(job, after):
+    """A final job ends the wait with itself, also on a look that came too late."""
+    assert Settled(job) == look(WATCH, job, T0 + after)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [
+        pytest.param(9, LookAgain, id="within 10 s of the submit"),
+        pytest.param(10, Settled, id="afterwards"),
+    ],
+)
+def test_an_unknown_id_is_not_believed_at_first(seconds, verdict):
+    """The service may not know a new request yet (§6.4)."""
+    assert verdict is type(look(WATCH, Expired("r", "not-found"), T0 + seconds))
+
+
+@pytest.mark.parametrize(
+    ("interval", "pause"), [pytest.param(None, 5, id="default"), pytest.param(30.0, 30, id="as the task says")]
+)
+def test_a_pending_request_is_looked_at_again(interval, pause):
+    """Looks are one interval apart."""
+    verdict = look(replace(WATCH, poll_interval=interval), Pending("r", 10), T0 + 100)
+
+    assert LookAgain(T0 + 100 + pause, replace(WATCH, poll_interval=interval)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"),
+    [
+        pytest.param(None, 5, id="not said"),
+        pytest.param(2.0, 5, id="shorter than the interval"),
+        pytest.param(42.0, 42, id="longer"),
+        pytest.param(86_400.0, 300, id="a typing error"),
+    ],
+)
+def test_a_rate_limit_is_respected(asked, pause):
+    """The pause the service asks for is kept, up to five minutes."""
+    verdict = look(WATCH, RateLimited("HTTP 429", retry_after=asked), T0 + 100)
+
+    assert T0 + 100 + pause == verdict.at
+
+
+@pytest.mark.parametrize("miss", [MISS, RateLimited("HTTP 429"), GrokVideoError("odd")], ids=lambda e: type(e).__name__)
+def test_a_look_that_failed_is_a_miss(miss):
+    """A miss changes nothing but the count, and a look that succeeds clears it."""
+    first = look(WATCH, miss, T0 + 100)
+    second = look(first.watch, miss, T0 + 105)
+
+    assert (1, 2, miss.what) == (first.watch.misses, second.watch.misses, second.watch.last_miss)
+    assert WATCH == look(second.watch, Pending("r"), T0 + 110).watch
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AuthenticationFailed("HTTP 401"), OutOfCredits("HTTP 403"), RequestRejected("HTTP 301")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_key_or_address_that_does_not_work_ends_the_wait(error):
+    """What would fail until the deadline is said at once, with the request that goes on."""
+    verdict = look(WATCH, error, T0 + 100)
+
+    assert Abandoned(error) == verdict
+    assert "r" == verdict.error.request_id
+
+
+def test_the_last_look_falls_on_the_deadline():
+    """A video that is ready at the deadline is found."""
+    assert WATCH.deadline == look(WATCH, Pending("r"), WATCH.deadline - 1).at
+
+
+@pytest.mark.parametrize(
+    ("watch", "seen", "said"),
+    [
+        pytest.param(WATCH, Pending("r"), ("r", "15 min 00 s"), id="still pending"),
+        pytest.param(WATCH, Pending("r", word="throttled"), ("r", "'throttled'", "does not know"), id="unknown word"),
+        pytest.param(replace(WATCH, misses=2), MISS, ("r", "last 3 looks", "HTTP 503"), id="misses"),
+        pytest.param(WATCH, MISS, ("r", "last look failed", "HTTP 503"), id="one miss"),
+    ],
+)
+def test_the_deadline_ends_the_wait_and_says_why(watch, seen, said):
+    """The timeout names the request, the time, and what was in the way; the request goes on."""
+    verdict = look(watch, seen, WATCH.deadline)
+
+    assert isinstance(verdict.error, WaitTimeout)
+    text = str(verdict.error)
+    assert [] == [part for part in (*said, "goes on") if part not in text]
+
+
+def test_a_wait_survives_a_restart():
+    """The watch is plain data: resumed elsewhere it keeps its deadline and its count."""
+    resumed = Watch(**vars(look(WATCH, MISS, T0 + 100).watch))
+
+    assert (WATCH.deadline, 1) == (resumed.deadline, resumed.misses)
+
+
+PROBLEMS = [AuthenticationFailed("HTTP 401"), OutOfCredits("HTTP 403"), RequestRejected("HTTP 301")]
+TOLERATED = st.one_of(
+    st.builds(Pending, st.just("r"), st.one_of(st.none(), st.integers(0, 100)), st.sampled_from([None, "throttled"])),
+    st.just(MISS),
+    st.builds(
+        lambda pause: RateLimited("HTTP 429", retry_after=pause), st.one_of(st.none(), st.floats(0, 1e6, allow_nan=False))
+    ),
+)
+FINAL = st.sampled_from([Done("r"), Moderated("r"), Failed("r"), Expired("r"), *PROBLEMS])
+
+
+@given(
+    seen=st.lists(TOLERATED, max_size=40),
+    last=st.one_of(st.none(), FINAL),
+    timeout=st.floats(1, 600, allow_nan=False),
+    interval=st.one_of(st.none(), st.floats(1, 120, allow_nan=False)),
+    lag=st.floats(0, 2, allow_nan=False),
+)
+def test_every_wait_ends_in_time(seen, last, timeout, interval, lag):
+    """A wait ends by the look on its deadline, never looks early, and never more often than it may."""
+    watch = Watch("r", since=T0, deadline=T0 + timeout, poll_interval=interval, not_before=T0 + min(5.0, timeout))
+    answers = iter([*seen, *([last] if last else [])])
+    now, looks, verdict = first_look(watch, T0), [], None
+    while not isinstance(verdict, Settled | Abandoned):
+        looks.append(now)
+        found = next(answers, Pending("r"))
+        verdict = look(watch, found, now)
+        if isinstance(verdict, LookAgain):
+            watch, now = verdict.watch, verdict.at + lag
+
+    assert looks[0] >= T0 + min(5.0, timeout)
+    assert looks[-1] <= T0 + timeout + lag
+    gaps = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    assert [] == [gap for gap in gaps[:-1] if gap < (interval or 5.0) - 1e-3]
+    if isinstance(verdict, Abandoned) and isinstance(verdict.error, WaitTimeout):
+        assert looks[-1] >= T0 + timeout
+
+
+@pytest.mark.parametrize("interval", [-5.0, 0.0, 1e-9], ids=repr)
+def test_a_wait_never_spins(interval):
+    """An interval that is no interval does not turn a wait into a busy loop."""
+    verdict = look(replace(WATCH, poll_interval=interval), Pending("r"), T0 + 100)
+
+    assert verdict.at >= T0 + 101
+
+
+@pytest.mark.parametrize(
+    ("seen", "line"),
+    [
+        pytest.param(Pending("r"), "Request r is pending after 65 s", id="pending"),
+        pytest.param(Pending("r", 0), "Request r is pending, 0 %, after 65 s", id="percent"),
+        pytest.param(
+            Pending("r", None, "throttled"),
+            "Request r is in state 'throttled', unknown to this version, after 65 s",
+            id="unknown word",
+        ),
+        pytest.param(MISS, "Could not look at request r after 65 s; will look again: HTTP 503", id="miss"),
+        pytest.param(Done("r"), "Request r is done after 65 s", id="done"),
+    ],
+)
+def test_a_line_tells_state_percent_and_time(seen, line):
+    """The task log reads as sentences."""
+    assert line == watching.progress_line(WATCH, seen, T0 + 65)
+
+
+@pytest.mark.parametrize("error", PROBLEMS, ids=lambda error: type(error).__name__)
+def test_a_line_promises_no_look_that_will_not_come(error):
+    """A problem that ends the wait is not announced as one that passes."""
+    assert "look again" not in watching.progress_line(WATCH, error, T0 + 65)
+
+
+def lines(seen: list[object], every: float = 5.0) -> int:
+    """Return how many lines the log gets of looks `every` seconds apart."""
+    told, count = Said(), 0
+    for index, found in enumerate(seen):
+        if watching.worth_saying(told, found, T0 + index * every):
+            told, count = watching.said(found, T0 + index * every), count + 1
+    return count
+
+
+def test_a_steady_state_is_said_once_a_minute():
+    """Fifteen quiet minutes are sixteen lines at most, however the percentage moves."""
+    assert 15 == lines([Pending("r", index % 100) for index in range(180)])
+
+
+def test_news_is_said_at_once():
+    """A change of state does not wait for the minute."""
+    assert 4 == lines([Pending("r"), Pending("r", 5), MISS, MISS, Pending("r", word="throttled"), Done("r")])
+
+
+def test_a_flapping_service_does_not_flood_the_log():
+    """Misses that come and go are said at a humane rate too."""
+    assert 40 >= lines([Pending("r", 5), MISS] * 90)
