@@ -17,14 +17,14 @@ OUTPUT = os.environ.get("GROKVIDEO_DEMO_OUTPUT", "~/grokvideo")
 with DAG("grokvideo_quickstart", schedule=None, params={"output": OUTPUT}, tags=["grokvideo"]):
     generate = GrokVideoGenerateOperator(
         task_id="generate",
-        prompt="A red fox trots through fresh snow at dawn, the camera follows at its side",
+        prompt="A red ball rolls along a sunny beach, the camera follows at its side",
         duration=5,
-        destination="{{ params.output }}/fox.mp4",
+        destination="{{ params.output }}/ball.mp4",
     )
     edit = GrokVideoEditOperator(
         task_id="edit",
-        prompt="Turn the winter into autumn: golden light and falling leaves instead of snow",
+        prompt="Turn the summer into winter: snow falls and covers the sand",
         video=generate.output,
-        destination="{{ params.output }}/fox-in-autumn.mp4",
+        destination="{{ params.output }}/ball-in-winter.mp4",
     )
 # [END quickstart]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -75,7 +76,7 @@ def account_from_env() -> Account | None:
 
 def is_loopback(host: str) -> bool:
     """Say whether a host name or address is this machine by its very name."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ip_address(host.strip("[]")).is_loopback
@@ -86,25 +87,32 @@ def is_loopback(host: str) -> bool:
 def _base_url(host: str, port: int | None, schema: str | None) -> str:
     if not host:
         return DEFAULT_BASE_URL
-    address = host if "://" in host else _with_scheme(host, port, schema)
+    # Airflow's connection URIs put the scheme into the host field when it is written out (grokvideo://https://...).
+    address = host if "://" in host else _with_scheme(host)
     try:
         url = httpx.URL(address.rstrip("/"))
-    except httpx.InvalidURL as problem:
-        raise InvalidInput("host", host, f"a base URL such as {DEFAULT_BASE_URL} ({problem})") from None
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo or url.query or url.fragment:
-        raise InvalidInput(
-            "host", str(url.copy_with(username=None, password=None)), f"a base URL like {DEFAULT_BASE_URL}"
+        twice = False
+        if port is not None:
+            # httpx drops a scheme's default port, so it is looked for in the text.
+            twice = urlsplit(address).port is not None
+            url = url.copy_with(port=port)
+        usable = (
+            not twice and url.scheme in ("http", "https") and url.host and " " not in host and (url.port or 1) < 65536
         )
+    except (httpx.InvalidURL, ValueError) as problem:
+        raise InvalidInput("host", host, f"a base URL such as {DEFAULT_BASE_URL} ({problem})") from None
+    if not usable or url.userinfo or url.query or url.fragment:
+        raise InvalidInput("host", host, f"a base URL such as {DEFAULT_BASE_URL}")
     if url.scheme == "http" and not is_loopback(url.host):
         raise InvalidInput("host", host, "an https address: plain http would send the API key readable by anyone")
-    return f"{url.scheme}://{url.netloc.decode()}{url.path.rstrip('/') or '/v1'}"
+    path = url.path.rstrip("/") or f"/{(schema or 'v1').strip('/')}"
+    return f"{url.scheme}://{url.netloc.decode()}{path}"
 
 
-def _with_scheme(host: str, port: int | None, schema: str | None) -> str:
-    name, slash, path = host.partition("/")
-    scheme = "http" if is_loopback(name.rsplit(":", 1)[0]) else "https"
-    place = f"{name}:{port}" if port else name
-    return f"{scheme}://{place}{slash}{path}" if path else f"{scheme}://{place}/{(schema or 'v1').strip('/')}"
+def _with_scheme(host: str) -> str:
+    place = host.partition("/")[0]
+    name = place if place.endswith("]") else place.rpartition(":")[0] or place
+    return f"{'http' if is_loopback(name) else 'https'}://{host}"
 
 
 def _key(password: str | None) -> str:

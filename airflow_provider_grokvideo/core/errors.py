@@ -4,14 +4,14 @@
 
     GrokVideoError
       RequestRejected         the request is wrong            change the task
-        InvalidInput          ... and we saw it first         change the task; nothing was sent or billed
+        InvalidInput          we saw it first               change the task; nothing was sent or billed
       AuthenticationFailed    the key or connection is wrong  change the connection
       OutOfCredits            the team cannot pay             top up, or raise the spending limit
       RateLimited             too fast                        a retry helps
       ServiceUnavailable      unreachable or broken           a retry helps
       AmbiguousSubmit         maybe bought, maybe not         a person decides
       VideoFailed             the service gave up             a retry is a new purchase
-      VideoModerated          the service refused to show it  change the prompt or input
+        VideoModerated        it was not to be shown        change the prompt or input
       VideoExpired            the service forgot it           a retry is a new purchase
       WaitTimeout             not finished by the deadline    the request goes on; pick it up later
       DeliveryFailed          bought but not stored           a retry fetches it again
@@ -25,7 +25,8 @@ the others into Airflow's fail-without-retry exception.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from typing_extensions import Self
 
@@ -71,6 +72,10 @@ class GrokVideoError(Exception):
         self.conn_id = self.conn_id or conn_id
         self.service_id = self.service_id or service_id
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by state, because constructors differ within the family."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
         known = {
@@ -254,10 +259,47 @@ class EventRejected(GrokVideoError):
     advice = "Check that worker and triggerer run the same version of this provider."
 
 
+def _rebuilt(kind: type[GrokVideoError], args: tuple[Any, ...], state: Mapping[str, Any]) -> GrokVideoError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
+
 def shorten(value: object, limit: int = 120) -> str:
-    """Return a repr fit for a message: never the payload of a ``data:`` URI, never longer than `limit`."""
-    if isinstance(value, str) and value.startswith("data:"):
-        head, _, payload = value.partition(",")
-        return f"'{head},…' ({len(payload)} characters)"
-    text = repr(value)
+    """Return a repr fit for a message: no payload of a ``data:`` URI, no query of a URL, never longer than `limit`."""
+    text = repr(_harmless(value))
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _harmless(value: object) -> object:
+    match value:
+        case str():
+            return _harmless_text(value)
+        case Mapping():
+            return {name: _harmless(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_harmless(part) for part in value]
+    return value
+
+
+def _harmless_text(text: str) -> str:
+    stripped = text.strip()
+    if stripped[:5].lower() == "data:":
+        head, comma, payload = stripped.partition(",")
+        return _Data(
+            f"'{head[:60]},…' ({len(payload)} characters)" if comma else f"'data:…' ({len(stripped)} characters)"
+        )
+    # A query may sign a private address, and user information may be a password.
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+class _Data(str):
+    """A text that is shown as it is, because it is a description already."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)

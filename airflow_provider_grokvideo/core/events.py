@@ -27,6 +27,8 @@ class Event:
         outcome: ``settled`` if the request ended, however; ``abandoned`` if the waiting did.
         error: Name of the error class that ended the waiting.
         message: Its message.
+        advice: What to do about it.
+        service_id: The service's ``x-request-id`` of the failing call.
         submitted_at: Epoch seconds of the submit, handed through to the manifest.
     """
 
@@ -35,6 +37,8 @@ class Event:
     submitted_at: float | None = None
     error: str | None = None
     message: str | None = None
+    advice: str | None = None
+    service_id: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """Return the event as plain JSON, stamped with its version."""
@@ -45,6 +49,8 @@ class Event:
             "submitted_at": self.submitted_at,
             "error": self.error,
             "message": self.message,
+            "advice": self.advice,
+            "service_id": self.service_id,
         }
 
     def as_error(self, conn_id: str | None = None) -> GrokVideoError | None:
@@ -52,15 +58,27 @@ class Event:
         if self.outcome == "settled":
             return None
         kind = getattr(errors, self.error or "", GrokVideoError)
-        if not (isinstance(kind, type) and issubclass(kind, GrokVideoError)) or kind is errors.InvalidInput:
+        if not (isinstance(kind, type) and issubclass(kind, GrokVideoError)):
             kind = GrokVideoError
-        problem: GrokVideoError = kind(self.message or "the trigger gave up without a reason")
+        if issubclass(kind, errors.InvalidInput):
+            # What was wrong with which argument is in the message already.
+            kind = errors.RequestRejected
+        message = self.message or "the trigger gave up without a reason"
+        problem: GrokVideoError = kind(message, service_id=self.service_id, advice=self.advice)
         return problem.about(request_id=self.request_id, conn_id=conn_id)
 
 
 def abandoned(request_id: str, error: GrokVideoError, submitted_at: float | None = None) -> Event:
     """Return the event of a wait that ended with `error`."""
-    return Event(request_id, "abandoned", submitted_at, type(error).__name__, error.what)
+    return Event(
+        request_id,
+        "abandoned",
+        submitted_at,
+        error=type(error).__name__,
+        message=error.what,
+        advice=error.what_to_do,
+        service_id=error.service_id,
+    )
 
 
 def parse(payload: object) -> Event:
@@ -82,11 +100,23 @@ def parse(payload: object) -> Event:
     outcome: Any = payload.get("outcome")
     if outcome not in get_args(Outcome):
         raise EventRejected(f"the trigger's event has the unknown outcome {outcome!r}", request_id=request_id)
-    submitted = payload.get("submitted_at")
     return Event(
         request_id=request_id,
         outcome=outcome,
-        submitted_at=float(submitted) if isinstance(submitted, int | float) else None,
-        error=payload.get("error"),
-        message=payload.get("message"),
+        submitted_at=_time(payload.get("submitted_at")),
+        error=_text(payload.get("error")),
+        message=_text(payload.get("message")),
+        advice=_text(payload.get("advice")),
+        service_id=_text(payload.get("service_id")),
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _time(value: object) -> float | None:
+    """Return epoch seconds, or None for what is no time of this millennium."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < 4e9 else None

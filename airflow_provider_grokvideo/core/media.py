@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
@@ -26,6 +26,9 @@ _ALLOWED = (
     "an https URL, a data: URI, a file id (file_...), a path that Airflow's ObjectStorage can read, or an object "
     "with exactly one of url and file_id"
 )
+
+
+_SOUNDS = "a voice id, an https URL, a data: URI or the path of an audio file"
 
 
 class Media(BaseModel):
@@ -48,8 +51,7 @@ class Media(BaseModel):
         return f"Media({self})"
 
     def __str__(self) -> str:
-        text = self.identity() if self.url is None else self.url
-        return shorten(text if text.startswith("data:") else text.partition("?")[0])
+        return shorten(self.identity() if self.url is None else self.url)
 
     def body(self, field: str) -> dict[str, str]:
         """Return the object the API wants.
@@ -69,7 +71,7 @@ class Media(BaseModel):
 
 def source_of(text: str) -> Source:
     """Say what a plain string names: a ``url`` (https, http or data:), a ``file_id``, or else a ``path``."""
-    if text.startswith("data:") or re.match(r"https?://", text, re.IGNORECASE):
+    if re.match(r"data:|https?://", text, re.IGNORECASE):
         return "url"
     if _FILE_ID.fullmatch(text):
         return "file_id"
@@ -105,6 +107,15 @@ def parse_media(value: object, *, field: str) -> Media:
     raise InvalidInput(field, value, _ALLOWED)
 
 
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable else None
+
+
 def parse_audio(value: object, *, field: str) -> Media:
     """Turn a reference audio into a :class:`Media`: ``{voice_id}``, ``{url}``, or a string meaning either.
 
@@ -113,13 +124,13 @@ def parse_audio(value: object, *, field: str) -> Media:
     """
     if isinstance(value, Mapping):
         return _checked(_from_object(value, field, allowed=("voice_id", "url")), field)
+    if value is None or (isinstance(value, str) and source_of(value) == "file_id"):
+        raise InvalidInput(field, value, f"{_SOUNDS}; not a file id")
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value) and value != "None":
         return Media(voice_id=value)
     media = parse_media(value, field=field)
-    if media.file_id is not None:
-        raise InvalidInput(field, media.file_id, "a voice id, an https URL, a data: URI or a path; not a file id")
     if media.path is not None and not _AUDIO_SUFFIX.search(media.path):
-        raise InvalidInput(field, media.path, "a voice id, an https URL, a data: URI or the path of an audio file")
+        raise InvalidInput(field, media.path, _SOUNDS)
     return media
 
 
@@ -141,12 +152,14 @@ def _from_object(value: Mapping[Any, Any], field: str, allowed: tuple[str, ...])
 
 def _checked(media: Media, field: str) -> Media:
     url = media.url
-    if url is None or url.startswith("data:"):
-        if url is not None and not re.match(r"data:[\w.+-]+/[\w.+-]+;base64,\S", url):
+    if url is None:
+        return media
+    if source_of(url) == "url" and url[:5].lower() == "data:":
+        if not re.match(r"data:[\w.+-]+/[\w.+-]+;base64,\S", url, re.IGNORECASE):
             raise InvalidInput(field, url, "a data: URI of the form data:<type>;base64,<data>")
         return media
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
+    parts = _split(url)
+    if parts is None or parts.scheme.lower() not in ("http", "https") or re.search(r"\s", url):
         raise InvalidInput(field, url, "a direct, public https URL")
     if parts.username or parts.password:
         raise InvalidInput(field, f"{parts.scheme}://...@{parts.hostname}", "a URL without user name and password")

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 from typing_extensions import Self, override
@@ -23,6 +25,9 @@ STORED_FILE_SECONDS = (3600, 2_592_000)
 """How long the service can keep a stored output (contract §3.1)."""
 
 
+_WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
+
+
 def _text(value: object, info: ValidationInfo) -> str:
     field = info.field_name or "prompt"
     if not isinstance(value, str):
@@ -33,26 +38,28 @@ def _text(value: object, info: ValidationInfo) -> str:
 
 
 def _whole_seconds(value: object, info: ValidationInfo) -> int | None:
-    field = info.field_name or "duration"
     if value is None:
         return None
+    whole: int | None = None
     if isinstance(value, str):
-        text = value.strip()
-        number = float(text) if text.replace(".", "", 1).isdigit() else math.nan
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
-    else:
-        number = math.nan
-    if not number.is_integer():
+        found = _WHOLE.fullmatch(value.strip())
+        whole = int(found[1]) if found else None
+    elif isinstance(value, int) and not isinstance(value, bool):
+        whole = value
+    elif isinstance(value, float) and value.is_integer():
+        whole = int(value)
+    if whole is None:
         hint = "; a template may have rendered to nothing" if value in ("", "None") else ""
-        raise InvalidInput(field, value, f"a whole number of seconds, or None for the default{hint}")
-    return int(number)
+        raise InvalidInput(
+            info.field_name or "duration", value, f"a whole number of seconds, or None for the default{hint}"
+        )
+    return whole
 
 
 def _moment(value: object, info: ValidationInfo) -> float:
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InvalidInput(info.field_name or "timestamp_s", value, "a number of seconds")
@@ -77,7 +84,7 @@ def _one_of(*allowed: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _sequence(value: object, info: ValidationInfo) -> object:
+def _sequence(value: object, info: ValidationInfo) -> Sequence[Any]:
     if isinstance(value, list | tuple):
         return value
     raise InvalidInput(
@@ -117,6 +124,21 @@ class Keyframe(_Value):
 
     image: Visual
     timestamp_s: Annotated[float, BeforeValidator(_moment)]
+
+
+def _keyframes(value: object, info: ValidationInfo) -> list[Keyframe]:
+    found = []
+    for index, item in enumerate(_sequence(value, info)):
+        field = f"keyframes[{index}]"
+        if isinstance(item, Mapping):
+            try:
+                item = Keyframe(**item)  # noqa: PLW2901
+            except InvalidInput as problem:
+                raise InvalidInput(f"{field}.{problem.field}", problem.value, problem.allowed) from None
+        if not isinstance(item, Keyframe):
+            raise InvalidInput(field, item, "an object with image and timestamp_s")
+        found.append(item)
+    return found
 
 
 class _Request(_Value):
@@ -177,12 +199,16 @@ class _Request(_Value):
         """
         parts: dict[str, Any] = {"mode": self.mode}
         for name, value in _fields(self):
-            if value is not None and name != "output":
+            if value is not None and self._decides(name):
                 parts[name] = _identified(value)
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def _own_words(self) -> dict[str, Any]:
         return {}
+
+    def _decides(self, name: str) -> bool:
+        """Say whether a field that is given changes what is bought."""
+        return name != "output"
 
     @model_validator(mode="after")
     def _check_output(self) -> Self:
@@ -222,6 +248,10 @@ class _Generated(_Request):
             "generate_audio": False if self.generate_audio is False else None,
             "user": self.user,
         }
+
+    @override
+    def _decides(self, name: str) -> bool:
+        return super()._decides(name) and (name != "generate_audio" or self.generate_audio is False)
 
     def _check_generation(self, offers: str, what: str) -> None:
         model = models.find_model(self.model)
@@ -273,6 +303,10 @@ class ImageToVideo(_Generated):
     def _own_words(self) -> dict[str, Any]:
         return super()._own_words() | {"aspect_ratio": None, "image": self.image.body("image")}
 
+    @override
+    def _decides(self, name: str) -> bool:
+        return super()._decides(name) and name != "aspect_ratio"
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         self._check_generation("image", "image-to-video")
@@ -296,7 +330,7 @@ class ReferenceToVideo(_Generated):
     reference_audios: Annotated[tuple[Audio, ...], BeforeValidator(_sequence)] = ()
     image: Visual | None = None
     last_frame: Visual | None = None
-    keyframes: Annotated[tuple[Keyframe, ...], BeforeValidator(_sequence)] = ()
+    keyframes: Annotated[tuple[Keyframe, ...], BeforeValidator(_keyframes)] = ()
 
     @override
     def media(self) -> Iterator[tuple[str, Media]]:
@@ -342,14 +376,11 @@ class ReferenceToVideo(_Generated):
             )
         if limits.pinned_frames:
             return
-        pinned = {"image": self.image, "last_frame": self.last_frame, "keyframes": self.keyframes}
-        for field, value in pinned.items():
-            if value:
-                raise InvalidInput(
-                    field,
-                    "given",
-                    f"not together with references on {self.model}; grok-imagine-video-1.5 can",
-                )
+        for field in ("last_frame", "keyframes"):
+            if getattr(self, field):
+                raise InvalidInput(field, "...", f"a model that pins frames, grok-imagine-video-1.5; not {self.model}")
+        if self.image is not None:
+            raise InvalidInput("image", self.image, f"not together with references on {self.model}")
 
 
 class EditVideo(_Request):
@@ -480,7 +511,14 @@ def _check_storage(options: Mapping[str, Any]) -> None:
 
 
 def _is_https(address: object) -> bool:
-    return isinstance(address, str) and address.startswith(("https://", "http://127.0.0.1", "http://localhost"))
+    """Say whether an address is https; plain http is for this machine, where the emulator and tests run."""
+    try:
+        parts = urlsplit(address) if isinstance(address, str) else None
+    except ValueError:
+        return False
+    if parts is None or not parts.hostname:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
 
 
 def _fields(value: BaseModel) -> list[tuple[str, Any]]:

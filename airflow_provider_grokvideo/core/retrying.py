@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -82,10 +83,12 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     except ValueError:
         pass
     try:
-        moment = parsedate_to_datetime(text).timestamp()
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         return None
-    return None if now is None else max(0.0, moment - now)
+    # HTTP dates are in UTC, also where they do not say so.
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return None if now is None else max(0.0, moment.timestamp() - now)
 
 
 def _backoff(attempt: int, first: float, longest: float) -> float:

@@ -122,7 +122,8 @@ def look(watch: Watch, seen: Job | GrokVideoError, now: float) -> Verdict:
 def _again(watch: Watch, now: float, at_least: float = 0.0) -> LookAgain | Abandoned:
     if now >= watch.deadline:
         return Abandoned(_timeout(watch, now))
-    pause = max(watch.poll_interval or DEFAULT_INTERVAL, at_least)
+    interval = watch.poll_interval if watch.poll_interval and watch.poll_interval > 0 else DEFAULT_INTERVAL
+    pause = max(interval, at_least)
     # The last look falls on the deadline itself, so that no finished video is reported as unfinished.
     return LookAgain(min(now + pause, watch.deadline), watch)
 
@@ -130,7 +131,8 @@ def _again(watch: Watch, now: float, at_least: float = 0.0) -> LookAgain | Aband
 def _timeout(watch: Watch, now: float) -> WaitTimeout:
     what = f"not finished {_spell(now - watch.since)} after its submission"
     if watch.misses:
-        what += f"; the last {watch.misses} looks failed ({watch.last_miss})"
+        looks = "look" if watch.misses == 1 else f"{watch.misses} looks"
+        what += f"; the last {looks} failed ({watch.last_miss})"
     elif watch.word:
         what += f"; the service calls its state {watch.word!r}, which this version does not know"
     return WaitTimeout(what, request_id=watch.request_id)
@@ -154,6 +156,8 @@ def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
             return f"Request {watch.request_id} is pending, {progress} %, after {elapsed}"
         case Pending(word=word):
             return f"Request {watch.request_id} is in state {word!r}, unknown to this version, after {elapsed}"
+        case AuthenticationFailed() | OutOfCredits() | RequestRejected():
+            return f"Cannot look at request {watch.request_id} after {elapsed}: {seen.what}"
         case GrokVideoError():
             return f"Could not look at request {watch.request_id} after {elapsed}; will look again: {seen.what}"
         case _:

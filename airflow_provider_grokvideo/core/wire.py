@@ -33,6 +33,11 @@ _PENDING = {"pending", "queued", "processing", "in_progress", "running", "submit
 _QUERY_FAILED = {408, 409, 429}
 """On a poll these say that the question failed, not the video (§6.4)."""
 
+_ABOUT_THE_CALL = {401, 403, 408, 409, 429}
+"""These speak of the caller or the moment, whatever words stand in their body (§7)."""
+
+_WORD_LENGTH = 60
+
 _KEY = re.compile(r"\bxai-[A-Za-z0-9_*.-]{4,}")
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
@@ -130,10 +135,12 @@ def decode_submit(
     complaint = _complaint(status, body, answer)
     if status >= 500:
         return AmbiguousSubmit(f"the service answered the start with HTTP {status} ({complaint})")
-    if 400 <= status < 500 and not complaint.speaks_of_key() and complaint.speaks_of_moderation():
+    unfit = status not in _ABOUT_THE_CALL and complaint.speaks_of_moderation() and not complaint.speaks_of_key()
+    if 400 <= status < 500 and unfit:
         return VideoModerated(
             f"the content rules refused the request with HTTP {status} ({complaint})",
             code=complaint.code or "moderated",
+            advice="Nothing was accepted. Change the prompt or the input media; the same would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
 
@@ -168,7 +175,8 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
         return _failed(request_id, answer)
-    return Pending(request_id, _progress(answer), word if word and word not in _PENDING else None)
+    unknown = _redact(word)[:_WORD_LENGTH] if word and word not in _PENDING else None
+    return Pending(request_id, _progress(answer), unknown)
 
 
 def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
@@ -183,11 +191,11 @@ def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
     return Done(
         request_id=request_id,
         url=url,
-        duration=_number(video.get("duration", answer.get("duration"))),
+        duration=_first_number(video.get("duration"), answer.get("duration")),
         model=_text(answer.get("model")),
         cost_ticks=_ticks(answer),
         file=stored,
-        storage_error=_text(video.get("storage_error")),
+        storage_error=_redact(_text(video.get("storage_error")) or "")[:300] or None,
     )
 
 
@@ -209,7 +217,7 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
         )
     if status == 403 and complaint.speaks_of_money():
         return OutOfCredits(said)
-    if status in (401, 403) or (status == 400 and complaint.speaks_of_key()):
+    if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
         return AuthenticationFailed(said)
     if status in (408, 409) or status >= 500 or status < 200:
         return ServiceUnavailable(said)
@@ -248,7 +256,11 @@ def _stored_file(video: Mapping[str, Any]) -> StoredFile | None:
 
 def _ticks(answer: Mapping[str, Any]) -> int | None:
     ticks = _object(answer, "usage").get("cost_in_usd_ticks")
-    return ticks if isinstance(ticks, int) and not isinstance(ticks, bool) and ticks >= 0 else None
+    if isinstance(ticks, str) and ticks.isascii() and ticks.isdigit() and len(ticks) < 20:
+        return int(ticks)
+    if isinstance(ticks, float) and 0 <= ticks < 2**53 and ticks.is_integer():
+        return int(ticks)
+    return ticks if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks < 10**19 else None
 
 
 def _progress(answer: Mapping[str, Any]) -> int | None:
@@ -256,8 +268,12 @@ def _progress(answer: Mapping[str, Any]) -> int | None:
     return None if number is None else max(0, min(100, int(number)))
 
 
+def _first_number(*values: object) -> float | None:
+    return next((number for value in values if (number := _number(value)) is not None), None)
+
+
 def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
         return float(value)
     return None
 
@@ -280,14 +296,14 @@ def _first_text(answer: Mapping[str, Any] | None, *names: str) -> str:
 def _json_object(body: bytes) -> dict[str, Any] | None:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None
 
 
 def _clean(body: bytes) -> str:
     """Return the readable beginning of a body that is not JSON, such as a gateway's HTML page."""
-    text = _TAG.sub(" ", body[:20_000].decode("utf-8", "replace"))
+    text = _TAG.sub(" ", body[:4_000].decode("utf-8", "replace"))
     return _redact(" ".join(text.split()))[:300]
 
 

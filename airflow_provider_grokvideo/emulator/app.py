@@ -20,9 +20,10 @@ from airflow_provider_grokvideo.emulator.faults import Fault
 from airflow_provider_grokvideo.emulator.fields import Refused
 from airflow_provider_grokvideo.emulator.files import file_routes
 from airflow_provider_grokvideo.emulator.orders import ENDPOINTS
+from airflow_provider_grokvideo.emulator.render import RenderingStopped
 from airflow_provider_grokvideo.emulator.shapes import Answer
 from airflow_provider_grokvideo.emulator.studio import Studio
-from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, recorded, respond
+from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, recorded, respond, stopping
 from airflow_provider_grokvideo.emulator.world import KEY_BLOCKED, KEY_NO_CREDIT, KEY_ZDR, KEYS, World
 
 BODY_BYTES = 20 * 2**20
@@ -73,8 +74,9 @@ def api(world: World, studio: Studio, pauses: Pauses) -> App:
     ]
     app = Starlette(
         routes=routes,
-        exception_handlers={Unauthorized: _unauthorized, HTTPException: _http_error},
+        exception_handlers={Unauthorized: _unauthorized, HTTPException: _http_error, RenderingStopped: stopping},
     )
+    app.router.redirect_slashes = False
     return recorded(app, world, "api")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import zlib
 from collections.abc import AsyncIterator
@@ -16,11 +15,11 @@ from starlette.routing import Route
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.faults import Fault
 from airflow_provider_grokvideo.emulator.files import content_of
+from airflow_provider_grokvideo.emulator.render import RenderingStopped
 from airflow_provider_grokvideo.emulator.studio import Studio
-from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, cut, recorded, respond
+from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, cut, recorded, respond, stopping
 from airflow_provider_grokvideo.emulator.world import Job, World
 
-CHUNK = 64 * 1024
 DRIP_SECONDS = 5.0
 _DRIPS = 20
 
@@ -32,7 +31,8 @@ def downloads(world: World, studio: Studio, pauses: Pauses) -> App:
         Route("/xai-vidgen-bucket/{token}/{name}", shelf.video, methods=["GET"]),
         Route("/files/{token}/{file_id}", shelf.public_file, methods=["GET"]),
     ]
-    return recorded(Starlette(routes=routes), world, "download")
+    app = Starlette(routes=routes, exception_handlers={RenderingStopped: stopping})
+    return recorded(app, world, "download")
 
 
 class Truncated(Response):
@@ -43,7 +43,7 @@ class Truncated(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
-        cut(scope, flush=True)
+        await cut(scope, receive, flush=True)
 
 
 class _Shelf:
@@ -84,7 +84,7 @@ class _Shelf:
 
     async def _bytes(self, job: Job) -> bytes:
         assert job.recipe is not None  # noqa: S101 - checked by the caller
-        return await asyncio.wrap_future(self.studio.clip(job.recipe))
+        return await self.studio.clip(job.recipe)
 
     async def _odd(self, fault: Fault, job: Job) -> Response | None:
         match fault.kind:

@@ -11,14 +11,6 @@ from typing import Any
 
 OPERATIONS = ("submit", "poll", "download", "files")
 
-FAILURE_CODES = (
-    "invalid_argument",
-    "permission_denied",
-    "failed_precondition",
-    "service_unavailable",
-    "internal_error",
-)
-
 _FATES = {
     "moderated": "how a job is blocked: a = done without a link, b = HTTP 400, c = failed (contract §5.2)",
     "failed": "the job fails with this code; any word is allowed",
@@ -222,13 +214,6 @@ class FaultQueue:
             del self._faults[index]
         else:
             self._faults[index] = replace(fault, times=fault.times - 1)
-
-    def clear(self) -> None:
-        """Forget every fault."""
-        self._faults.clear()
-
-    def __len__(self) -> int:
-        return len(self._faults)
 
 
 def read_script(entry: Mapping[str, Any]) -> Fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -29,8 +28,10 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
         if (odd := await _fault(world, pauses)) is not None:
             return odd
         if request.method == "GET":
-            return respond(Answer(200, {"object": "list", "data": [_facts(world, f) for f in world.files.values()]}))
-        return respond(await _upload(world, request))
+            kept = [file for file_id in list(world.files) if (file := world.find_file(file_id))]
+            data = [await _facts(world, studio, file) for file in kept]
+            return respond(Answer(200, {"object": "list", "data": data}))
+        return respond(await _upload(world, studio, request))
 
     async def one(request: Request) -> Response:
         key_of(world, request)
@@ -40,7 +41,7 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
         if request.method == "DELETE":
             world.remove_file(file)
             return respond(Answer(200, {"id": file.id, "object": "file", "deleted": True}))
-        return respond(Answer(200, _facts(world, file)))
+        return respond(Answer(200, await _facts(world, studio, file)))
 
     async def content(request: Request) -> Response:
         key_of(world, request)
@@ -64,7 +65,7 @@ async def content_of(world: World, studio: Studio, file: StoredFile) -> bytes | 
     job = world.jobs.get(file.request_id or "")
     if job is None or job.recipe is None:
         return None
-    return await asyncio.wrap_future(studio.clip(job.recipe))
+    return await studio.clip(job.recipe)
 
 
 async def _fault(world: World, pauses: Pauses) -> Response | None:
@@ -80,7 +81,7 @@ async def _fault(world: World, pauses: Pauses) -> Response | None:
     return None
 
 
-async def _upload(world: World, request: Request) -> Answer:
+async def _upload(world: World, studio: Studio, request: Request) -> Answer:
     async with request.form(max_part_size=MAX_BYTES) as form:
         life: int | None = None
         # The service reads the fields in their order and learns of a later one too late (contract §8).
@@ -88,11 +89,11 @@ async def _upload(world: World, request: Request) -> Answer:
             if name in ("expires_after", "expires_after[seconds]") and isinstance(value, str):
                 life = int(value) if value.isdigit() else -1
             if name == "file" and isinstance(value, UploadFile):
-                return await _store(world, value, life)
+                return await _store(world, studio, value, life)
     return shapes.error(400, "invalid-argument", "the form has no file")
 
 
-async def _store(world: World, upload: UploadFile, life: int | None) -> Answer:
+async def _store(world: World, studio: Studio, upload: UploadFile, life: int | None) -> Answer:
     data = await upload.read()
     if len(data) > MAX_BYTES:
         return shapes.plain(413, "length limit exceeded")
@@ -107,14 +108,14 @@ async def _store(world: World, upload: UploadFile, life: int | None) -> Answer:
         data=data,
         expires_at=None if life is None else now + life,
     )
-    return Answer(200, _facts(world, world.store(file)))
+    return Answer(200, await _facts(world, studio, world.store(file)))
 
 
-def _facts(world: World, file: StoredFile) -> dict[str, Any]:
+async def _facts(world: World, studio: Studio, file: StoredFile) -> dict[str, Any]:
     facts = {
         "id": file.id,
         "object": "file",
-        "bytes": file.size if file.data is None else len(file.data),
+        "bytes": len(await content_of(world, studio, file) or b""),
         "created_at": int(file.created_at),
         "filename": file.filename,
         "expires_at": file.expires_at and int(file.expires_at),

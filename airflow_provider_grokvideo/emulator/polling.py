@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,7 +54,8 @@ async def answer(world: World, studio: Studio, job: Job) -> Answer:
             job.request_id,
         )
     world.settle(job)
-    if job.upload == "wanted" and job.state == "done":
+    if job.order.upload_url and not job.uploaded and job.state == "done":
+        job.uploaded = True
         await _put(studio, job)
     return _ended(world, job)
 
@@ -82,7 +82,7 @@ def _ended(world: World, job: Job) -> Answer:
 def _video(world: World, job: Job) -> dict[str, Any]:
     seconds = _whole_seconds(job)
     url: str | None = world.link_url(world.link_for(job))
-    if job.upload != "none":
+    if job.order.upload_url:
         url = job.order.upload_url if world.quirks["upload_result"] == "url" else None
     if job.fate_kind == "done_without_url":
         url = ""
@@ -119,12 +119,14 @@ async def _put(studio: Studio, job: Job) -> None:
 
     address = job.order.upload_url or ""
     if not is_loopback(address) or job.recipe is None:
-        job.upload = "pretended"
         job.notes.append("output.upload_url is not on this machine: nothing was uploaded")
         return
-    data = await asyncio.wrap_future(studio.clip(job.recipe))
-    async with httpx.AsyncClient(timeout=PUT_SECONDS, trust_env=False) as client:
-        sent = await client.put(address, content=data, headers={"content-type": "video/mp4"})
-    job.upload = "done" if sent.is_success else "refused"
+    data = await studio.clip(job.recipe)
+    try:
+        async with httpx.AsyncClient(timeout=PUT_SECONDS, trust_env=False) as client:
+            sent = await client.put(address, content=data, headers={"content-type": "video/mp4"})
+    except httpx.HTTPError as problem:
+        job.notes.append(f"output.upload_url could not be reached: {type(problem).__name__}")
+        return
     if not sent.is_success:
         job.notes.append(f"output.upload_url answered HTTP {sent.status_code}")

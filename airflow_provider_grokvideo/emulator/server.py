@@ -87,7 +87,7 @@ class Emulator:
         raise EmulatorError(f"the emulator did not start within {START_SECONDS:.0f} s")
 
     def stop(self) -> None:
-        """Stop both servers; hanging answers end, a clip being made is finished."""
+        """Stop both servers; hanging answers end, clips being made are dropped."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -95,6 +95,7 @@ class Emulator:
             server.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._pauses.stop)
+        self._studio.close()
         thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Emulator:

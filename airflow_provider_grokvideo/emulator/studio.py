@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from airflow_provider_grokvideo.emulator.recipe import Footage, Recipe
+from airflow_provider_grokvideo.emulator.render import RenderingStopped, render
 
 CACHE_BYTES = 256 * 2**20
 
@@ -20,9 +22,22 @@ class Studio:
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._making: dict[str, Future[bytes]] = {}
         self._limit = cache_bytes
+        self._closed = threading.Event()
 
-    def clip(self, recipe: Recipe) -> Future[bytes]:
-        """Return the MP4 of a recipe as a future."""
+    async def clip(self, recipe: Recipe) -> bytes:
+        """Return the MP4 of a recipe.
+
+        Raises:
+            RenderingStopped: The studio was closed first.
+        """
+        try:
+            return await asyncio.wrap_future(self._ordered(recipe))
+        except asyncio.CancelledError:
+            if self._closed.is_set():
+                raise RenderingStopped from None
+            raise
+
+    def _ordered(self, recipe: Recipe) -> Future[bytes]:
         with self._lock:
             ready = self._cache.get(recipe.key)
             if ready is not None:
@@ -30,6 +45,8 @@ class Studio:
                 future: Future[bytes] = Future()
                 future.set_result(ready)
                 return future
+            if self._closed.is_set():
+                raise RenderingStopped
             making = self._making.get(recipe.key)
             if making is None:
                 making = self._pool.submit(self._make, recipe)
@@ -37,13 +54,8 @@ class Studio:
             return making
 
     def _make(self, recipe: Recipe) -> bytes:
-        from airflow_provider_grokvideo.emulator.render import render
-
         try:
-            data = render(recipe, self._source(recipe.source))
-            with self._lock:
-                self._keep(recipe.key, data)
-            return data
+            return self._draw(recipe)
         finally:
             with self._lock:
                 self._making.pop(recipe.key, None)
@@ -56,11 +68,12 @@ class Studio:
             ready = self._cache.get(footage.key)
         if ready is not None:
             return ready
-        from airflow_provider_grokvideo.emulator.render import render
+        return self._draw(footage.recipe)
 
-        data = render(footage.recipe, self._source(footage.recipe.source))
+    def _draw(self, recipe: Recipe) -> bytes:
+        data = render(recipe, self._source(recipe.source), self._closed.is_set)
         with self._lock:
-            self._keep(footage.key, data)
+            self._keep(recipe.key, data)
         return data
 
     def _keep(self, key: str, data: bytes) -> None:
@@ -71,5 +84,8 @@ class Studio:
             total -= len(dropped)
 
     def close(self) -> None:
-        """Drop what waits; a clip being made is finished first."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Stop the clips being made at their next frame, drop those that wait, and end the threads."""
+        with self._lock:
+            self._closed.set()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=True)

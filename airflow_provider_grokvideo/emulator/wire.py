@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.ledger import HEADERS_OF_INTEREST, Seen
 from airflow_provider_grokvideo.emulator.shapes import Answer
 from airflow_provider_grokvideo.emulator.world import World
@@ -22,18 +23,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LONGEST_HANG = 3600.0
 
-_TRANSPORTS: dict[tuple[str, int], asyncio.Transport] = {}
+_TRANSPORTS: dict[tuple[Any, Any], asyncio.Transport] = {}
+"""Open connections by the addresses of both ends; a client may use one port of its own for both origins."""
 
 
 class CuttableProtocol(H11Protocol):
     """HTTP/1.1 whose connections an application can cut, which ASGI has no word for."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Remember the connection under its client's address."""
+        """Remember the connection under its addresses."""
         super().connection_made(transport)
         # The record of requests says the same without a line for each look.
         self.access_log = False
-        self._name = tuple(transport.get_extra_info("peername")[:2])
+        self._name = _name(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
         _TRANSPORTS[self._name] = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -47,14 +49,20 @@ class Cut(Response):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Reset the client's connection."""
-        cut(scope)
+        await cut(scope, receive)
 
 
-def cut(scope: Any, *, flush: bool = False) -> None:
-    """Cut the connection of a request: at once, or after what was sent has left."""
-    transport = _TRANSPORTS.get(tuple(scope["client"][:2]))
+async def cut(scope: Any, receive: Any, *, flush: bool = False) -> None:
+    """Cut the connection of a request, at once or after what was sent has left, and wait until it is gone."""
+    transport = _TRANSPORTS.get(_name(scope["client"], scope["server"]))
     if transport is not None:
         transport.close() if flush else transport.abort()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def _name(client: Any, server: Any) -> tuple[Any, Any]:
+    return tuple(client[:2]), tuple(server[:2])
 
 
 class Pauses:
@@ -87,6 +95,11 @@ def respond(answer: Answer) -> Response:
     if answer.text is not None:
         return Response(answer.text, answer.status, headers=answer.headers, media_type=answer.content_type)
     return Response(None, answer.status, headers=answer.headers)
+
+
+async def stopping(request: Request, problem: Exception) -> Response:
+    """Answer a request whose clip is not made any more, because the emulator stops."""
+    return respond(shapes.error(503, "unavailable", "The emulator is stopping."))
 
 
 def recorded(app: App, world: World, origin: str) -> App:

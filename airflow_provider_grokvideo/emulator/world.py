@@ -48,9 +48,7 @@ class StoredFile:
     created_at: float
     data: bytes | None = None
     request_id: str | None = None
-    size: int | None = None
     expires_at: float | None = None
-    purpose: str | None = None
     public_token: str | None = None
     public_expires_at: float | None = None
 
@@ -75,7 +73,7 @@ class Job:
     settled: bool = False
     link: Link | None = None
     file: StoredFile | None = None
-    upload: str = "none"
+    uploaded: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -204,7 +202,6 @@ class World:
                 tempo=tempo,
                 span=tempo.span(self._dice, order.resolution, seconds, order.model, self.speed),
                 faults=FaultQueue(f for f in directives.faults if f.on in ("poll", "download", "any")),
-                upload="wanted" if order.upload_url else "none",
                 notes=list(notes),
             )
             job.fate = self._draw_fate(job, directives)
@@ -310,19 +307,10 @@ class World:
                 file.public_expires_at = self._after(expires_after) or file.expires_at
                 self.public_files[file.public_token] = file
 
-    def unpublish(self, file: StoredFile) -> bool:
-        """Take the public URL away; tell whether there was one."""
-        with self.lock:
-            if file.public_token is None:
-                return False
-            self.public_files.pop(file.public_token, None)
-            file.public_token = file.public_expires_at = None
-            return True
-
     def remove_file(self, file: StoredFile) -> None:
         """Delete a file and its public URL."""
         with self.lock:
-            self.unpublish(file)
+            self.public_files.pop(file.public_token or "", None)
             self.files.pop(file.id, None)
 
     def _after(self, seconds: int | None) -> float | None:

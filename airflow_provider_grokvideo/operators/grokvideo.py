@@ -123,7 +123,7 @@ class GrokVideoBaseOperator(BaseOperator):
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
             purchase = self._remembered(settled, context)
-            job = look_once_more(settled.request_id, self.hook)
+            job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
             return self._deliver(handover.finished(job, self.grokvideo_conn_id), purchase, context)
         except GrokVideoError as error:
             raise self._after_purchase(error) from None

@@ -108,7 +108,8 @@ class GrokVideoSensor(BaseSensorOperator):
             settled = events.parse(event)
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
-            return self._hand_over(look_once_more(settled.request_id, self.hook), settled.request_id, context)
+            job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
+            return self._hand_over(job, settled.request_id, context)
         except WaitTimeout as error:
             raise AirflowSensorTimeout(str(error)) from None
         except GrokVideoError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from airflow_provider_grokvideo.compat import AirflowFailException
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 
@@ -15,10 +18,8 @@ def final(error: GrokVideoError) -> GrokVideoError:
     """Return the error as one that Airflow does not retry, whatever it is."""
     if isinstance(error, AirflowFailException):
         return error
-    kind = _final_kind(type(error))
-    # Constructors differ within the family, so the state is carried over instead of the arguments.
-    twin = kind.__new__(kind, *error.args)
-    twin.__dict__.update(error.__dict__)
+    twin = rebuilt(type(error), error.args, error.__dict__)
+    twin.__cause__ = error.__cause__
     return twin
 
 
@@ -31,7 +32,7 @@ def final_after_purchase(error: GrokVideoError) -> GrokVideoError:
         "This task does not retry, because a retry would buy a second video. "
         f"GrokVideoSensor(request_id={error.request_id!r}) with a destination fetches this one for free."
     )
-    if error.retry_helps:
+    if error.retry_helps and rescue not in error.what_to_do:
         error.what_to_do = f"{error.what_to_do} {rescue}"
     return final(error)
 
@@ -39,9 +40,16 @@ def final_after_purchase(error: GrokVideoError) -> GrokVideoError:
 _FINAL: dict[type[GrokVideoError], type[GrokVideoError]] = {}
 
 
-def _final_kind(kind: type[GrokVideoError]) -> type[GrokVideoError]:
-    """Return the class that is both `kind` and Airflow's fail-without-retry exception; always the same one."""
+def rebuilt(kind: type[GrokVideoError], args: tuple[Any, ...], state: Mapping[str, Any]) -> GrokVideoError:
+    """Make an error that is both `kind` and Airflow's fail-without-retry exception; pickles name this function."""
     if kind not in _FINAL:
-        words = {"__doc__": kind.__doc__, "__module__": kind.__module__}
+
+        def reduce(self: GrokVideoError) -> tuple[Any, ...]:
+            return rebuilt, (kind, self.args, self.__dict__)
+
+        words = {"__doc__": kind.__doc__, "__module__": kind.__module__, "__reduce__": reduce}
         _FINAL[kind] = type(kind.__name__, (kind, AirflowFailException), words)
-    return _FINAL[kind]
+    # Constructors differ within the family, so the state is carried over instead of the arguments.
+    twin = _FINAL[kind].__new__(_FINAL[kind], *args)
+    twin.__dict__.update(state)
+    return twin

@@ -121,7 +121,6 @@ def hand_over(
         owner=dict(owner),
         allow_loopback=hook.account().is_local,
     )
-    log.info("Request %s delivered to %s", job.request_id, delivered.uri)
     return with_delivery(made, delivered)
 
 

@@ -93,10 +93,16 @@ def source_in(value: Any, now: float) -> Any:
     """
     if not isinstance(value, Mapping) or "request_id" not in value:
         return value
-    finished = value.get("finished_at")
-    age = now - pendulum.parse(finished).timestamp() if isinstance(finished, str) else float("inf")  # type: ignore[union-attr]
     url, uri = value.get("url"), value.get("uri")
-    return url if url and (age < LINK_GOOD_FOR or not uri) else uri
+    return url if url and (_age(value.get("finished_at"), now) < LINK_GOOD_FOR or not uri) else uri
+
+
+def _age(finished: object, now: float) -> float:
+    try:
+        moment = pendulum.parse(finished) if isinstance(finished, str) else None
+    except ValueError:
+        moment = None
+    return now - moment.timestamp() if isinstance(moment, pendulum.DateTime) else float("inf")
 
 
 @dataclass(frozen=True)

@@ -44,12 +44,14 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         watch, at = verdict.watch, verdict.at
 
 
-def look_once_more(request_id: str, hook: GrokVideoHook) -> FinalJob:
+def look_once_more(request_id: str, submitted_at: float | None, hook: GrokVideoHook) -> FinalJob:
     """Return the job that a trigger saw settled, with a fresh link and the final cost.
 
     Raises:
         GrokVideoError: The service could not be asked for three minutes, or the key stopped working.
     """
     now = time.time()
-    watch = watching.Watch(request_id, since=now - watching.PROPAGATION, deadline=now + AFTER_RESUME)
+    # The trigger has seen it: that it is unknown now is no matter of propagation.
+    since = min(submitted_at or now, now - watching.PROPAGATION)
+    watch = watching.Watch(request_id, since=since, deadline=now + AFTER_RESUME)
     return wait(watch, hook.get_conn())

@@ -207,7 +207,14 @@ def test_bytes_decide_what_is_the_same_input(media, identity):
 
 @pytest.mark.parametrize(
     ("path", "is_url"),
-    [("s3://bucket/a", True), ("file:///a", True), ("gs+x://a", True), ("/a/b", False), ("a:b", False), ("C:\\a", False)],
+    [
+        ("s3://bucket/a", True),
+        ("file:///a", True),
+        ("gs+x://a", True),
+        ("/a/b", False),
+        ("a:b", False),
+        ("C:\\a", False),
+    ],
 )
 def test_a_path_may_name_its_storage(path, is_url):
     """Only a scheme with two slashes names a storage."""

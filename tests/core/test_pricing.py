@@ -71,7 +71,9 @@ def test_a_generation_costs_what_was_measured(request_, ticks):
         pytest.param(
             extension(prompt="On", video=MP4), (8, "720p"), 5_000_000_000, id="extend 720p of 8 s by the default 6 s"
         ),
-        pytest.param(extension(prompt="On", video=MP4, duration=2), (2.0, "480p"), 1_200_000_000, id="extend 480p by 2 s"),
+        pytest.param(
+            extension(prompt="On", video=MP4, duration=2), (2.0, "480p"), 1_200_000_000, id="extend 480p by 2 s"
+        ),
         pytest.param(edit(prompt="Snow", video=MP4), (5.04, "480p"), 3_024_000_000, id="edit of a fraction"),
     ],
 )
@@ -142,5 +144,9 @@ def test_a_price_reads_like_one():
     """The message has dollars without trailing zeros and without exponents."""
     assert ["0.4 USD", "10 USD"] == [
         str(estimate(clip())),
-        str(estimate(clip(model="m", duration=10), prices=Prices("", {"m": ModelPrice({"480p": Decimal(1)}, Decimal(0))}))),
+        str(
+            estimate(
+                clip(model="m", duration=10), prices=Prices("", {"m": ModelPrice({"480p": Decimal(1)}, Decimal(0))})
+            )
+        ),
     ]

@@ -13,8 +13,9 @@ from airflow_provider_grokvideo.core import watching
 
 
 @pytest.fixture
-def run(airflow_db, grokvideo_connection, tmp_path: Path) -> Callable[..., Run]:
+def run(airflow_db, grokvideo_emulator, grokvideo_connection, tmp_path: Path) -> Callable[..., Run]:
     """Return how to run an example by its file name; words are params of the run."""
+    grokvideo_emulator.set_tempo("at-once")
 
     def run_example(name: str, **params: Any) -> Run:
         folder = tmp_path / "my videos"

@@ -11,8 +11,6 @@ from example_dags import EXAMPLES, load
 
 FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +46,7 @@ def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator):
     done = run("quickstart.py")
 
     assert "success" == done.state
-    assert {"fox.mp4": 5.0, "fox-in-autumn.mp4": 5.0} == done.clips
+    assert {"ball.mp4": 5.0, "ball-in-winter.mp4": 5.0} == done.clips
     assert ["text-to-video", "edit"] == [start.mode for start in grokvideo_emulator.starts]
     assert 0 == grokvideo_emulator.leaks
     assert_price("quickstart.py", 0.55, grokvideo_emulator)

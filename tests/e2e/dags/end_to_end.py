@@ -30,8 +30,6 @@ with DAG("end_to_end", schedule=None):
         destination=OUT + "/edit.mp4",
     )
 
-    submit = GrokVideoGenerateOperator(
-        task_id="submit", prompt="A yellow ball", duration=1, wait_for_completion=False
-    )
+    submit = GrokVideoGenerateOperator(task_id="submit", prompt="A yellow ball", duration=1, wait_for_completion=False)
 
     sense = GrokVideoSensor(task_id="sense", request_id=submit.output, destination=OUT + "/sensed.mp4")
