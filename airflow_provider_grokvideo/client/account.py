@@ -16,6 +16,8 @@ from airflow_provider_grokvideo.core.errors import AuthenticationFailed, Invalid
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
 """The global endpoint; regional ones served no video when last seen (contract §2.3)."""
 
+SHORTEST_INTERVAL = 1.0
+
 ENV_KEY = "XAI_API_KEY"
 
 
@@ -41,6 +43,14 @@ class Account:
     def is_local(self) -> bool:
         """Whether the service runs on this machine, as the emulator does."""
         return is_loopback(httpx.URL(self.base_url).host)
+
+    def interval(self, wanted: float | None) -> float | None:
+        """Return the seconds between two looks: the task's, else the connection's, and not below one second.
+
+        Looks may count against a rate limit of 60 a minute (contract §7.1); a service on this machine has none.
+        """
+        seconds = wanted or self.poll_interval
+        return seconds if seconds is None or self.is_local else max(seconds, SHORTEST_INTERVAL)
 
 
 def account_from(

@@ -293,7 +293,8 @@ def _harmless_text(text: str) -> str:
     scheme, separator, rest = text.partition("://")
     if not separator:
         return text
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+    place, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
 
 
 class _Data(str):

@@ -11,10 +11,19 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from typing_extensions import Self, override
 
 from airflow_provider_grokvideo.core import models
@@ -95,6 +104,7 @@ def _sequence(value: object, info: ValidationInfo) -> Sequence[Any]:
 
 
 Text = Annotated[str, BeforeValidator(_text)]
+Name = Annotated[str, BeforeValidator(_text), AfterValidator(str.strip)]
 Seconds = Annotated[int | None, BeforeValidator(_whole_seconds)]
 AspectRatio = Annotated[str | None, _one_of(*models.ASPECT_RATIOS)]
 Resolution = Annotated[str | None, _one_of(*models.RESOLUTIONS)]
@@ -158,7 +168,7 @@ class _Request(_Value):
     endpoint: ClassVar[str] = "/videos/generations"
 
     prompt: Text
-    model: Text = models.DEFAULT_MODEL
+    model: Name = models.DEFAULT_MODEL
     storage_options: Mapping[str, Any] | None = None
     output: Mapping[str, Any] | None = None
 
@@ -380,7 +390,9 @@ class ReferenceToVideo(_Generated):
             if getattr(self, field):
                 raise InvalidInput(field, "...", f"a model that pins frames, grok-imagine-video-1.5; not {self.model}")
         if self.image is not None:
-            raise InvalidInput("image", self.image, f"not together with references on {self.model}")
+            raise InvalidInput(
+                "image", self.image, f"not together with references on {self.model}; grok-imagine-video-1.5 can"
+            )
 
 
 class EditVideo(_Request):
@@ -467,6 +479,22 @@ def extension(**words: Any) -> ExtendVideo:
     return ExtendVideo(**_given(words))
 
 
+def check_source(request: VideoRequest, seconds: float | None) -> None:
+    """Check the length of the clip that is edited or extended, where somebody knows it.
+
+    Raises:
+        InvalidInput: The service would take it, fail later, and might bill it.
+    """
+    if seconds is None or not isinstance(request, EditVideo | ExtendVideo):
+        return
+    edits = isinstance(request, EditVideo)
+    low, high = models.EDIT_SOURCE_SECONDS if edits else models.EXTENSION_SOURCE_SECONDS
+    # A container's length and the one the service measures differ by a frame.
+    if not low - 0.05 <= seconds <= high + 0.05:
+        allowed = f"a clip of at most {high:g} s" if edits else f"a clip of {low:g} to {high:g} s"
+        raise InvalidInput("video", request.video, f"{allowed}; this one lasts {seconds:g} s")
+
+
 def _given(words: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in words.items() if value is not None}
 
@@ -495,6 +523,10 @@ def _check_keyframes(frames: tuple[Keyframe, ...], seconds: int) -> None:
         if slot in taken:
             raise InvalidInput(field, frame.timestamp_s, "a third of a second of its own; another keyframe is there")
         taken.add(slot)
+    moments = sorted(frame.timestamp_s for frame in frames)
+    for earlier, later in pairwise(moments):
+        if later - earlier < 1 / models.KEYFRAME_GRID - 1e-6:
+            raise InvalidInput("keyframes", [earlier, later], "moments at least a third of a second apart")
 
 
 def _check_storage(options: Mapping[str, Any]) -> None:
@@ -502,12 +534,19 @@ def _check_storage(options: Mapping[str, Any]) -> None:
         raise InvalidInput("storage_options", sorted(options), "an object with a filename")
     if unknown := set(options) - {"filename", "expires_after", "public_url"}:
         raise InvalidInput("storage_options", sorted(unknown), "only filename, expires_after and public_url")
+    _check_public_url(options.get("public_url"))
     low, high = STORED_FILE_SECONDS
     expires = options.get("expires_after")
     if expires is not None and (
         isinstance(expires, bool) or not isinstance(expires, int) or not low <= expires <= high
     ):
         raise InvalidInput("storage_options.expires_after", expires, f"{low} to {high} seconds")
+
+
+def _check_public_url(wish: object) -> None:
+    if wish is None or isinstance(wish, bool) or (isinstance(wish, Mapping) and set(wish) <= {"expires_after"}):
+        return
+    raise InvalidInput("storage_options.public_url", wish, 'True, False or {"expires_after": seconds}')
 
 
 def _is_https(address: object) -> bool:
@@ -573,6 +612,7 @@ __all__ = [
     "ReferenceToVideo",
     "TextToVideo",
     "VideoRequest",
+    "check_source",
     "edit",
     "extension",
     "generation",

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.core.errors import (
     AuthenticationFailed,
     GrokVideoError,
+    InvalidInput,
     OutOfCredits,
     RateLimited,
     RequestRejected,
@@ -36,6 +38,17 @@ LONGEST_RATE_LIMIT = 300.0
 """Cap on a rate limit's ``Retry-After``, in seconds: a typing error must not silence a wait for a day."""
 
 _SAY_EVERY = 60.0
+
+
+def checked_interval(value: object) -> None:
+    """Check a task's ``poll_interval``.
+
+    Raises:
+        InvalidInput: It is no number of seconds between 0 and an hour.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < value <= 3600):  # type: ignore[operator]
+        raise InvalidInput("poll_interval", value, "more than 0 and at most 3600 seconds, or None")
 
 
 @dataclass(frozen=True)
@@ -140,10 +153,9 @@ def _timeout(watch: Watch, now: float) -> WaitTimeout:
 
 @dataclass(frozen=True)
 class Said:
-    """What the log was last told about a wait, and when."""
+    """When the log last heard each kind of news about a wait, in epoch seconds."""
 
-    line: str = ""
-    at: float = float("-inf")
+    at: Mapping[str, float] = field(default_factory=dict)
 
 
 def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
@@ -165,13 +177,13 @@ def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
 
 
 def worth_saying(said: Said, seen: Job | GrokVideoError, now: float) -> bool:
-    """Say whether the log should hear about this look: what kind of news it is, then once a minute."""
-    return said.line != _kind(seen) or now >= said.at + _SAY_EVERY
+    """Say whether the log should hear about this look: each kind of news at once, then once a minute."""
+    return now >= said.at.get(_kind(seen), float("-inf")) + _SAY_EVERY
 
 
-def said(seen: Job | GrokVideoError, now: float) -> Said:
+def now_said(said: Said, seen: Job | GrokVideoError, now: float) -> Said:
     """Return what to remember after the log heard about a look."""
-    return Said(_kind(seen), now)
+    return Said({**said.at, _kind(seen): now})
 
 
 def _kind(seen: Job | GrokVideoError) -> str:

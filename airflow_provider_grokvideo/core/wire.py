@@ -215,7 +215,7 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
             f"the service redirects (HTTP {status}); redirects are not followed because they lose the API key",
             advice="Set the connection's host to the final address, https://api.x.ai/v1 by default.",
         )
-    if status == 403 and complaint.speaks_of_money():
+    if status == 402 or (status == 403 and complaint.speaks_of_money()):
         return OutOfCredits(said)
     if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
         return AuthenticationFailed(said)

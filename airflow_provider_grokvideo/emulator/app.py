@@ -67,7 +67,7 @@ def api(world: World, studio: Studio, pauses: Pauses) -> App:
     service = _Videos(world, studio, pauses)
     routes = [
         *(Route(f"/v1{endpoint}", service.submit, methods=["POST"]) for endpoint in ENDPOINTS),
-        Route("/v1/videos/{request_id:path}", service.poll, methods=["GET"]),
+        Route("/v1/videos/{request_id}", service.poll, methods=["GET"]),
         *discovery.routes(world, key_of),
         *file_routes(world, studio, key_of, pauses),
         *control_routes(world),

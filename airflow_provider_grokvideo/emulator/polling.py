@@ -81,7 +81,7 @@ def _ended(world: World, job: Job) -> Answer:
 
 def _video(world: World, job: Job) -> dict[str, Any]:
     seconds = _whole_seconds(job)
-    url: str | None = world.link_url(world.link_for(job))
+    url: str | None = world.link_for(job).url
     if job.order.upload_url:
         url = job.order.upload_url if world.quirks["upload_result"] == "url" else None
     if job.fate_kind == "done_without_url":

@@ -154,7 +154,8 @@ class Emulator:
         try:
             for number in (port, download_port):
                 family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                listener = socket.socket(family, socket.SOCK_STREAM)
+                # Named in full, because asyncio turns Nagle's delay (40 ms an answer) off for such sockets only.
+                listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
                 bound.append(listener)
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind((host, number))

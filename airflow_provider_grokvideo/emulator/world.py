@@ -32,9 +32,9 @@ _UNBILLED = ("failed", "failed_string")
 
 @dataclass
 class Link:
-    """A temporary address of a video; ``expires_at`` in epoch seconds."""
+    """A temporary address of a video on the download origin; ``expires_at`` in epoch seconds."""
 
-    token: str
+    url: str
     request_id: str
     expires_at: float
 
@@ -273,9 +273,10 @@ class World:
             link = job.link
             dead = link is not None and link.expires_at <= self.clock()
             if link is None or (dead and self.quirks["expired_link"] == "renew"):
-                link = Link(self._token(), job.request_id, self.clock() + self.link_ttl)
-                self.links[link.token] = link
-                job.link = link
+                token, expires_at = self._token(), self.clock() + self.link_ttl
+                name = f"xai-video-{job.request_id}.mp4?exp={int(expires_at)}"
+                url = f"{self.download_origin}/xai-vidgen-bucket/{token}/{name}"
+                link = job.link = self.links[token] = Link(url, job.request_id, expires_at)
             return link
 
     def take_download_fault(self, job: Job) -> Fault | None:
@@ -318,13 +319,6 @@ class World:
 
     def _token(self) -> str:
         return f"{self._dice.getrandbits(96):024x}"
-
-    # Addresses
-
-    def link_url(self, link: Link) -> str:
-        """The address of a video on the download origin."""
-        name = f"xai-video-{link.request_id}.mp4"
-        return f"{self.download_origin}/xai-vidgen-bucket/{link.token}/{name}?exp={int(link.expires_at)}"
 
     def public_url(self, file: StoredFile) -> str | None:
         """The public address of a file on the download origin, if it has one."""

@@ -106,14 +106,14 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             purchase = self._buy(context)
         except GrokVideoError as error:
-            raise self._before_purchase(error) from None
+            raise self._before_purchase(error) from error.__cause__
         self._goes_on = purchase.request_id
         if not self.wait_for_completion:
             return manifest(purchase, status="submitted")
         try:
             return self._wait(purchase, context)
         except GrokVideoError as error:
-            raise self._after_purchase(error) from None
+            raise self._after_purchase(error) from error.__cause__
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
@@ -126,7 +126,7 @@ class GrokVideoBaseOperator(BaseOperator):
             job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
             return self._deliver(handover.finished(job, self.grokvideo_conn_id), purchase, context)
         except GrokVideoError as error:
-            raise self._after_purchase(error) from None
+            raise self._after_purchase(error) from error.__cause__
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a trigger that was lost or never ran is a wait that ended, not a video that failed."""
@@ -138,7 +138,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 request_id=self._recall("request_id", context),
                 conn_id=self.grokvideo_conn_id,
             )
-            raise self._after_purchase(error) from None
+            raise self._after_purchase(error) from error.__cause__
 
     def on_kill(self) -> None:
         """Say what killing the task cannot stop."""
@@ -161,6 +161,7 @@ class GrokVideoBaseOperator(BaseOperator):
         request = self.build_request()
         for warning in request.warnings():
             self.log.warning("%s", warning)
+        requests.check_source(request, self.known_source().seconds)
         self.hook.account()
         if self.destination is not None and self.wait_for_completion:
             from airflow_provider_grokvideo.delivery.destination import check_writable
@@ -206,7 +207,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 method_name="execute_complete",
                 timeout=timedelta(seconds=deadline - now + DEFER_GRACE),
             )
-        interval = self.poll_interval or self.hook.account().poll_interval
+        interval = self.hook.account().interval(self.poll_interval)
         watch = watching.Watch(
             request_id=purchase.request_id,
             since=since,
@@ -255,9 +256,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 raise InvalidInput(field, getattr(self, field), f"one of {', '.join(allowed)}")
         if self._patience() <= 0:
             raise InvalidInput("timeout", self.timeout, "more than 0 seconds")
-        interval = self.poll_interval
-        if interval is not None and not (isinstance(interval, int | float) and 0 < interval <= 3600):
-            raise InvalidInput("poll_interval", self.poll_interval, "more than 0 and at most 3600 seconds, or None")
+        watching.checked_interval(self.poll_interval)
         if self.destination is not None and str(self.destination).strip() in ("", "None"):
             raise InvalidInput(
                 "destination", self.destination, "a path or URL; a template may have rendered to nothing"

@@ -84,7 +84,7 @@ class GrokVideoSensor(BaseSensorOperator):
             if isinstance(verdict, watching.Settled):
                 return self._hand_over(verdict.job, request_id, context)
         except GrokVideoError as error:
-            raise self._failure(error) from None
+            raise self._failure(error) from error.__cause__
         return self._defer(watch, now)
 
     def _defer(self, watch: watching.Watch, now: float) -> NoReturn:
@@ -113,7 +113,7 @@ class GrokVideoSensor(BaseSensorOperator):
         except WaitTimeout as error:
             raise AirflowSensorTimeout(str(error)) from None
         except GrokVideoError as error:
-            raise self._failure(error) from None
+            raise self._failure(error) from error.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -129,7 +129,7 @@ class GrokVideoSensor(BaseSensorOperator):
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._hand_over(verdict.job, request_id, context))
         except GrokVideoError as error:
-            raise self._failure(error) from None
+            raise self._failure(error) from error.__cause__
 
     def _watch(self, request_id: str, context: Context, now: float) -> watching.Watch:
         """Return the wait this poke is part of; BaseSensorOperator keeps the deadline itself."""
@@ -153,6 +153,7 @@ class GrokVideoSensor(BaseSensorOperator):
     def _checked_id(self) -> str:
         if self.on_moderated not in ("fail", "skip"):
             raise InvalidInput("on_moderated", self.on_moderated, "one of fail, skip")
+        watching.checked_interval(self.poll_interval)
         value = self.request_id
         if isinstance(value, dict):
             value = value.get("request_id")

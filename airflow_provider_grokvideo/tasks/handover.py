@@ -161,10 +161,9 @@ def _described(request: VideoRequest | None) -> dict[str, Any]:
 
 def _tell_cost(made: Mapping[str, Any]) -> None:
     actual, estimated = made["cost_usd"], made["estimated_cost_usd"]
-    if actual is None:
-        log.info("Request %s: the service told no cost; the estimate was %s USD", made["request_id"], estimated)
-    else:
-        log.info("Request %s cost %s USD (estimate: %s USD)", made["request_id"], actual, estimated)
+    told = "cost an amount that the service does not tell" if actual is None else f"cost {actual} USD"
+    planned = "" if estimated is None else f" (estimate: {estimated} USD)"
+    log.info("Request %s %s%s", made["request_id"], told, planned)
 
 
 def _words(job: Moderated | Failed) -> str:

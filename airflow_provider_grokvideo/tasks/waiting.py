@@ -35,7 +35,7 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         now = time.time()
         if watching.worth_saying(said, seen, now):
             log.info("%s", watching.progress_line(watch, seen, now))
-            said = watching.said(seen, now)
+            said = watching.now_said(said, seen, now)
         verdict = watching.look(watch, seen, now)
         if isinstance(verdict, watching.Settled):
             return verdict.job

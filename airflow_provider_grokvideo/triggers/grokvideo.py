@@ -89,7 +89,7 @@ class GrokVideoTrigger(BaseTrigger):
             request_id=given.request_id,
             since=now if given.submitted_at is None else given.submitted_at,
             deadline=given.deadline,
-            poll_interval=given.poll_interval or account.poll_interval,
+            poll_interval=account.interval(given.poll_interval),
             not_before=given.not_before or 0.0,
         )
         async with await hook.get_async_conn() as client:
@@ -105,7 +105,7 @@ class GrokVideoTrigger(BaseTrigger):
             now = time.time()
             if watching.worth_saying(said, seen, now):
                 self.log.info("%s", watching.progress_line(watch, seen, now))
-                said = watching.said(seen, now)
+                said = watching.now_said(said, seen, now)
             verdict = watching.look(watch, seen, now)
             if isinstance(verdict, watching.Settled):
                 return Event(watch.request_id, "settled", self._kwargs.submitted_at)

@@ -85,6 +85,8 @@ def test_every_end_is_one_settled_event(words):
             "submitted_at": 1.0,
             "error": None,
             "message": None,
+            "advice": None,
+            "service_id": None,
         }
     ] == events(trigger_for(request_id))
 

@@ -149,3 +149,15 @@ def test_a_value_shows_no_payload(value):
 
     assert "SECRET" not in text
     assert 200 > len(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param("https://cdn.example/a@2x.png?sig=1", "'https://cdn.example/a@2x.png'", id="at in the path"),
+        pytest.param("https://me:pw@cdn.example/a.png", "'https://cdn.example/a.png'", id="user and password"),
+    ],
+)
+def test_an_address_is_still_recognised(value, text):
+    """What is left of an address names the host and the path that were given."""
+    assert text == shorten(value)

@@ -219,7 +219,7 @@ def lines(seen: list[object], every: float = 5.0) -> int:
     told, count = Said(), 0
     for index, found in enumerate(seen):
         if watching.worth_saying(told, found, T0 + index * every):
-            told, count = watching.said(found, T0 + index * every), count + 1
+            told, count = watching.now_said(told, found, T0 + index * every), count + 1
     return count
 
 
@@ -231,3 +231,8 @@ def test_a_steady_state_is_said_once_a_minute():
 def test_news_is_said_at_once():
     """A change of state does not wait for the minute."""
     assert 4 == lines([Pending("r"), Pending("r", 5), MISS, MISS, Pending("r", word="throttled"), Done("r")])
+
+
+def test_a_flapping_service_does_not_flood_the_log():
+    """A service that fails every other look is said once a minute in each of its two states."""
+    assert 30 == lines([Pending("r") if index % 2 else MISS for index in range(180)])

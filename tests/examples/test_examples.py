@@ -129,7 +129,7 @@ def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch
         "expired": "VideoExpired",
         "too_dear": "SpendLimitExceeded",
         "invalid_url": "InvalidInput",
-        "video_too_long": "VideoFailed",
+        "video_too_long": "InvalidInput",
         "refused": "RequestRejected",
         "no_connection": "AuthenticationFailed",
         "out_of_credits": "OutOfCredits",
@@ -144,7 +144,7 @@ def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch
     assert set(expected) == {name for name, state in done.states.items() if state == "failed"}
     assert {"moderated"} == {name for name, state in done.states.items() if state == "skipped"}
     assert sorted(expected.values()) == sorted(told)
-    assert 13 == len(grokvideo_emulator.starts)
+    assert 12 == len(grokvideo_emulator.starts)
     assert 0 == grokvideo_emulator.leaks
 
 
