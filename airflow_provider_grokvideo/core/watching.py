@@ -24,9 +24,10 @@ from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob
 DEFAULT_INTERVAL = 5.0
 """Seconds between looks; what the documentation and xAI's own client use (contract §6.1)."""
 
-FIRST_LOOK = 5.0
-"""Seconds from the start of a wait to the first look. No known video is ready earlier (contract §5.5), and Airflow
-can fail a task that resumes before its scheduler has taken notice of the deferral."""
+FIRST_LOOK = 10.0
+"""Seconds from the start of a wait to the first look. The fastest published request took 20 (contract §5.5), and
+Airflow 3.3 fails a task that resumes before its scheduler has taken notice of the deferral, which a busy scheduler was
+seen to need more than 5 s for."""
 
 PROPAGATION = 10.0
 """Seconds after a submit in which an unknown request id is not yet believed (contract §6.4)."""

@@ -18,6 +18,9 @@ AFTER_RESUME = 180.0
 """Seconds for which a resumed task keeps looking when the service falters: the video is finished and paid, and a
 short outage must not lose it."""
 
+BETWEEN_LOOKS = 2.0
+"""Seconds between those looks: the task holds a worker slot meanwhile."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,5 +56,5 @@ def look_once_more(request_id: str, submitted_at: float | None, hook: GrokVideoH
     now = time.time()
     # The trigger has seen it: that it is unknown now is no matter of propagation.
     since = min(submitted_at or now, now - watching.PROPAGATION)
-    watch = watching.Watch(request_id, since=since, deadline=now + AFTER_RESUME)
+    watch = watching.Watch(request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_LOOKS)
     return wait(watch, hook.get_conn())

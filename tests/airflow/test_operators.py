@@ -231,7 +231,7 @@ def test_a_rate_limit_before_acceptance_is_retried_by_airflow(drive, grokvideo_e
 
 def test_an_outage_after_the_wait_does_not_lose_the_video(grokvideo_emulator, ti, tmp_path):
     """A resumed task sits out a short outage of the service instead of giving a paid video up."""
-    task = make(destination=str(tmp_path / "ball.mp4"))
+    task = make("A red ball [[emulator: tempo=at-once]]", destination=str(tmp_path / "ball.mp4"))
     with pytest.raises(TaskDeferred) as deferral:
         task().execute({"ti": ti})
     request_id = deferral.value.trigger.serialize()[1]["request_id"]
