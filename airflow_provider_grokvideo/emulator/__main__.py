@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
             port=options.port,
             download_port=options.download_port,
             tempo=options.tempo,
-            quirks=dict(item.split("=", 1) for item in options.quirk),
+            quirks=dict(map(_pair, options.quirk)),
             link_ttl=options.link_ttl,
             speed=options.speed,
             allow_remote=options.allow_remote,
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         with emulator:
             _announce(emulator, options.ready_file)
             stopped.wait()
-    except (EmulatorError, ValueError) as problem:
+    except (EmulatorError, ValueError, OSError) as problem:
         print(f"emulator: {problem}", file=sys.stderr)
         return 2
     return 0
@@ -67,6 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready-file", type=Path, help="write the JSON of the first line there when ready")
     parser.add_argument("--allow-remote", action="store_true", help="permit a --host that others can reach")
     return parser
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"--quirk {text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _announce(emulator: Emulator, ready_file: Path | None) -> None:

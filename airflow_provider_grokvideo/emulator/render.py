@@ -23,6 +23,9 @@ SAMPLE_RATE = 48_000
 """A multiple of 24, so that every frame of picture has a whole number of samples."""
 
 _SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
+_X264 = {"preset": "veryfast", "crf": "25", "bf": "0", "x264-params": "mbtree=0"}
+"""Without mbtree, which now and then encodes equal pictures to other bytes."""
+
 _NOTES = (220, 247, 277, 330, 370, 440)
 _CROSSFADE_FRAMES = 12
 
@@ -123,7 +126,7 @@ def _encode(recipe: Recipe, frames: Iterator[Image.Image], cancelled: Cancelled)
 def _mux(
     container: av.container.OutputContainer, recipe: Recipe, frames: Iterator[Image.Image], cancelled: Cancelled
 ) -> None:
-    video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": "25", "bf": "0"})
+    video = container.add_stream("libx264", rate=FPS, options=_X264)
     video.width, video.height, video.pix_fmt = recipe.width, recipe.height, "yuv420p"
     video.time_base = Fraction(1, FPS)
     sound = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono") if recipe.audio else None

@@ -40,6 +40,7 @@ class Emulator:
 
     Raises:
         EmulatorError: The address is not loopback, a port is taken, or the servers did not come up.
+        ValueError: A tempo, quirk or speed that does not exist.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Emulator:
     ) -> None:
         if not allow_remote and not _is_loopback(host):
             raise EmulatorError(f"host {host!r} is not a loopback address; allow_remote=True binds it all the same")
+        if not speed > 0:
+            raise ValueError(f"speed {speed} must be above 0")
         self._place = (host, port, download_port)
         self._world = World(Tempo.parse(tempo), dict(quirks or {}), link_ttl, speed, seed, clock)
         self._thread: threading.Thread | None = None
@@ -160,10 +163,11 @@ class Emulator:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind((host, number))
                 listener.listen(1024)
-        except OSError as problem:
+        except (OSError, OverflowError) as problem:
             for listener in bound:
                 listener.close()
-            raise EmulatorError(f"cannot listen on {host}:{number}: {problem.strerror}") from problem
+            reason = problem.strerror if isinstance(problem, OSError) else problem
+            raise EmulatorError(f"cannot listen on {host}:{number}: {reason}") from problem
         origins = [f"http://{_bracketed(host)}:{listener.getsockname()[1]}" for listener in bound]
         self.base_url = f"{origins[0]}/v1"
         self.download_origin = self._world.download_origin = origins[1]

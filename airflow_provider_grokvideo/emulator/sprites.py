@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import lru_cache
 from math import cos, pi, sin
@@ -61,8 +62,13 @@ def backdrop(size: tuple[int, int], sky: RGB, ground: RGB, lights: list[tuple[fl
         picture.paste(Image.new("RGB", falloff.size, colour), corner, falloff)
     grown = picture.resize(size, Image.Resampling.BICUBIC)
     # A little grain keeps the encoder from drawing steps into the gradient.
-    grain = Image.effect_noise(size, 9).convert("RGB")
-    return Image.blend(grown, ImageChops.overlay(grown, grain), 0.35)
+    return Image.blend(grown, ImageChops.overlay(grown, _grain(size)), 0.35)
+
+
+def _grain(size: tuple[int, int]) -> Image.Image:
+    # Pillow's own noise is another one each time; equal recipes must make equal bytes.
+    noise = Image.frombytes("L", size, random.Random(size[0]).randbytes(size[0] * size[1]))  # noqa: S311
+    return noise.point([112 + v // 8 for v in range(256)]).convert("RGB")
 
 
 def subject(prompt: str, colour: RGB, diameter: int) -> Image.Image:

@@ -91,7 +91,7 @@ def test_the_index_stands_at_the_front(api):
 
 def test_equal_recipes_make_equal_bytes():
     """A clip that is made twice is the same to the byte, and other words make another clip."""
-    first, again, other = render(recipe()), render(recipe()), render(recipe("A blue ball"))
+    first, again, other = (render(recipe(prompt)) for prompt in ("A red ball", "A red ball", "A blue ball"))
 
     assert first == again
     assert first != other
