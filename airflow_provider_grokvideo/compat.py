@@ -9,6 +9,7 @@ try:
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferralError,
         TaskDeferralTimeout,
     )
@@ -19,6 +20,7 @@ except ImportError:
         AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskDeferralError,
         TaskDeferralTimeout,
     )
@@ -28,6 +30,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "conf",

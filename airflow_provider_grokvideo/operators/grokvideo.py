@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_grokvideo.compat import TaskDeferralError, TaskDeferralTimeout
+from airflow_provider_grokvideo.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 from airflow_provider_grokvideo.core import events, models, pricing, requests, watching
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
@@ -103,21 +110,20 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, then wait or defer; return the manifest."""
+        started = time.time()
         try:
-            purchase = self._buy(context)
+            purchase = self._buy()
         except GrokVideoError as error:
             raise self._before_purchase(error) from error.__cause__
-        self._goes_on = purchase.request_id
-        if not self.wait_for_completion:
-            return manifest(purchase, status="submitted")
-        try:
-            return self._wait(purchase, context)
-        except GrokVideoError as error:
-            raise self._after_purchase(error) from error.__cause__
+        with self._bought(purchase.request_id):
+            self._remember(purchase, context)
+            if not self.wait_for_completion:
+                return manifest(purchase, status="submitted")
+            return self._wait(purchase, context, started)
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
-        try:
+        with self._bought(None):
             settled = events.parse(event)
             self._goes_on = settled.request_id
             if error := settled.as_error(self.grokvideo_conn_id):
@@ -125,20 +131,14 @@ class GrokVideoBaseOperator(BaseOperator):
             purchase = self._remembered(settled, context)
             job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
             return self._deliver(handover.finished(job, self.grokvideo_conn_id), purchase, context)
-        except GrokVideoError as error:
-            raise self._after_purchase(error) from error.__cause__
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a trigger that was lost or never ran is a wait that ended, not a video that failed."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
-            error = WaitTimeout(
-                f"the triggerer did not report on the request ({problem})",
-                request_id=self._recall("request_id", context),
-                conn_id=self.grokvideo_conn_id,
-            )
-            raise self._after_purchase(error) from error.__cause__
+            with self._bought(self._recall("request_id", context)):
+                raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
 
     def on_kill(self) -> None:
         """Say what killing the task cannot stop."""
@@ -153,7 +153,7 @@ class GrokVideoBaseOperator(BaseOperator):
         """Return what the arguments tell about the clip that is edited or extended."""
         return Source()
 
-    def _buy(self, context: Context) -> Purchase:
+    def _buy(self) -> Purchase:
         """Check everything that can be checked for free, then submit."""
         from airflow_provider_grokvideo.tasks import inputs
 
@@ -172,13 +172,41 @@ class GrokVideoBaseOperator(BaseOperator):
             self._check_price(estimate)
             ready = opened.request()
             self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate)
-            request_id = self.hook.submit(ready)
+            request_id = self._submit(ready)
         # The log is the last place that knows the id if this process dies before the next line.
         self.log.info("Request %s was accepted and is billed from here on", request_id)
-        if (ti := context.get("ti")) is not None:
-            ti.xcom_push(key="request_id", value=request_id)
-            ti.xcom_push(key="estimated_cost_usd", value=as_number(estimate.usd))
         return Purchase(request_id, time.time(), request, estimate.usd)
+
+    def _submit(self, request: VideoRequest) -> str:
+        """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
+        try:
+            return self.hook.submit(request)
+        except GrokVideoError:
+            raise
+        except (AirflowTaskTimeout, Exception) as problem:
+            raise AmbiguousSubmit(f"the start was interrupted ({type(problem).__name__}: {problem})") from problem
+
+    @contextmanager
+    def _bought(self, request_id: str | None) -> Iterator[None]:
+        """Make whatever goes wrong final: from here on Airflow's retry would buy a second video."""
+        self._goes_on = request_id
+        try:
+            yield
+        except GrokVideoError as error:
+            raise self._after_purchase(error) from error.__cause__
+        except AirflowTaskTimeout as problem:
+            raise self._after_purchase(WaitTimeout(f"execution_timeout passed ({problem})")) from problem
+        except (AirflowSkipException, AirflowFailException):
+            raise
+        except Exception as problem:
+            unexpected = GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")
+            raise self._after_purchase(unexpected) from problem
+
+    def _remember(self, purchase: Purchase, context: Context) -> None:
+        """Keep in XCom what the resumed task, a sensor or a person needs to know."""
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key="request_id", value=purchase.request_id)
+            ti.xcom_push(key="estimated_cost_usd", value=as_number(purchase.estimated_usd))
 
     def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
         known = self.known_source()
@@ -188,10 +216,10 @@ class GrokVideoBaseOperator(BaseOperator):
             source_resolution=opened.resolution or known.resolution,
         )
 
-    def _wait(self, purchase: Purchase, context: Context) -> dict[str, Any]:
+    def _wait(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
         now = time.time()
         since = purchase.submitted_at or now
-        deadline = since + self._patience()
+        deadline = self._deadline(started, since)
         if self.deferrable:
             from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
@@ -241,12 +269,14 @@ class GrokVideoBaseOperator(BaseOperator):
         return Purchase(event.request_id, event.submitted_at, request, estimate)
 
     def _patience(self) -> float:
-        limits = [self.timeout, self.execution_timeout]
-        return min(
-            limit.total_seconds() if isinstance(limit, timedelta) else float(limit)
-            for limit in limits
-            if limit is not None
-        )
+        return self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else float(self.timeout)
+
+    def _deadline(self, started: float, since: float) -> float:
+        """Return when to give up: `timeout` counts from the submit, Airflow's execution_timeout from the start."""
+        deadline = since + self._patience()
+        if self.execution_timeout is None:
+            return deadline
+        return min(deadline, started + self.execution_timeout.total_seconds())
 
     def _check_words(self) -> None:
         """Check the words about waiting and money; the request checks its own."""

@@ -12,11 +12,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.core import watching
-from airflow_provider_grokvideo.core.errors import GrokVideoError
+from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
 from airflow_provider_grokvideo.core.events import Event, abandoned
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.client.carriers import AsyncClient
 
 
@@ -81,7 +82,7 @@ class GrokVideoTrigger(BaseTrigger):
         given = self._kwargs
         hook = GrokVideoHook(given.grokvideo_conn_id)
         try:
-            account = await hook.aaccount()
+            account = await self._account(hook)
         except GrokVideoError as error:
             return abandoned(given.request_id, error, given.submitted_at)
         now = time.time()
@@ -94,6 +95,20 @@ class GrokVideoTrigger(BaseTrigger):
         )
         async with await hook.get_async_conn() as client:
             return await self._watch(watch, client)
+
+    async def _account(self, hook: GrokVideoHook) -> Account:
+        """Look the connection up; Airflow being away for a moment must not end a wait for a paid video."""
+        while True:
+            try:
+                return await hook.aaccount()
+            except GrokVideoError:
+                raise
+            except Exception as problem:
+                what = f"Airflow did not hand out the connection ({type(problem).__name__}: {problem})"
+                if time.time() >= self._kwargs.deadline:
+                    raise ServiceUnavailable(what, conn_id=hook.grokvideo_conn_id) from problem
+                self.log.warning("%s; trying again", what)
+                await asyncio.sleep(watching.DEFAULT_INTERVAL)
 
     async def _watch(self, watch: watching.Watch, client: AsyncClient) -> Event:
         said = watching.Said()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import json
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import av
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.sdk.execution_time.timeout import TimeoutPosix
 
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,
     DeliveryFailed,
     EventRejected,
+    GrokVideoError,
     RateLimited,
     ServiceUnavailable,
     SpendLimitExceeded,
@@ -288,6 +292,52 @@ def test_a_lost_trigger_names_the_request(ti, signal):
 
     with pytest.raises(WaitTimeout, match=r"r-123.*GrokVideoSensor"):
         make()().resume_execution("__fail__", {"error": signal}, {"ti": ti})
+
+
+def test_an_execution_timeout_during_the_submit_leaves_it_in_doubt(grokvideo_emulator, ti):
+    """When execution_timeout strikes while a start is under way, the task stops without a retry."""
+    grokvideo_emulator.script("timeout", on="submit")
+
+    with pytest.raises(AmbiguousSubmit, match="interrupted") as caught, TimeoutPosix(0.5):
+        make()().execute({"ti": ti})
+
+    assert isinstance(caught.value, AirflowFailException)
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_an_execution_timeout_during_the_wait_buys_nothing_more(grokvideo_emulator, ti):
+    """When execution_timeout strikes while a task waits in the worker, it fails for good and names the way out."""
+    task = make("A ball [[emulator: tempo=looks:999]]", deferrable=False)()
+
+    with pytest.raises(WaitTimeout, match="GrokVideoSensor") as caught, TimeoutPosix(0.5):
+        task.execute({"ti": ti})
+
+    assert isinstance(caught.value, AirflowFailException)
+    assert grokvideo_emulator.starts[0].request_id in str(caught.value)
+
+
+def test_execution_timeout_ends_a_wait_in_the_triggerer_too(ti):
+    """Airflow does not enforce execution_timeout while a task is deferred, so the deadline does."""
+    before = time.time()
+    with pytest.raises(TaskDeferred) as deferral:
+        make(execution_timeout=timedelta(seconds=30))().execute({"ti": ti})
+
+    deadline = deferral.value.trigger.serialize()[1]["deadline"]
+    assert before + 30 <= deadline <= time.time() + 30
+
+
+def test_trouble_with_airflow_after_the_purchase_buys_nothing_more(grokvideo_emulator, ti):
+    """When Airflow cannot keep the request id, the task fails for good and its error has the id."""
+
+    class Unreachable(type(ti)):
+        def xcom_push(self, key: str, value: object) -> None:
+            raise ConnectionError("the API server is away")
+
+    with pytest.raises(GrokVideoError, match="API server is away") as caught:
+        make()().execute({"ti": Unreachable()})
+
+    assert isinstance(caught.value, AirflowFailException)
+    assert grokvideo_emulator.starts[0].request_id in str(caught.value)
 
 
 @pytest.mark.parametrize(
