@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.core.errors import InvalidInput, SpendLimitExceeded
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, VideoRequest
 
 
@@ -97,6 +98,39 @@ def estimate(
     if images:
         parts[f"{images} input image{'s' if images > 1 else ''}"] = images * price.input_image
     return Estimate(sum(parts.values(), Decimal(0)), parts)
+
+
+def check_limit(estimate: Estimate, limit: object) -> None:
+    """Compare an estimate with what a task allows.
+
+    Args:
+        estimate: What the request should cost.
+        limit: Dollars as a number or as text; None allows anything.
+
+    Raises:
+        InvalidInput: `limit` is no amount.
+        SpendLimitExceeded: The request costs more, or nobody knows what it costs.
+    """
+    allowed = _amount(limit)
+    if allowed is None:
+        return
+    if estimate.usd is None:
+        raise SpendLimitExceeded(f"the price is {estimate}, so max_cost_usd={allowed} cannot be kept")
+    if estimate.usd > allowed:
+        parts = ", ".join(f"{what}: {usd.normalize():f}" for what, usd in estimate.parts.items())
+        raise SpendLimitExceeded(f"the request would cost {estimate} ({parts}), more than max_cost_usd={allowed}")
+
+
+def _amount(limit: object) -> Decimal | None:
+    if limit is None:
+        return None
+    try:
+        amount = Decimal(str(limit).strip())
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise InvalidInput("max_cost_usd", limit, "dollars, 0 or more, or None for no limit")
+    return amount
 
 
 def _of_changed(

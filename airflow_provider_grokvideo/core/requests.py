@@ -8,137 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ValidationInfo, model_validator
 from typing_extensions import Self, override
 
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.fields import (
+    AspectRatio,
+    Flag,
+    Moment,
+    Name,
+    Resolution,
+    Seconds,
+    Text,
+    Value,
+    sequence,
+)
 from airflow_provider_grokvideo.core.media import Audio, Media, Visual
 
 STORED_FILE_SECONDS = (3600, 2_592_000)
 """How long the service can keep a stored output (contract §3.1)."""
 
 
-_WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
-
-
-def _text(value: object, info: ValidationInfo) -> str:
-    field = info.field_name or "prompt"
-    if not isinstance(value, str):
-        raise InvalidInput(field, value, "text")
-    if not value.strip() or value.strip() == "None":
-        raise InvalidInput(field, value, "text that is not empty; a template may have rendered to nothing")
-    return value
-
-
-def _whole_seconds(value: object, info: ValidationInfo) -> int | None:
-    if value is None:
-        return None
-    whole: int | None = None
-    if isinstance(value, str):
-        found = _WHOLE.fullmatch(value.strip())
-        whole = int(found[1]) if found else None
-    elif isinstance(value, int) and not isinstance(value, bool):
-        whole = value
-    elif isinstance(value, float) and value.is_integer():
-        whole = int(value)
-    if whole is None:
-        hint = "; a template may have rendered to nothing" if value in ("", "None") else ""
-        raise InvalidInput(
-            info.field_name or "duration", value, f"a whole number of seconds, or None for the default{hint}"
-        )
-    return whole
-
-
-def _moment(value: object, info: ValidationInfo) -> float:
-    try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InvalidInput(info.field_name or "timestamp_s", value, "a number of seconds")
-    return number
-
-
-def _flag(value: object, info: ValidationInfo) -> bool | None:
-    words = {"true": True, "false": False}
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value.strip().lower() in words:
-        return words[value.strip().lower()]
-    raise InvalidInput(info.field_name or "generate_audio", value, "True or False")
-
-
-def _one_of(*allowed: str) -> BeforeValidator:
-    def check(value: object, info: ValidationInfo) -> object:
-        if value is None or value in allowed:
-            return value
-        raise InvalidInput(info.field_name or "value", value, f"one of {', '.join(allowed)}, or None for the default")
-
-    return BeforeValidator(check)
-
-
-def _sequence(value: object, info: ValidationInfo) -> Sequence[Any]:
-    if isinstance(value, list | tuple):
-        return value
-    raise InvalidInput(
-        info.field_name or "list",
-        value,
-        "a list; from a template, pass the upstream task's output itself or set render_template_as_native_obj=True",
-    )
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Name = Annotated[str, BeforeValidator(_text), AfterValidator(str.strip)]
-Seconds = Annotated[int | None, BeforeValidator(_whole_seconds)]
-AspectRatio = Annotated[str | None, _one_of(*models.ASPECT_RATIOS)]
-Resolution = Annotated[str | None, _one_of(*models.RESOLUTIONS)]
-Flag = Annotated[bool | None, BeforeValidator(_flag)]
-
-
-class _Value(BaseModel):
-    """A frozen value whose every complaint is an :class:`InvalidInput`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    def __init__(self, **words: Any) -> None:
-        try:
-            super().__init__(**words)
-        except ValidationError as problem:
-            raise _readable(problem, type(self)) from None
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Leave out what was not given and what may be signed, so that a request can be logged."""
-        for name, value in super().__repr_args__():
-            if value not in (None, ()):
-                yield name, "..." if name == "output" else value
-
-
-class Keyframe(_Value):
+class Keyframe(Value):
     """An image at a moment of the clip, in seconds after its start."""
 
     image: Visual
-    timestamp_s: Annotated[float, BeforeValidator(_moment)]
+    timestamp_s: Moment
 
 
 def _keyframes(value: object, info: ValidationInfo) -> list[Keyframe]:
     found = []
-    for index, item in enumerate(_sequence(value, info)):
+    for index, item in enumerate(sequence(value, info)):
         field = f"keyframes[{index}]"
         if isinstance(item, Mapping):
             try:
@@ -151,7 +57,7 @@ def _keyframes(value: object, info: ValidationInfo) -> list[Keyframe]:
     return found
 
 
-class _Request(_Value):
+class _Request(Value):
     """What all requests share.
 
     Args:
@@ -336,8 +242,8 @@ class ReferenceToVideo(_Generated):
 
     mode: ClassVar[str] = "reference-to-video"
 
-    reference_images: Annotated[tuple[Visual, ...], BeforeValidator(_sequence)] = ()
-    reference_audios: Annotated[tuple[Audio, ...], BeforeValidator(_sequence)] = ()
+    reference_images: Annotated[tuple[Visual, ...], BeforeValidator(sequence)] = ()
+    reference_audios: Annotated[tuple[Audio, ...], BeforeValidator(sequence)] = ()
     image: Visual | None = None
     last_frame: Visual | None = None
     keyframes: Annotated[tuple[Keyframe, ...], BeforeValidator(_keyframes)] = ()
@@ -590,18 +496,6 @@ def _identified(value: Any) -> Any:
 
 def _plain(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if value is None else dict(value)
-
-
-def _readable(problem: ValidationError, kind: type[BaseModel]) -> InvalidInput:
-    """Turn pydantic's first complaint into ours."""
-    first = problem.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "request"
-    if first["type"] == "missing":
-        return InvalidInput(field, None, f"{kind.__name__} needs it")
-    if first["type"] == "extra_forbidden":
-        allowed = ", ".join(kind.model_fields)
-        return InvalidInput(field, first["input"], f"{kind.__name__} has no such argument; it has {allowed}")
-    return InvalidInput(field, first["input"], first["msg"])
 
 
 __all__ = [

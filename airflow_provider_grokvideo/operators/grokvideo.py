@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,7 +25,6 @@ from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     GrokVideoError,
     InvalidInput,
-    SpendLimitExceeded,
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done
@@ -169,7 +168,7 @@ class GrokVideoBaseOperator(BaseOperator):
             check_writable(self.destination)
         with inputs.opened(request, self.hook) as opened:
             estimate = self._estimate(request, opened.source)
-            self._check_price(estimate)
+            pricing.check_limit(estimate, self.max_cost_usd)
             ready = opened.request()
             self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate)
             request_id = self._submit(ready)
@@ -293,32 +292,6 @@ class GrokVideoBaseOperator(BaseOperator):
             )
         if not str(self.grokvideo_conn_id or "").strip():
             raise InvalidInput("grokvideo_conn_id", self.grokvideo_conn_id, "the name of an Airflow connection")
-
-    def _check_price(self, estimate: pricing.Estimate) -> None:
-        limit = self._limit()
-        if limit is None:
-            return
-        if estimate.usd is None:
-            raise SpendLimitExceeded(
-                f"the price is {estimate}, so max_cost_usd={limit} cannot be kept", conn_id=self.grokvideo_conn_id
-            )
-        if estimate.usd > limit:
-            parts = ", ".join(f"{what}: {usd.normalize():f}" for what, usd in estimate.parts.items())
-            raise SpendLimitExceeded(
-                f"the request would cost {estimate} ({parts}), more than max_cost_usd={limit}",
-                conn_id=self.grokvideo_conn_id,
-            )
-
-    def _limit(self) -> Decimal | None:
-        if self.max_cost_usd is None:
-            return None
-        try:
-            limit = Decimal(str(self.max_cost_usd).strip())
-        except InvalidOperation:
-            limit = Decimal("NaN")
-        if not limit.is_finite() or limit < 0:
-            raise InvalidInput("max_cost_usd", self.max_cost_usd, "dollars, 0 or more, or None for no limit")
-        return limit
 
     def _before_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)
