@@ -75,7 +75,7 @@ class _Complaint:
 def decode(
     status: int,
     headers: Mapping[str, str],
-    body: bytes,
+    body: bytes | str,
     *,
     request_id: str = "",
     uploads: bool = False,
@@ -86,7 +86,7 @@ def decode(
     Args:
         status: HTTP status.
         headers: Answer headers; any case.
-        body: The raw body.
+        body: The raw body, as bytes or as text.
         request_id: The request that was asked about; taken from the body if not given.
         uploads: The request carried ``output.upload_url``, so that done without a link is success (§3.5).
         now: Epoch seconds, to read a ``Retry-After`` date.
@@ -106,7 +106,7 @@ def decode(
                 request_id=request_id,
             )
         return _from_document(request_id, answer, uploads=uploads)
-    complaint = _complaint(status, body, answer)
+    complaint = _complaint(body, answer)
     if status in (404, 410):
         return Expired(request_id, str(complaint))
     if status in (401, 403) or (400 <= status < 500 and complaint.speaks_of_key()):
@@ -119,7 +119,7 @@ def decode(
 
 
 def decode_submit(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None
+    status: int, headers: Mapping[str, str], body: bytes | str, *, now: float | None = None
 ) -> Accepted | GrokVideoError:
     """Say what the answer to a start means (§3, §6.3, §7).
 
@@ -132,7 +132,7 @@ def decode_submit(
         if request_id:
             return Accepted(request_id)
         return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {_clean(body)!r}")
-    complaint = _complaint(status, body, answer)
+    complaint = _complaint(body, answer)
     if status >= 500:
         return AmbiguousSubmit(f"the service answered the start with HTTP {status} ({complaint})")
     unfit = status not in _ABOUT_THE_CALL and complaint.speaks_of_moderation() and not complaint.speaks_of_key()
@@ -146,7 +146,7 @@ def decode_submit(
 
 
 def decode_document(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: float | None = None
+    status: int, headers: Mapping[str, str], body: bytes | str, *, now: float | None = None
 ) -> dict[str, Any] | GrokVideoError:
     """Say what the answer to any other call means: its JSON object, or an error."""
     answer = _json_object(body)
@@ -154,7 +154,7 @@ def decode_document(
         if answer is not None:
             return answer
         return ServiceUnavailable(f"the service answered HTTP {status} with something that is not a JSON object")
-    return _refusal(status, headers, _complaint(status, body, answer), now)
+    return _refusal(status, headers, _complaint(body, answer), now)
 
 
 def _pending(request_id: str, answer: Mapping[str, Any] | None) -> Job:
@@ -200,7 +200,7 @@ def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
 
 
 def _failed(request_id: str, answer: dict[str, Any]) -> Job:
-    complaint = _complaint(200, b"", answer)
+    complaint = _complaint(b"", answer)
     kind = Moderated if complaint.speaks_of_moderation() else Failed
     return kind(request_id, complaint.code or "unknown", complaint.text, complaint.cost_ticks)
 
@@ -224,7 +224,7 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
     return RequestRejected(said)
 
 
-def _complaint(status: int, body: bytes, answer: dict[str, Any] | None) -> _Complaint:
+def _complaint(body: bytes | str, answer: dict[str, Any] | None) -> _Complaint:
     if answer is None:
         return _Complaint("", _clean(body), None)
     error = answer.get("error")
@@ -293,7 +293,7 @@ def _first_text(answer: Mapping[str, Any] | None, *names: str) -> str:
     return next((text for name in names if answer and (text := _text(answer.get(name)))), "")
 
 
-def _json_object(body: bytes) -> dict[str, Any] | None:
+def _json_object(body: bytes | str) -> dict[str, Any] | None:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -301,9 +301,10 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _clean(body: bytes) -> str:
+def _clean(body: bytes | str) -> str:
     """Return the readable beginning of a body that is not JSON, such as a gateway's HTML page."""
-    text = _TAG.sub(" ", body[:4_000].decode("utf-8", "replace"))
+    beginning = body[:4_000]
+    text = _TAG.sub(" ", beginning if isinstance(beginning, str) else beginning.decode("utf-8", "replace"))
     return _redact(" ".join(text.split()))[:300]
 
 

@@ -550,3 +550,12 @@ def test_any_document_is_an_object_or_an_error(status, headers, body):
     found = decode_document(status, headers, body, now=0.0)
 
     assert isinstance(found, dict | GrokVideoError)
+
+
+@pytest.mark.parametrize("body", ["", '{"status": "pending"}', "<html>502</html>", "no json"], ids=repr)
+@pytest.mark.parametrize("status", [200, 202, 400, 502])
+def test_a_body_may_be_text(status, body):
+    """Text means what its bytes mean."""
+    as_bytes = decode(status, {}, body.encode(), request_id=R)
+
+    assert repr(as_bytes) == repr(decode(status, {}, body, request_id=R))
