@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import platform
 import ssl
@@ -11,18 +12,26 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
 from airflow_provider_grokvideo.client.account import Account
-from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply
+from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
+from airflow_provider_grokvideo.core.errors import ServiceUnavailable
 from airflow_provider_grokvideo.core.retrying import Fault
 from airflow_provider_grokvideo.provider_info import __version__
 
 T = TypeVar("T")
 
+CHUNK = 1024 * 1024
+
 log = logging.getLogger(__name__)
+
+
+_LASTING = ("the server's TLS certificate is not trusted", "the host name is not known")
+"""What is wrong now is wrong a second later, too."""
 
 
 def user_agent() -> str:
@@ -52,6 +61,29 @@ class Client:
         except StopIteration as end:
             result: T = end.value
             return result
+
+    def save(self, path: str, into: Path) -> tuple[str, int]:
+        """Stream what is below the base URL into a file; return its SHA-256 and its length.
+
+        Raises:
+            GrokVideoError: The service refused, or the transfer broke off.
+        """
+        digest, size = hashlib.sha256(), 0
+        call = Call("GET", path)
+        try:
+            with (
+                self._http.stream(call.method, _url(self._account, call), **_per_call(self._account, call)) as answer,
+                into.open("wb") as file,
+            ):
+                if answer.status_code != 200:
+                    raise refusal(Reply(answer.status_code, answer.headers, answer.read()))
+                for chunk in answer.iter_bytes(CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+        except httpx.HTTPError as problem:
+            raise ServiceUnavailable(f"{call} broke off: {_describe(problem)}") from problem
+        return digest.hexdigest(), size
 
     def close(self) -> None:
         """Close the connections."""
@@ -185,7 +217,7 @@ def _fault(problem: httpx.HTTPError) -> Fault:
     what = _describe(problem)
     match problem:
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout() | httpx.ProxyError():
-            return Fault("not_sent", what, lasting="certificate" in what or "name" in what.split(":")[0])
+            return Fault("not_sent", what, lasting=what.startswith(_LASTING))
         case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
             return Fault("not_sent", what, lasting=True)
         case _:
@@ -195,13 +227,13 @@ def _fault(problem: httpx.HTTPError) -> Fault:
 def _describe(problem: httpx.HTTPError) -> str:
     said = str(problem) or type(problem).__name__
     if "CERTIFICATE_VERIFY_FAILED" in said:
-        return f"the server's TLS certificate is not trusted: {said}"
+        return f"{_LASTING[0]}: {said}"
     if "SSL" in said or "TLS" in said:
         return f"TLS failed: {said}"
     if isinstance(problem, httpx.ConnectError) and (
         "Name or service" in said or "getaddrinfo" in said or "resolution" in said
     ):
-        return f"the host name is not known: {said}"
+        return f"{_LASTING[1]}: {said}"
     if isinstance(problem, httpx.TimeoutException):
         return f"timed out ({type(problem).__name__})"
     return said

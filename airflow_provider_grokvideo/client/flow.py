@@ -133,6 +133,14 @@ def upload(file: Upload, *, expires_after: int) -> Flow[str]:
     return file_id
 
 
+def refusal(reply: Reply) -> GrokVideoError:
+    """Return the error of an answer that should have been something else than JSON."""
+    answer = decode_document(reply.status, reply.headers, reply.body, now=time.time())
+    if isinstance(answer, GrokVideoError):
+        return _named(answer, reply)
+    return _named(ServiceUnavailable(f"the service answered HTTP {reply.status} with something unexpected"), reply)
+
+
 def _document(call: Call) -> Flow[dict[str, Any]]:
     reply = yield from _exchange(call)
     answer = decode_document(reply.status, reply.headers, reply.body, now=time.time())

@@ -81,6 +81,7 @@ def deliver(
     request: Mapping[str, Any],
     owner: Mapping[str, Any],
     allow_loopback: bool,
+    bring: Callable[[Path], Fetched] | None = None,
     pause: Callable[[float], None] = time.sleep,
     log: logging.Logger = _LOG,
 ) -> Delivered:
@@ -97,6 +98,7 @@ def deliver(
         request: What was asked for, for the sidecar.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
         allow_loopback: The API's base URL is loopback, so its links may be, too.
+        bring: Fetches the video into a file without a link; `link` and `fresh_link` are not used then.
         pause: Waits between tries of the download; takes seconds.
         log: The task's.
 
@@ -109,7 +111,10 @@ def deliver(
     try:
         with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
             local = Path(temporary, "video.mp4")
-            fetched = _fetch(link, fresh_link, local, allow_loopback=allow_loopback, pause=pause, log=log)
+            if bring is not None:
+                fetched = bring(local)
+            else:
+                fetched = _fetch(link, fresh_link, local, allow_loopback=allow_loopback, pause=pause, log=log)
             found = probe(local)
             verify(found, expected, log=log)
             measured = {

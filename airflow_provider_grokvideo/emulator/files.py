@@ -35,6 +35,8 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
 
     async def one(request: Request) -> Response:
         key_of(world, request)
+        if (odd := await _fault(world, pauses)) is not None:
+            return odd
         file = world.find_file(request.path_params["file_id"])
         if file is None:
             return respond(_missing(request.path_params["file_id"]))
@@ -45,6 +47,8 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
 
     async def content(request: Request) -> Response:
         key_of(world, request)
+        if (odd := await _fault(world, pauses)) is not None:
+            return odd
         file = world.find_file(request.path_params["file_id"])
         data = None if file is None else await content_of(world, studio, file)
         if data is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from airflow.sdk import BaseHook
 
@@ -111,6 +112,13 @@ class GrokVideoHook(BaseHook):
     def upload(self, path: Path, filename: str, mime: str) -> str:
         """Upload an input file and return its file id; the service deletes it after a day."""
         return self._run(flow.upload(flow.Upload(path, filename, mime), expires_after=INPUT_FILE_SECONDS))
+
+    def download(self, file_id: str, into: Path) -> tuple[str, int]:
+        """Fetch a file that the service stores into a local one; return its SHA-256 and its length."""
+        try:
+            return self.get_conn().save(f"/files/{quote(file_id, safe='')}/content", into)
+        except GrokVideoError as error:
+            raise error.about(conn_id=self.grokvideo_conn_id) from error.__cause__
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service about the key, its team and the models it may use; costs nothing."""

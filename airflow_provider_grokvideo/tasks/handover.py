@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import assert_never
@@ -98,20 +99,25 @@ def hand_over(
             job.request_id,
         )
         return made
-    if job.url is None:
-        raise DeliveryFailed(
-            "the service gave no link to the video",
-            request_id=job.request_id,
-            advice=f"The service keeps it as file {job.file.file_id}." if job.file else None,
-        )
     from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
+    from airflow_provider_grokvideo.delivery.download import Fetched
 
     def fresh_link() -> str | None:
         again = hook.get_job(job.request_id)
         return again.url if isinstance(again, Done) else None
 
+    def stored_file(into: Path) -> Fetched:
+        if job.file is None:
+            raise DeliveryFailed("the service gave neither link nor file", request_id=job.request_id)
+        try:
+            return Fetched(*hook.download(job.file.file_id, into), content_type=None)
+        except GrokVideoError as error:
+            what = f"the stored file {job.file.file_id} could not be fetched: {error.what}"
+            raise DeliveryFailed(what, service_id=error.service_id) from error
+
     delivered = deliver(
-        link=job.url,
+        link=job.url or "",
+        bring=stored_file if job.url is None else None,
         fresh_link=fresh_link,
         destination=destination,
         request_id=job.request_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import time
 from datetime import timedelta
@@ -268,6 +269,28 @@ def test_a_dead_link_is_asked_for_once_more(drive, grokvideo_emulator, tmp_path)
     course = drive(make(destination=str(tmp_path / "ball.mp4")))
 
     assert (tmp_path / "ball.mp4").as_uri() == course.result["uri"]
+
+
+def test_a_video_without_a_link_is_fetched_from_the_service_files(drive, grokvideo_emulator, tmp_path):
+    """Where the service keeps the video as a file and gives no link, the file is delivered."""
+    trouble = "A ball [[emulator: tempo=at-once fault=done_without_url]]"
+    course = drive(make(trouble, storage_options={"filename": "ball.mp4"}, destination=str(tmp_path / "ball.mp4")))
+
+    assert (tmp_path / "ball.mp4").as_uri() == course.result["uri"]
+    assert 1.0 == pytest.approx(seconds_of(tmp_path / "ball.mp4"), abs=0.1)
+    assert hashlib.sha256((tmp_path / "ball.mp4").read_bytes()).hexdigest() == course.result["sha256"]
+
+
+@pytest.mark.parametrize("fault", ["http:404", "http:503", "cut_before"])
+def test_a_stored_file_that_cannot_be_fetched_is_a_failed_delivery(drive, grokvideo_emulator, tmp_path, fault):
+    """When the service's file cannot be fetched, the task fails for good and names the way out."""
+    grokvideo_emulator.script(fault, on="files", times=None)
+    trouble = "A ball [[emulator: tempo=at-once fault=done_without_url]]"
+
+    with pytest.raises(DeliveryFailed, match=r"could not be fetched.*GrokVideoSensor"):
+        drive(make(trouble, storage_options={"filename": "ball.mp4"}, destination=str(tmp_path / "ball.mp4")))
+
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
