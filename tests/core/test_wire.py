@@ -56,8 +56,6 @@ def test_a_golden_answer_means_what_it_says(path):
 
 def test_the_golden_answers_hold_every_outcome():
     """The golden answers cover each kind of job."""
-    if not GOLDEN:
-        pytest.skip("no golden answers")
     expected = {json.loads(path.read_text())["expect"] for path in GOLDEN}
 
     assert {"pending", "done", "moderated", "failed", "expired"} <= expected
