@@ -93,6 +93,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self.on_moderated = on_moderated
         self.on_ambiguous_submit = on_ambiguous_submit
         self.max_cost_usd = max_cost_usd
+        self._bought = False
         self._goes_on: str | None = None
 
     @cached_property
@@ -110,11 +111,8 @@ class GrokVideoBaseOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit, then wait or defer; return the manifest."""
         started = time.time()
-        try:
+        with self._guarded():
             purchase = self._buy()
-        except GrokVideoError as error:
-            raise self._before_purchase(error) from error.__cause__
-        with self._bought(purchase.request_id):
             self._remember(purchase, context)
             if not self.wait_for_completion:
                 return manifest(purchase, status="submitted")
@@ -122,7 +120,8 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
-        with self._bought(None):
+        self._bought = True
+        with self._guarded():
             settled = events.parse(event)
             self._goes_on = settled.request_id
             if error := settled.as_error(self.grokvideo_conn_id):
@@ -136,7 +135,9 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
-            with self._bought(self._recall("request_id", context)):
+            self._bought = True
+            with self._guarded():
+                self._goes_on = self._recall("request_id", context)
                 raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
 
     def on_kill(self) -> None:
@@ -179,27 +180,29 @@ class GrokVideoBaseOperator(BaseOperator):
     def _submit(self, request: VideoRequest) -> str:
         """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
         try:
-            return self.hook.submit(request)
+            request_id = self._goes_on = self.hook.submit(request)
+            self._bought = True
         except GrokVideoError:
             raise
         except (AirflowTaskTimeout, Exception) as problem:
-            raise AmbiguousSubmit(f"the start was interrupted ({type(problem).__name__}: {problem})") from problem
+            what = f"the start was interrupted ({type(problem).__name__}: {problem})"
+            raise AmbiguousSubmit(what, request_id=self._goes_on) from problem
+        return request_id
 
     @contextmanager
-    def _bought(self, request_id: str | None) -> Iterator[None]:
-        """Make whatever goes wrong final: from here on Airflow's retry would buy a second video."""
-        self._goes_on = request_id
+    def _guarded(self) -> Iterator[None]:
+        """Tell Airflow whether a retry is safe: once a video was bought, whatever goes wrong is final."""
         try:
             yield
         except GrokVideoError as error:
-            raise self._after_purchase(error) from error.__cause__
-        except AirflowTaskTimeout as problem:
-            raise self._after_purchase(WaitTimeout(f"execution_timeout passed ({problem})")) from problem
+            ruling = self._after_purchase if self._bought else self._before_purchase
+            raise ruling(error) from error.__cause__
         except (AirflowSkipException, AirflowFailException):
             raise
-        except Exception as problem:
-            unexpected = GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")
-            raise self._after_purchase(unexpected) from problem
+        except (AirflowTaskTimeout, Exception) as problem:
+            if not self._bought:
+                raise
+            raise self._after_purchase(_unexpected(problem)) from problem
 
     def _remember(self, purchase: Purchase, context: Context) -> None:
         """Keep in XCom what the resumed task, a sensor or a person needs to know."""
@@ -304,6 +307,12 @@ class GrokVideoBaseOperator(BaseOperator):
     def _after_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(request_id=self._goes_on, conn_id=self.grokvideo_conn_id)
         return failing.final_after_purchase(handover.skip_if_wanted(error, self.on_moderated))
+
+
+def _unexpected(problem: BaseException) -> GrokVideoError:
+    if isinstance(problem, AirflowTaskTimeout):
+        return WaitTimeout(f"execution_timeout passed ({problem})")
+    return GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")
 
 
 class GrokVideoGenerateOperator(GrokVideoBaseOperator):

@@ -121,8 +121,9 @@ class GrokVideoSensor(BaseSensorOperator):
             request_id = self._checked_id()
             seen = self.hook.get_conn().run(flow.look(request_id))
             now = time.time()
-            self.log.info("%s", watching.progress_line(self._watch(request_id, context, now), seen, now))
-            verdict = watching.look(self._watch(request_id, context, now), seen, now)
+            watch = self._watch(request_id, context, now)
+            self.log.info("%s", watching.progress_line(watch, seen, now))
+            verdict = watching.look(watch, seen, now)
             if isinstance(verdict, watching.Abandoned):
                 raise verdict.error
             if isinstance(verdict, watching.LookAgain):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import time
 from datetime import timedelta
@@ -13,6 +14,9 @@ import av
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk.execution_time.timeout import TimeoutPosix
+from airflow.sdk.io import attach
+from fsspec.implementations.memory import MemoryFileSystem
+from PIL import Image
 
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
@@ -43,6 +47,13 @@ def make(prompt: str = "A red ball rolls [[emulator: tempo=looks:2]]", **words):
         GrokVideoGenerateOperator,
         **{"task_id": "make", "prompt": prompt, "duration": 1, "poll_interval": 0.05, **words},
     )
+
+
+def picture() -> bytes:
+    """Return a small PNG."""
+    content = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(content, "PNG")
+    return content.getvalue()
 
 
 def seconds_of(path: Path) -> float:
@@ -306,6 +317,37 @@ def test_an_event_is_checked_before_it_is_believed(ti, event, said):
     """An event of the wrong shape is refused with what is wrong about it."""
     with pytest.raises(EventRejected, match=said):
         make()().execute_complete({"ti": ti}, event)
+
+
+def test_trouble_between_submit_and_wait_buys_nothing_more(grokvideo_emulator, ti, monkeypatch):
+    """When a temporary input cannot be cleaned up after the submit, the task fails for good and names the request."""
+    storage = MemoryFileSystem()
+    storage.pipe_file("/in/frame.png", picture())
+    attach("memory", fs=storage)
+
+    def vanish(*args: object, **words: object) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory.__exit__", vanish)
+
+    with pytest.raises(GrokVideoError, match="the disk is gone") as caught:
+        make(image="memory://in/frame.png")().execute({"ti": ti})
+
+    assert isinstance(caught.value, AirflowFailException)
+    assert grokvideo_emulator.starts[0].request_id in str(caught.value)
+
+
+def test_a_lost_trigger_buys_nothing_more_while_airflow_is_away(ti):
+    """When the triggerer never reported and XCom cannot be read either, the task still fails for good."""
+
+    class Unreachable(type(ti)):
+        def xcom_pull(self, **words: object) -> None:
+            raise ConnectionError("the API server is away")
+
+    with pytest.raises(GrokVideoError, match="API server is away") as caught:
+        make()().resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": Unreachable()})
+
+    assert isinstance(caught.value, AirflowFailException)
 
 
 @pytest.mark.parametrize("signal", ["Trigger timeout", "Trigger failure"])
