@@ -1,4 +1,4 @@
-"""Names that live elsewhere in Airflow 3.1."""
+"""Names that live elsewhere, or do not exist, in older Airflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ except ImportError:
         TaskDeferralTimeout,
     )
 
+try:
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+except ImportError:
+    # Before 3.3 there is no task state store, so nothing is given to it.
+    NEVER_EXPIRE = None  # type: ignore[assignment]
+
 __all__ = [
+    "NEVER_EXPIRE",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",

@@ -68,6 +68,17 @@ def get_provider_info() -> dict[str, object]:
             "grokvideo": {
                 "description": "Settings of airflow-provider-grokvideo.",
                 "options": {
+                    "journal_path": {
+                        "description": (
+                            "Directory of the journal that keeps a paid request from being bought twice: an "
+                            "ObjectStorage URL or a path that every worker sees. Needed below Airflow 3.3, where a "
+                            "task has no memory of its own; on 3.3 it is used instead of the task state store."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://conn_id@bucket/grokvideo-journal",
+                        "default": "",
+                    },
                     "allow_env_key": {
                         "description": (
                             "Use the environment variable XAI_API_KEY when the connection of a task does not exist. "

@@ -17,6 +17,7 @@
       DeliveryFailed          bought but not stored           a retry fetches it again
       SpendLimitExceeded      dearer than allowed             raise the limit
       JournalCorrupt          the memory is unreadable        a person decides
+      JournalUnavailable      the memory cannot be reached    a retry helps
       EventRejected           a trigger event makes no sense  look at the triggerer
 
 ``retry_helps`` says whether doing the same thing again can end differently *without a new purchase*; operators turn
@@ -175,8 +176,8 @@ class AmbiguousSubmit(GrokVideoError):
 
     retry_helps = False
     advice = (
-        "The video may have been accepted and billed. Look into the xAI console; buy again only on purpose: clear "
-        "the task, or set on_ambiguous_submit='resubmit'."
+        "The video may have been accepted and billed. Look into the xAI console; buy again only on purpose, with "
+        "on_ambiguous_submit='resubmit'."
     )
 
 
@@ -189,7 +190,7 @@ class VideoFailed(GrokVideoError):
     """
 
     retry_helps = False
-    advice = "Clear the task to try again; that is a new purchase."
+    advice = "Trying again is a new purchase."
 
     def __init__(
         self,
@@ -221,8 +222,8 @@ class VideoExpired(GrokVideoError):
 
     retry_helps = False
     advice = (
-        "Check that the connection belongs to the account that submitted it. Otherwise the video is gone; clearing "
-        "the task makes a new purchase."
+        "Check that the connection belongs to the account that submitted it. Otherwise the video is gone, and another "
+        "one is a new purchase."
     )
 
 
@@ -249,7 +250,16 @@ class JournalCorrupt(GrokVideoError):
     """What an earlier try remembered cannot be read. Nobody may buy on such ground; a person decides."""
 
     retry_helps = False
-    advice = "Nothing was sent. Look at the log of the earlier try before removing the record."
+    advice = (
+        "Nothing was sent. Run this task with the newest version of the provider that ran it before. Look at the "
+        "log of the earlier try; remove the record only if nothing was bought."
+    )
+
+
+class JournalUnavailable(GrokVideoError):
+    """What an earlier try remembered cannot be read or written now. Nothing was sent by this try; a retry helps."""
+
+    advice = "Nothing was sent. A retry helps if this passes."
 
 
 class EventRejected(GrokVideoError):

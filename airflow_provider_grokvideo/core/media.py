@@ -35,7 +35,7 @@ class Media(BaseModel):
     """One image, video or audio clip: exactly one of `url`, `file_id`, `path` and `voice_id`.
 
     `sha256` names the bytes behind a path once they were read, so that the same file uploaded twice is still the
-    same request.
+    same request. `known_as` names a clip that has several addresses, some of them temporary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,13 +45,14 @@ class Media(BaseModel):
     path: str | None = None
     voice_id: str | None = None
     sha256: str | None = None
+    known_as: str | None = None
 
     def __repr__(self) -> str:
         """Name the source without payload and without query string, which may sign a private address."""
         return f"Media({self})"
 
     def __str__(self) -> str:
-        return shorten(self.identity() if self.url is None else self.url)
+        return shorten(self.url or self.path or self.identity())
 
     def body(self, field: str) -> dict[str, str]:
         """Return the object the API wants.
@@ -65,8 +66,8 @@ class Media(BaseModel):
         return {name: value for name, value in named.items() if value is not None}
 
     def identity(self) -> str:
-        """Return what makes this the same input next time: the bytes where they are known, else the name."""
-        return self.sha256 or self.url or self.file_id or self.path or self.voice_id or ""
+        """Return what makes this the same input next time: its name or bytes where they are known, else the address."""
+        return self.known_as or self.sha256 or self.url or self.file_id or self.path or self.voice_id or ""
 
 
 def source_of(text: str) -> Source:

@@ -59,6 +59,9 @@ class Place(Protocol):
     def read(self, name: str) -> bytes | None:
         """Return what is stored under a name; None if nothing is."""
 
+    def open(self, name: str) -> IO[bytes]:
+        """Open what is stored under a name for reading."""
+
     def size(self, name: str) -> int | None:
         """Return the length of what is stored under a name; None if nothing is."""
 
@@ -163,6 +166,10 @@ class LocalPlace:
         except FileNotFoundError:
             return None
 
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file."""
+        return (self.directory / name).open("rb")
+
     def size(self, name: str) -> int | None:
         """Return the length of a file."""
         try:
@@ -253,6 +260,11 @@ class ObjectPlace:
             _LOG.info("%s cannot be read (%s) and counts as not there", self._path(name), error)
             return None
         return bytes(content)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open an object; reads fetch ranges."""
+        stream: IO[bytes] = self.fs.open(self._path(name), "rb")
+        return stream
 
     def size(self, name: str) -> int | None:
         """Return the length of an object, asked for anew."""

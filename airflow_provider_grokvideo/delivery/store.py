@@ -7,6 +7,7 @@ whose video is there; while a video is on its way, a claim (``.<name>.claim``) s
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.delivery import destination
 from airflow_provider_grokvideo.delivery.destination import Target
 from airflow_provider_grokvideo.delivery.places import Place, while_storing
 
@@ -71,6 +73,35 @@ def store(
             record = {**sidecar, "uri": chosen.uri, "sidecar_uri": chosen.sidecar_uri, "owner": dict(owner)}
             place.write(chosen.sidecar_name, to_json(record))
     return Stored(chosen.uri, chosen.sidecar_uri)
+
+
+def still_there(uri: str, size: int | None) -> bool:
+    """Say whether a delivered video is where it was put, as long as it was.
+
+    Raises:
+        DeliveryFailed: The storage does not answer.
+        InvalidInput: There is no such storage here.
+    """
+    to = destination.target(uri, default_name="video")
+    with while_storing(uri):
+        there = to.place().size(to.name)
+    return there is not None and size in (None, there)
+
+
+def copied(uri: str, into: Path) -> tuple[str, int]:
+    """Copy a delivered video into a local file; return its SHA-256 and its length.
+
+    Raises:
+        DeliveryFailed: The storage does not give it back.
+    """
+    to = destination.target(uri, default_name="video")
+    digest, size = hashlib.sha256(), 0
+    with while_storing(uri), to.place().open(to.name) as source, into.open("wb") as file:
+        while chunk := source.read(1024 * 1024):
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+    return digest.hexdigest(), size
 
 
 def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str, Any]) -> Literal["free", "taken"]:

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_grokvideo.compat import AirflowFailException
-from airflow_provider_grokvideo.core.errors import GrokVideoError
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError
+from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.tasks.manifest import as_time
+from airflow_provider_grokvideo.tasks.memory import outcome_of
+
+NO_JOURNAL = (
+    "This task has no journal, so a worker that dies after the submit lets a retry buy again. Set [grokvideo] "
+    "journal_path, or run Airflow 3.3 or newer."
+)
 
 
 def for_airflow(error: GrokVideoError) -> GrokVideoError:
@@ -35,6 +43,47 @@ def final_after_purchase(error: GrokVideoError) -> GrokVideoError:
     if error.retry_helps and rescue not in error.what_to_do:
         error.what_to_do = f"{error.what_to_do} {rescue}"
     return final(error)
+
+
+def after_purchase(error: GrokVideoError) -> GrokVideoError:
+    """Return an error that came up after a purchase which the journal remembers: a retry goes on with that one."""
+    kept = "The request is in the journal: a retry or a clear of this task goes on with it and buys nothing."
+    if outcome_of(error) is None and kept not in error.what_to_do:
+        error.what_to_do = f"{error.what_to_do} {kept}".lstrip()
+    return for_airflow(error)
+
+
+def in_doubt(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
+    """Return the final error of a start that may have been accepted, with everything a person can do about it."""
+    owner = record.owner
+    error.what_to_do = (
+        "It may have been accepted and billed, so nothing is sent again. Look for it in the xAI console and in the log "
+        "of the earlier try ('was accepted').\n"
+        f"  Found:      {owner.command('adopt', '<request id>')}\n"
+        f"  Not found:  {owner.command('forget')}\n"
+        "Then clear the task: it fetches the adopted video, or buys a new one. Or set adopt_request_id on the task; "
+        "on_ambiguous_submit='resubmit' buys again whenever this happens."
+    )
+    return final(error)
+
+
+def doubt(record: Record) -> str:
+    """Return what is known of a start whose request id nobody knows."""
+    why = record.note or "its worker died before it wrote down the id"
+    return (
+        f"try {record.try_number or '?'} sent a start of {record.mode} at {as_time(record.intended_at)}, or was about "
+        f"to, and its answer is not known: {why}"
+    )
+
+
+def left_behind(record: Record) -> str:
+    """Return a warning about a purchase that the task's changed inputs leave behind."""
+    if record.request_id is None:
+        return f"With other inputs, {doubt(record)}"
+    return (
+        f"Request {record.request_id}, bought {as_time(record.submitted_at)} from other inputs, was never delivered. "
+        f"GrokVideoSensor(request_id={record.request_id!r}) with a destination fetches it for free."
+    )
 
 
 _FINAL: dict[type[GrokVideoError], type[GrokVideoError]] = {}

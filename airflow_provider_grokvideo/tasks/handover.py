@@ -20,6 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
+from airflow_provider_grokvideo.core.journal import Record
 from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
 from airflow_provider_grokvideo.tasks.manifest import Purchase, manifest, with_delivery
 
@@ -128,6 +129,47 @@ def hand_over(
         allow_loopback=hook.account().is_local,
     )
     return with_delivery(made, delivered)
+
+
+def redeliver(
+    made: Mapping[str, Any], request: VideoRequest, *, destination: str, owner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Store a video that was delivered elsewhere before, from there, and return its manifest.
+
+    Raises:
+        DeliveryFailed: It could not be copied.
+    """
+    from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
+    from airflow_provider_grokvideo.delivery.download import Fetched
+    from airflow_provider_grokvideo.delivery.store import copied
+
+    delivered = deliver(
+        link="",
+        fresh_link=lambda: None,
+        bring=lambda into: Fetched(*copied(made["uri"], into), content_type=None),
+        destination=destination,
+        request_id=made["request_id"],
+        expected=Expectation(duration=made.get("duration")),
+        manifest=made,
+        request=_described(request),
+        owner=dict(owner),
+        allow_loopback=False,
+    )
+    return with_delivery(made, delivered)
+
+
+def told(record: Record) -> GrokVideoError:
+    """Return the error of a request whose bad end is in the journal."""
+    what = f"{record.note or record.outcome} (so it ended in an earlier try; nothing was bought by this one)"
+    kind = VideoModerated if record.outcome == "moderated" else VideoFailed
+    return kind(
+        what,
+        code=record.code or "unknown",
+        cost_usd=record.cost_usd,
+        request_id=record.request_id,
+        conn_id=record.conn_id,
+        advice=f"{kind.advice} buy_again_after={[record.outcome]} lets a retry or clear of the task buy again.",
+    )
 
 
 def owner_of(context: Context) -> dict[str, Any]:

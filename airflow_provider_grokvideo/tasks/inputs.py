@@ -35,6 +35,11 @@ class Opened:
         if videos:
             self.source = Source(videos[0].duration, resolution_of(videos[0].width, videos[0].height))
 
+    def fingerprint(self) -> str:
+        """Return the fingerprint of the request, its files by their content."""
+        read = {media: media.model_copy(update={"sha256": item.sha256}) for media, item in self._loaded.items()}
+        return (self._request.with_media(read) if read else self._request).fingerprint()
+
     def request(self) -> VideoRequest:
         """Return the request as it can be sent; files that do not fit into its body are uploaded now.
 
@@ -46,7 +51,7 @@ class Opened:
         for media, item in self._loaded.items():
             reference = inputs.to_reference(item, room_bytes=room, upload=self._hook.upload)
             room -= sum(map(len, reference.values()))
-            ready[media] = Media(**reference, sha256=item.sha256)
+            ready[media] = Media(**reference, sha256=item.sha256, known_as=media.known_as)
             how = "sent along" if "url" in reference else f"uploaded as {reference['file_id']}"
             log.info("%s: %s, %d bytes, %s", item.field, item.mime, item.bytes, how)
         return self._request.with_media(ready) if ready else self._request

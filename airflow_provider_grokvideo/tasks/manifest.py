@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_grokvideo.core.jobs import Done, usd
+from airflow_provider_grokvideo.core.media import parse_media
 from airflow_provider_grokvideo.core.requests import VideoRequest
 
 if TYPE_CHECKING:
@@ -89,12 +90,17 @@ def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, An
 def source_in(value: Any, now: float) -> Any:
     """Return what a task was given as an input, or, where that is another task's manifest, its video.
 
-    The temporary link is preferred while it is young, because the service reads its own link without an upload.
+    The temporary link is preferred while it is young, because the service reads its own link without an upload. Either
+    way it is the same input, so that a later try, when the link is old, does not take it for another one.
     """
     if not isinstance(value, Mapping) or "request_id" not in value:
         return value
     url, uri = value.get("url"), value.get("uri")
-    return url if url and (_age(value.get("finished_at"), now) < LINK_GOOD_FOR or not uri) else uri
+    address = url if url and (_age(value.get("finished_at"), now) < LINK_GOOD_FOR or not uri) else uri
+    if not address:
+        return address
+    media = parse_media(address, field="video")
+    return media.model_copy(update={"known_as": f"request {value['request_id']}"}) if value["request_id"] else media
 
 
 def _age(finished: object, now: float) -> float:

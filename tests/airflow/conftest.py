@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ class TaskInstance:
     task_id: str = "make"
     map_index: int = -1
     try_number: int = 1
+    max_tries: int = 1
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     xcoms: dict[str, Any] = field(default_factory=dict)
 
@@ -37,6 +40,25 @@ class TaskInstance:
 
     def get_first_reschedule_date(self, context: Any) -> None:
         """Say that this is the first poke."""
+
+
+class StateStore:
+    """As Airflow's task state store: JSON values that outlive tries; what goes in comes out as new objects."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value."""
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value."""
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+        self.values.pop(key, None)
 
 
 @dataclass
@@ -63,9 +85,9 @@ def fire(kwargs: dict[str, Any]) -> list[dict[str, Any]]:
 def drive() -> Callable[..., Course]:
     """Return how to take a task from execute to its end, through a deferral where it asks for one."""
 
-    def run(make: Callable[[], Any], ti: TaskInstance | None = None) -> Course:
+    def run(make: Callable[[], Any], ti: TaskInstance | None = None, store: StateStore | None = None) -> Course:
         course = Course(ti or TaskInstance())
-        context = {"ti": course.ti}
+        context = {"ti": course.ti, "task_state_store": store}
         try:
             course.result = make().execute(context)
         except TaskDeferred as deferral:
@@ -83,6 +105,15 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
     """Return how to read all that was logged: Airflow's own loggers write to standard output."""
     caplog.set_level(logging.DEBUG)
     return lambda: caplog.text + "".join(capsys.readouterr())
+
+
+@pytest.fixture(params=["task_state_store", "journal_path"])
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore | None:
+    """Give tasks a journal, once in each home; return what goes into ``drive(store=)``."""
+    if request.param == "task_state_store":
+        return StateStore()
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+    return None
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from airflow_provider_grokvideo.core.errors import (
     DeliveryFailed,
     GrokVideoError,
     InvalidInput,
+    JournalUnavailable,
     RateLimited,
     ServiceUnavailable,
     VideoFailed,
@@ -64,7 +65,7 @@ def test_each_docstring_says_what_a_retry_does(kind):
 
 def test_only_what_passes_is_retried():
     """A retry helps where the same task can end differently without a new purchase."""
-    assert {GrokVideoError, RateLimited, ServiceUnavailable, WaitTimeout, DeliveryFailed} == {
+    assert {GrokVideoError, RateLimited, ServiceUnavailable, WaitTimeout, DeliveryFailed, JournalUnavailable} == {
         kind for kind in KINDS if kind.retry_helps
     }
 

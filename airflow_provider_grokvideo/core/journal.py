@@ -1,0 +1,288 @@
+"""What a task instance remembers of what it bought, and what follows from it.
+
+One :class:`Record` per purchase, oldest first. A record is written before the start is sent (``intent``), gets its
+request id after it (``submitted``), and stays until the video is stored (``delivered``) or the service ended the
+request otherwise (``ended``). A start that was provably not accepted is ``withdrawn`` and counts no more.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, get_args
+
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.core.errors import JournalCorrupt, shorten
+
+SCHEMA = 1
+
+Phase = Literal["intent", "submitted", "delivered", "ended", "withdrawn"]
+Outcome = Literal["failed", "moderated", "expired"]
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+ANY_INPUTS = "*"
+"""The fingerprint of a record that a person made by hand, who knows the request and not what it was made from."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The task instance that a record belongs to; never the try, which changes with each retry.
+
+    Attributes:
+        dag_id: As in Airflow.
+        run_id: As in Airflow.
+        task_id: As in Airflow.
+        map_index: As in Airflow; -1 for a task that is not mapped.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+
+    def __str__(self) -> str:
+        mapped = "" if self.map_index < 0 else f"[{self.map_index}]"
+        return f"{self.dag_id}.{self.task_id}{mapped} of {self.run_id}"
+
+    def command(self, verb: str, *words: str, where: Sequence[str] = ()) -> str:
+        """Return the shell command that does `verb` to this task instance's journal."""
+        named = [self.dag_id, self.run_id, self.task_id, *words]
+        mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
+        line = ["python", "-m", "airflow_provider_grokvideo", "journal", verb, *named, *mapped, *where]
+        # A word in angle brackets is for the reader to fill in, so it stays as it is.
+        return " ".join(word if word.startswith("<") else shlex.quote(word) for word in line)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One purchase of one task instance.
+
+    Attributes:
+        owner: Whose it is.
+        number: Which purchase of its owner, from 1.
+        token: Made anew by the try that wrote the intent, to tell its own record from another's.
+        phase: ``intent`` (may have been sent), ``submitted`` (accepted), ``delivered`` (the owner has handed it on),
+            ``ended`` (failed or moderated), ``withdrawn`` (provably not accepted, or forgotten by a person).
+        fingerprint: SHA-256 of the request, files by their content; decides whether a record is about the same inputs.
+        asked: SHA-256 of the arguments as they were given, files by their path; used where a file can no longer be
+            read.
+        intended_at: Epoch seconds when the intent was written.
+        try_number: The try that wrote the intent.
+        tries: Airflow's ``max_tries`` at that time; a clear raises it and a retry does not.
+        mode: Mode of the request.
+        model: Model that was asked for.
+        conn_id: Connection that pays.
+        estimated_usd: What it should cost, in dollars, as text.
+        destination: Where the video should go, as rendered.
+        upload_uri: Object that the service was told to upload to.
+        waits_elsewhere: The task only submits; a sensor waits.
+        request_id: The service's id, once it is known.
+        submitted_at: Epoch seconds when it was known.
+        outcome: How the request ended, if not with a video. ``expired`` keeps the phase ``submitted``: with the key of
+            the right account the request may be there again.
+        code: The service's code for it.
+        cost_usd: What was billed, in dollars, as text, where the service said so.
+        note: One line for people: why it is in doubt, why it was withdrawn, how it ended.
+        manifest: The result of the task, once delivered.
+    """
+
+    owner: Owner
+    number: int
+    token: str
+    phase: Phase
+    fingerprint: str
+    asked: str
+    intended_at: float
+    try_number: int | None = None
+    tries: int | None = None
+    mode: str | None = None
+    model: str | None = None
+    conn_id: str | None = None
+    estimated_usd: str | None = None
+    destination: str | None = None
+    upload_uri: str | None = None
+    waits_elsewhere: bool = False
+    request_id: str | None = None
+    submitted_at: float | None = None
+    outcome: Outcome | None = None
+    code: str | None = None
+    cost_usd: str | None = None
+    note: str | None = None
+    manifest: Mapping[str, Any] | None = None
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether money may be in it that nobody holds in hands: no id, or an id and no video."""
+        if self.phase == "intent":
+            return True
+        return self.phase == "submitted" and not self.waits_elsewhere
+
+    @property
+    def estimate(self) -> Decimal | None:
+        """The estimate as a number."""
+        return None if self.estimated_usd is None else Decimal(self.estimated_usd)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON, stamped with its schema version."""
+        flat = asdict(self)
+        return {
+            "schema": SCHEMA,
+            **flat.pop("owner"),
+            **{name: value for name, value in flat.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the user wants where an earlier purchase is found.
+
+    Attributes:
+        on_ambiguous_submit: ``fail`` stops where an earlier start may have been accepted; ``resubmit`` buys again.
+        rerun: ``reuse`` hands over what was delivered; ``regenerate`` buys anew when the task was cleared after its
+            request had ended.
+        buy_again_after: Outcomes after which the next try buys again.
+        tries: Airflow's ``max_tries`` now, to tell a clear from a retry.
+    """
+
+    on_ambiguous_submit: Literal["fail", "resubmit"] = "fail"
+    rerun: Literal["reuse", "regenerate"] = "reuse"
+    buy_again_after: Collection[Outcome] = field(default=())
+    tries: int | None = None
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Buy; nothing of the same inputs is under way or at hand."""
+
+
+@dataclass(frozen=True)
+class Attach:
+    """The request is known: look at it, wait for it, deliver it. Free."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """A start may have been accepted and nobody knows its id: a person decides."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The video was delivered: hand its manifest over if the file is still there. Free."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class Report:
+    """The request ended without a video: say so again. Free."""
+
+    record: Record
+
+
+Step = Submit | Attach | Ambiguous | Reuse | Report
+
+
+def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
+    """Return the last purchase of these inputs that counts, or None."""
+    same = (r for r in reversed(records) if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn")
+    return next(same, None)
+
+
+def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
+    """Say what a try has to do, given the last purchase of its task instance.
+
+    Args:
+        record: From :func:`latest`; None if there is none.
+        fingerprint: Of the request that the try would make. Other inputs are another request: map index and names
+            alone do not make it the same.
+        policy: What the user wants.
+    """
+    if record is None or record.phase == "withdrawn" or record.fingerprint not in (fingerprint, ANY_INPUTS):
+        return Submit()
+    again = policy.rerun == "regenerate" and _cleared_since(record, policy)
+    match record.phase:
+        case "intent":
+            return Submit() if policy.on_ambiguous_submit == "resubmit" else Ambiguous(record)
+        case "submitted":
+            done_with = again and record.waits_elsewhere
+            return Submit() if done_with or record.outcome in policy.buy_again_after else Attach(record)
+        case "delivered":
+            return Submit() if again else Reuse(record)
+        case "ended":
+            return Submit() if again or record.outcome in policy.buy_again_after else Report(record)
+        case _:
+            assert_never(record.phase)
+
+
+def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:
+    """Return the purchases of other inputs that may hold a paid video which nobody fetched."""
+    return [r for r in records if r.is_orphan and r.fingerprint not in (fingerprint, ANY_INPUTS)]
+
+
+def parse(value: object, owner: Owner | None = None) -> Record:
+    """Read a record back.
+
+    Args:
+        value: Parsed JSON.
+        owner: Whose it has to be.
+
+    Raises:
+        JournalCorrupt: It is no record, of another schema, or somebody else's.
+    """
+    if not isinstance(value, Mapping):
+        raise JournalCorrupt(f"a journal record is not an object: {shorten(value)}")
+    schema = value.get("schema")
+    if schema != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        hint = "; it was written by a newer version of this provider" if newer else ""
+        raise JournalCorrupt(f"a journal record has schema {schema!r}, this version reads {SCHEMA}{hint}")
+    found: dict[str, Any] = {name: value[name] for name in _TYPES if name in value}
+    for name, kinds in _TYPES.items():
+        part = found.get(name)
+        given = isinstance(part, kinds) and not (isinstance(part, bool) and bool not in kinds)
+        if not given and not (part is None and name not in _NEEDED):
+            raise JournalCorrupt(f"a journal record has {name}={shorten(part)}")
+    for name, allowed in (("phase", get_args(Phase)), ("outcome", (None, *OUTCOMES))):
+        if found.get(name) not in allowed:
+            raise JournalCorrupt(
+                f"a journal record has {name}={shorten(found[name])}, which this version does not know"
+            )
+    if found["phase"] in ("submitted", "delivered", "ended") and not found.get("request_id"):
+        raise JournalCorrupt(f"a journal record says {found['phase']} and names no request")
+    try:
+        Decimal(found.get("estimated_usd") or 0)
+    except InvalidOperation:
+        raise JournalCorrupt(f"a journal record has estimated_usd={shorten(found['estimated_usd'])}") from None
+    whose = Owner(**{name: found.pop(name) for name in ("dag_id", "run_id", "task_id", "map_index")})
+    if owner is not None and whose != owner:
+        raise JournalCorrupt(f"a journal record of {whose} stands where those of {owner} are")
+    return Record(owner=whose, **found)
+
+
+_NEEDED = frozenset({
+    "dag_id", "run_id", "task_id", "map_index", "number", "token", "phase", "fingerprint", "asked", "intended_at",
+})  # fmt: skip
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "dag_id": (str,),
+    "run_id": (str,),
+    "task_id": (str,),
+    "map_index": (int,),
+    **{each.name: (str,) for each in fields(Record) if each.name != "owner"},
+    **dict.fromkeys(("number", "try_number", "tries"), (int,)),
+    **dict.fromkeys(("intended_at", "submitted_at"), (int, float)),
+    "waits_elsewhere": (bool,),
+    "manifest": (Mapping,),
+}
+
+
+def _cleared_since(record: Record, policy: Policy) -> bool:
+    return record.tries is not None and policy.tries is not None and record.tries != policy.tries

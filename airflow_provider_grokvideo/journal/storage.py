@@ -1,0 +1,227 @@
+"""Small files that must not be lost: created exclusively, replaced whole, read without a doubt.
+
+Unlike a delivery, a journal never takes the next best way where it costs certainty: whatever goes wrong is an error,
+and "forbidden" is not "not there".
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
+from airflow_provider_grokvideo.delivery.destination import local_path
+from airflow_provider_grokvideo.delivery.places import open_storage, reason
+
+_KNOWS_NO_CONDITION = ("NotImplementedError", "TypeError", "ParamValidationError")
+"""What a storage library raises that cannot make a conditional write; the service may also say so itself."""
+
+
+class Storage(Protocol):
+    """A tree of small files; names have forward slashes and no wildcards."""
+
+    where: str
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Store under a free name; return False if it is taken."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Store under a name that exists already."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return what is stored; None only if there is provably nothing."""
+
+    def folder(self, name: str) -> list[str]:
+        """Return the names of the files directly in a directory, sorted; empty only if there are provably none."""
+
+    def everything(self) -> list[str]:
+        """Return the names of all files, sorted."""
+
+
+def open_tree(path: str) -> Storage:
+    """Open the directory of a journal: a local path or an ObjectStorage URL; nothing is looked up or written yet.
+
+    Raises:
+        InvalidInput: No filesystem is registered for the scheme, or the connection in the URL does not exist.
+    """
+    local = local_path(path)
+    if local is not None:
+        return LocalTree(local.expanduser().absolute())
+    with _trouble(path):
+        fs, root = open_storage(path, field="[grokvideo] journal_path", shown=path)
+    return ObjectTree(fs, root, path)
+
+
+class LocalTree:
+    """A directory of this machine, or one that all workers mount. What is written has reached the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.where = str(root)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write aside, then link to the final name, which fails if it is taken."""
+        final = self.root / name
+        with _trouble(self.where):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            part = self._aside(final, data)
+            try:
+                os.link(part, final)
+            except FileExistsError:
+                return False
+            except OSError:
+                # A filesystem without hard links: exclusive all the same, but a file is seen while it is written.
+                return self._create_in_place(final, data)
+            finally:
+                part.unlink(missing_ok=True)
+            _sync_directory(final.parent)
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write aside, then rename over the old one."""
+        final = self.root / name
+        with _trouble(self.where):
+            part = self._aside(final, data)
+            part.replace(final)
+            _sync_directory(final.parent)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of a file."""
+        with _trouble(self.where):
+            try:
+                return (self.root / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def folder(self, name: str) -> list[str]:
+        """Return the names of the files in a directory."""
+        with _trouble(self.where):
+            try:
+                return sorted(f"{name}/{each.name}" for each in (self.root / name).iterdir() if _is_record(each.name))
+            except FileNotFoundError:
+                return []
+
+    def everything(self) -> list[str]:
+        """Return the names of all files."""
+        with _trouble(self.where):
+            if not self.root.is_dir():
+                raise FileNotFoundError("there is no such directory")
+            found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
+            return sorted(name for name in found if _is_record(name))
+
+    def _aside(self, final: Path, data: bytes) -> Path:
+        part = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return part
+
+    def _create_in_place(self, final: Path, data: bytes) -> bool:
+        try:
+            with final.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            return False
+        return True
+
+
+class ObjectTree:
+    """A prefix in object storage, or a directory on a remote filesystem, through fsspec."""
+
+    def __init__(self, fs: Any, root: str, where: str) -> None:
+        self.fs = fs
+        self.root = root.rstrip("/")
+        self.where = where
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Create by a conditional write where the storage knows one; elsewhere look first, which leaves a gap."""
+        path = self._path(name)
+        with _trouble(self.where):
+            if "mode" in inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file)).parameters:
+                try:
+                    self.fs.pipe_file(path, data, mode="create")
+                except FileExistsError:
+                    # It may be ours: the first answer to this write was lost and the library sent it again.
+                    return self.read(name) == data
+                except Exception as error:
+                    if not _cannot_be_conditional(error):
+                        raise
+                else:
+                    return True
+            if self.read(name) is not None:
+                return False
+            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(path, data)
+        return True
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write over the old one, whole or not at all where the storage is an object store."""
+        with _trouble(self.where):
+            self.fs.pipe_file(self._path(name), data)
+
+    def read(self, name: str) -> bytes | None:
+        """Return the content of an object."""
+        with _trouble(self.where):
+            try:
+                return bytes(self.fs.cat_file(self._path(name)))
+            except FileNotFoundError:
+                return None
+
+    def folder(self, name: str) -> list[str]:
+        """Return the names of the files in a directory; asked anew, because another try may just have written."""
+        with _trouble(self.where):
+            self.fs.invalidate_cache()
+            try:
+                # Not `find`: in its general form it takes a listing that failed for an empty one.
+                found = self.fs.ls(self._path(name), detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted(f"{name}/{path.rpartition('/')[2]}" for path in found if _is_record(path))
+
+    def everything(self) -> list[str]:
+        """Return the names of all files."""
+        with _trouble(self.where):
+            self.fs.invalidate_cache()
+            found = self.fs.find(self.root)
+            start = len(self.fs._strip_protocol(self.root)) + 1
+            return sorted(path[start:] for path in found if _is_record(path))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+
+def _is_record(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.endswith(".json") and not name.startswith(".")
+
+
+def _cannot_be_conditional(error: Exception) -> bool:
+    return type(error).__name__ in _KNOWS_NO_CONDITION or "not implemented" in str(error).lower()
+
+
+def _sync_directory(path: Path) -> None:
+    """Make the name itself durable, where the system can."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _trouble(where: str) -> Iterator[None]:
+    """Turn what a storage raises into :class:`JournalUnavailable`."""
+    try:
+        yield
+    except GrokVideoError:
+        raise
+    except Exception as error:
+        raise JournalUnavailable(f"the journal at {where} does not work: {reason(error)}") from error

@@ -1,0 +1,214 @@
+"""What one try knows of the purchases of its task instance, and where it writes down what it learns."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
+from airflow_provider_grokvideo.core.errors import GrokVideoError, VideoExpired, VideoFailed, VideoModerated
+from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest
+from airflow_provider_grokvideo.core.requests import VideoRequest
+from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
+from airflow_provider_grokvideo.journal.storage import open_tree
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+SAVING_TRIES = 4
+"""How often a request id is written down before the task goes on without: it is the one fact that must not be lost."""
+
+log = logging.getLogger(__name__)
+
+
+class Memory:
+    """The journal of a task instance as one try sees it.
+
+    Without a home everything is still tracked for this try, and `remembers` is False: a retry would know nothing.
+
+    Args:
+        home: Where the journal lives, or None.
+        owner: The task instance.
+        try_number: This try.
+        tries: Airflow's ``max_tries``.
+        pause: Waits between tries to save; takes seconds.
+
+    Attributes:
+        records: All purchases of the task instance, oldest first.
+        current: The purchase this try is about.
+        remembers: Whether the next try will know the request of `current`.
+    """
+
+    def __init__(
+        self,
+        home: Home | None,
+        owner: Owner,
+        *,
+        try_number: int | None = None,
+        tries: int | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.home = home
+        self.owner = owner
+        self.try_number = try_number
+        self.tries = tries
+        self.records = home.records() if home else []
+        self.current: Record | None = None
+        self.remembers = False
+        self._pause = pause
+
+    def last(self, fingerprint: str) -> Record | None:
+        """Return the last purchase of these inputs that counts."""
+        return latest(self.records, fingerprint)
+
+    def last_asked(self, asked: str) -> Record | None:
+        """Return the last purchase of the same arguments, whatever their files held."""
+        same = [r for r in self.records if r.asked == asked or r.fingerprint == ANY_INPUTS]
+        return same[-1] if same else None
+
+    def hold(self, record: Record) -> None:
+        """Make a purchase of an earlier try the one this try is about."""
+        self.current = record
+        self.remembers = self.home is not None
+
+    def hold_request(self, request_id: str) -> Record | None:
+        """Make the purchase of a request the one this try is about; return it if the journal knows it."""
+        found = next((r for r in reversed(self.records) if r.request_id == request_id), None)
+        if found is not None:
+            self.hold(found)
+        return found
+
+    def intend(self, request: VideoRequest, fingerprint: str, asked: str, **facts: Any) -> None:
+        """Write down that a start is about to be sent.
+
+        Raises:
+            JournalUnavailable: It could not be written, or another try is faster; nothing may be sent.
+            JournalCorrupt: What is there cannot be read; nothing may be sent.
+        """
+        record = numbered(
+            Record(
+                owner=self.owner,
+                number=0,
+                token=secrets.token_hex(8),
+                phase="intent",
+                fingerprint=fingerprint,
+                asked=asked,
+                intended_at=time.time(),
+                try_number=self.try_number,
+                tries=self.tries,
+                mode=request.mode,
+                model=request.model,
+                **facts,
+            ),
+            self.records,
+        )
+        if self.home is not None:
+            self.home.create(record)
+        self.records.append(record)
+        self.current = record
+        self.remembers = self.home is not None
+
+    def adopt(self, request_id: str, fingerprint: str, asked: str, conn_id: str) -> Record:
+        """Write down a request that a person named.
+
+        Raises:
+            JournalUnavailable: It could not be written.
+        """
+        doubted = self.last(fingerprint)
+        now = time.time()
+        if doubted is not None and doubted.phase == "intent":
+            self.hold(doubted)
+            self._save(phase="submitted", request_id=request_id, submitted_at=doubted.intended_at, note="adopted")
+        else:
+            record = Record(
+                self.owner, 0, secrets.token_hex(8), "submitted", fingerprint, asked, now, self.try_number, self.tries,
+                conn_id=conn_id, request_id=request_id, submitted_at=now, note="adopted",
+            )  # fmt: skip
+            record = numbered(record, self.records)
+            if self.home is not None:
+                self.home.create(record)
+            self.records.append(record)
+            self.hold(record)
+        assert self.current is not None  # noqa: S101 - held just above
+        return self.current
+
+    def note(self, **changes: Any) -> None:
+        """Write down what became of the current purchase; a home that fails is reported and does not stop the task.
+
+        What is noted is either in the service's hands already or can be found out again by a look.
+        """
+        for attempt in range(1, SAVING_TRIES + 1):
+            try:
+                self._save(**changes)
+            except GrokVideoError as error:
+                last = attempt == SAVING_TRIES
+                log.log(
+                    logging.ERROR if last else logging.WARNING,
+                    "Could not note %s for request %s: %s",
+                    changes.get("phase", "a change"),
+                    self.current.request_id if self.current else None,
+                    error.what,
+                )
+                if last:
+                    self.remembers = self.remembers and "request_id" not in changes
+                    return
+                self._pause(0.5 * 2**attempt)
+            else:
+                return
+
+    def _save(self, **changes: Any) -> None:
+        if self.current is None:
+            return
+        record = replace(self.current, **changes)
+        # Known to this try from here on, whether the home takes it or not.
+        self.records = [record if each.token == record.token else each for each in self.records]
+        self.current = record
+        if self.home is not None:
+            self.home.update(record)
+
+
+def open_memory(context: Context) -> Memory:
+    """Open the journal of the task instance that runs.
+
+    ``[grokvideo] journal_path`` wins where it is set; else Airflow's task state store, where there is one (3.3+).
+
+    Raises:
+        JournalUnavailable: The home does not answer.
+        JournalCorrupt: What is there cannot be read.
+        InvalidInput: ``journal_path`` is no place Airflow can open.
+    """
+    ti = context.get("ti")
+    owner = Owner(
+        str(getattr(ti, "dag_id", "")),
+        str(getattr(ti, "run_id", "")),
+        str(getattr(ti, "task_id", "")),
+        int(getattr(ti, "map_index", -1) if ti is not None else -1),
+    )
+    home = _home(context, owner) if ti is not None else None
+    return Memory(home, owner, try_number=getattr(ti, "try_number", None), tries=getattr(ti, "max_tries", None))
+
+
+def outcome_of(error: GrokVideoError) -> Outcome | None:
+    """Return how a request ended that raised this; None where it goes on or was never one."""
+    match error:
+        case VideoModerated():
+            return "moderated"
+        case VideoFailed():
+            return "failed"
+        case VideoExpired():
+            return "expired"
+    return None
+
+
+def _home(context: Context, owner: Owner) -> Home | None:
+    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
+    if path:
+        return FileHome(open_tree(path), owner)
+    store = context.get("task_state_store")
+    if store is None:
+        return None
+    return StateStoreHome(store, owner, {"retention": NEVER_EXPIRE})

@@ -1,0 +1,200 @@
+"""What a task does with what its earlier tries bought, in both homes of the journal."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, VideoFailed, VideoModerated, WaitTimeout
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+
+pytestmark = pytest.mark.usefixtures("grokvideo_connection")
+
+
+def make(prompt: str = "A red ball rolls [[emulator: tempo=looks:1]]", **words):
+    """Return how to make the same generating task again and again, as Airflow does."""
+    return functools.partial(
+        GrokVideoGenerateOperator,
+        **{"task_id": "make", "prompt": prompt, "duration": 1, "poll_interval": 0.05, **words},
+    )
+
+
+def retried(ti):
+    """Return the same task instance at its next try: XCom is empty."""
+    return replace(ti, try_number=ti.try_number + 1, xcoms={})
+
+
+def cleared(ti):
+    """Return the same task instance after a clear, which gives it more tries."""
+    return replace(ti, try_number=ti.try_number + 1, max_tries=ti.try_number + 1, xcoms={})
+
+
+def test_a_retry_waits_for_the_request_of_the_first_try(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A worker that dies after the submit costs nothing: the next try delivers the same request."""
+    task = make(destination=str(tmp_path / "ball.mp4"))
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": home})
+
+    course = drive(task, retried(ti), home)
+
+    (start,) = grokvideo_emulator.starts
+    assert start.request_id == course.result["request_id"] == course.ti.xcoms["request_id"]
+    assert (tmp_path / "ball.mp4").exists()
+
+
+def test_a_finished_request_is_delivered_without_deferring(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A try that finds its request finished delivers at once."""
+    task = make("A ball [[emulator: tempo=at-once]]", destination=str(tmp_path / "ball.mp4"))
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": home})
+
+    course = drive(task, retried(ti), home)
+
+    assert [] == course.triggers
+    assert 0.05 == course.result["estimated_cost_usd"]
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_cleared_task_returns_what_it_delivered(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A clear of a delivered task returns its manifest and neither buys nor looks."""
+    task = make(destination=str(tmp_path / "ball.mp4"))
+    first = drive(task, ti, home)
+    looks = dict(grokvideo_emulator.looks)
+    again = drive(task, cleared(ti), home)
+
+    assert {**first.result, "reused": True} == again.result
+    assert looks == dict(grokvideo_emulator.looks)
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_delivered_file_that_vanished_is_fetched_again(drive, home, ti, grokvideo_emulator, tmp_path):
+    """Where the delivered file is gone, a clear fetches the same request again."""
+    task = make(destination=str(tmp_path / "ball.mp4"))
+    drive(task, ti, home)
+    (tmp_path / "ball.mp4").unlink()
+
+    again = drive(task, cleared(ti), home)
+
+    assert (tmp_path / "ball.mp4").exists()
+    assert again.result["reused"]
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_another_destination_is_served_from_the_delivered_file(drive, home, ti, grokvideo_emulator, tmp_path):
+    """After a change of destination a clear copies the delivered file and asks the service for nothing."""
+    drive(make(destination=str(tmp_path / "ball.mp4")), ti, home)
+    looks = dict(grokvideo_emulator.looks)
+    again = drive(make(destination=str(tmp_path / "new" / "ball.mp4")), cleared(ti), home)
+
+    assert (tmp_path / "ball.mp4").read_bytes() == (tmp_path / "new" / "ball.mp4").read_bytes()
+    assert (tmp_path / "new" / "ball.mp4").as_uri() == again.result["uri"]
+    assert looks == dict(grokvideo_emulator.looks)
+
+
+def test_regenerate_buys_after_a_clear_and_not_after_a_retry(drive, home, ti, grokvideo_emulator, tmp_path):
+    """With rerun='regenerate' a clear of a delivered task buys another video; a retry does not."""
+    task = make(destination=str(tmp_path / "ball.mp4"), rerun="regenerate")
+    first = drive(task, ti, home)
+    retry = drive(task, retried(ti), home)
+    clear = drive(task, cleared(retried(ti)), home)
+
+    assert first.result["request_id"] == retry.result["request_id"] != clear.result["request_id"]
+    assert 2 == len(grokvideo_emulator.starts)
+
+
+def test_changed_inputs_are_a_new_request(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A task instance whose prompt changed buys what it is now asked for, and remembers what it bought before."""
+    red, green = (
+        make(f"A {colour} ball [[emulator: tempo=at-once]]", destination=f"{tmp_path}/") for colour in ("red", "green")
+    )
+    first = drive(red, ti, home)
+    second = drive(green, cleared(ti), home)
+    third = drive(red, cleared(cleared(ti)), home)
+
+    assert first.result["request_id"] == third.result["request_id"] != second.result["request_id"]
+    assert 2 == len(grokvideo_emulator.starts)
+
+
+def test_a_lost_answer_stops_this_try_and_all_others(drive, home, ti, grokvideo_emulator):
+    """A start whose answer was lost is never sent again, and each try says what a person can do."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    for each in (ti, retried(ti), cleared(ti)):
+        with pytest.raises(AmbiguousSubmit, match=r"journal adopt films manual__1 make <request id>") as caught:
+            drive(make(), each, home)
+        assert isinstance(caught.value, AirflowFailException)
+        assert "journal forget films manual__1 make" in str(caught.value)
+
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_lost_answer_is_bought_again_where_the_user_said_so(drive, home, ti, grokvideo_emulator, tmp_path):
+    """With on_ambiguous_submit='resubmit' the next try buys again."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    task = make(on_ambiguous_submit="resubmit", destination=f"{tmp_path}/")
+    with pytest.raises(AmbiguousSubmit) as caught:
+        drive(task, ti, home)
+    course = drive(task, retried(ti), home)
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert grokvideo_emulator.starts[1].request_id == course.result["request_id"]
+
+
+def test_a_request_can_be_adopted(drive, home, ti, grokvideo_emulator, tmp_path):
+    """adopt_request_id settles an ambiguous submit with the request that a person found."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    with pytest.raises(AmbiguousSubmit):
+        drive(make(), ti, home)
+    (start,) = grokvideo_emulator.starts
+
+    course = drive(make(adopt_request_id=start.request_id, destination=f"{tmp_path}/"), cleared(ti), home)
+
+    assert start.request_id == course.result["request_id"]
+    assert (tmp_path / f"{start.request_id}.mp4").exists()
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_wait_that_timed_out_is_salvaged(drive, home, ti, grokvideo_emulator, tmp_path):
+    """After WaitTimeout the next try picks up the finished video for free."""
+    task = make("A ball [[emulator: tempo=looks:3]]", timeout=0.01, destination=f"{tmp_path}/")
+    with pytest.raises(WaitTimeout, match="buys nothing") as caught:
+        drive(task, ti, home)
+    with pytest.raises(WaitTimeout):
+        drive(task, retried(ti), home)
+
+    course = drive(task, retried(retried(ti)), home)
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert (tmp_path / f"{course.result['request_id']}.mp4").exists()
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("moderated:b", VideoModerated), ("failed:internal_error", VideoFailed)],
+)
+def test_a_bad_end_is_told_again_and_not_bought_again(drive, home, ti, grokvideo_emulator, fault, error):
+    """A request that ended without a video is reported by every later try with its cost, from the journal."""
+    task = make(f"A ball [[emulator: tempo=looks:1 fault={fault}]]")
+    told = []
+    for each in (ti, retried(ti), cleared(ti)):
+        with pytest.raises(error) as caught:
+            drive(task, each, home)
+        told.append(caught.value.cost_usd)
+        assert isinstance(caught.value, AirflowFailException)
+
+    assert 1 == len(set(told))
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_bad_end_is_bought_again_where_the_user_said_so(drive, home, ti, grokvideo_emulator):
+    """With buy_again_after the named outcome is retried by Airflow, and the retry is a new purchase."""
+    task = make("A ball [[emulator: tempo=looks:1 fault=failed:internal_error]]", buy_again_after=["failed"])
+    for each in (ti, retried(ti)):
+        with pytest.raises(VideoFailed) as caught:
+            drive(task, each, home)
+        assert not isinstance(caught.value, AirflowFailException)
+
+    assert 2 == len(grokvideo_emulator.starts)
