@@ -7,6 +7,8 @@ request otherwise (``ended``). A start that was provably not accepted is ``withd
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -227,6 +229,12 @@ def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:
     return [r for r in records if r.is_orphan and r.fingerprint not in (fingerprint, ANY_INPUTS)]
 
 
+def upload_token(owner: Owner, fingerprint: str, number: int) -> str:
+    """Return what makes the name of an upload this purchase's alone, and the same in every try."""
+    text = json.dumps([owner.dag_id, owner.run_id, owner.task_id, owner.map_index, fingerprint, number])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def parse(value: object, owner: Owner | None = None) -> Record:
     """Read a record back.
 
@@ -240,27 +248,22 @@ def parse(value: object, owner: Owner | None = None) -> Record:
     if not isinstance(value, Mapping):
         raise JournalCorrupt(f"a journal record is not an object: {shorten(value)}")
     schema = value.get("schema")
-    if schema != SCHEMA:
+    if type(schema) is not int or schema != SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA
         hint = "; it was written by a newer version of this provider" if newer else ""
-        raise JournalCorrupt(f"a journal record has schema {schema!r}, this version reads {SCHEMA}{hint}")
-    found: dict[str, Any] = {name: value[name] for name in _TYPES if name in value}
-    for name, kinds in _TYPES.items():
-        part = found.get(name)
-        given = isinstance(part, kinds) and not (isinstance(part, bool) and bool not in kinds)
-        if not given and not (part is None and name not in _NEEDED):
-            raise JournalCorrupt(f"a journal record has {name}={shorten(part)}")
+        raise JournalCorrupt(f"a journal record has schema {shorten(schema)}, this version reads {SCHEMA}{hint}")
+    found: dict[str, Any] = {name: value[name] for name in _TYPES if value.get(name) is not None}
+    for name in _TYPES:
+        if not (_is_sound(name, found[name]) if name in found else name not in _NEEDED):
+            raise JournalCorrupt(f"a journal record has {name}={shorten(value.get(name))}")
     for name, allowed in (("phase", get_args(Phase)), ("outcome", (None, *OUTCOMES))):
         if found.get(name) not in allowed:
             raise JournalCorrupt(
                 f"a journal record has {name}={shorten(found[name])}, which this version does not know"
             )
-    if found["phase"] in ("submitted", "delivered", "ended") and not found.get("request_id"):
+    known = found.get("request_id") or (found["phase"] == "delivered" and found.get("upload_uri"))
+    if found["phase"] in ("submitted", "delivered", "ended") and not known:
         raise JournalCorrupt(f"a journal record says {found['phase']} and names no request")
-    try:
-        Decimal(found.get("estimated_usd") or 0)
-    except InvalidOperation:
-        raise JournalCorrupt(f"a journal record has estimated_usd={shorten(found['estimated_usd'])}") from None
     whose = Owner(**{name: found.pop(name) for name in ("dag_id", "run_id", "task_id", "map_index")})
     if owner is not None and whose != owner:
         raise JournalCorrupt(f"a journal record of {whose} stands where those of {owner} are")
@@ -282,6 +285,28 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "waits_elsewhere": (bool,),
     "manifest": (Mapping,),
 }
+
+_LEAST = {"map_index": -1, "number": 1}
+_DOLLARS = frozenset({"estimated_usd", "cost_usd"})
+_YEAR_10000 = 253_402_300_800
+
+
+def _is_sound(name: str, part: Any) -> bool:
+    """Say whether a value may stand under a name: of the right type, and a number that can be counted with."""
+    kinds = _TYPES[name]
+    typed = isinstance(part, kinds) and (bool in kinds or not isinstance(part, bool))
+    if typed and name in _LEAST:
+        return bool(part >= _LEAST[name])
+    if typed and float in kinds:
+        return bool(0 <= part < _YEAR_10000)
+    return typed and (name not in _DOLLARS or _is_finite(part))
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
 
 
 def _cleared_since(record: Record, policy: Policy) -> bool:

@@ -65,6 +65,7 @@ class Watch:
         misses: Looks in a row that found nothing out.
         last_miss: Why the last of them failed.
         word: A status word nobody knows, if the service uses one.
+        uploads: The request carried ``output.upload_url``, so that done without a link is success.
     """
 
     request_id: str
@@ -75,6 +76,7 @@ class Watch:
     misses: int = 0
     last_miss: str | None = None
     word: str | None = None
+    uploads: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 _LARGEST_INDEX = 64 * 1024 * 1024
@@ -68,26 +67,25 @@ class _Box:
     end: int
 
 
-def walk(path: Path) -> Structure:
-    """Read the structure of an MP4 file.
+def walk(file: BinaryIO) -> Structure:
+    """Read the structure of an MP4 file; only its box headers and its index are read.
 
     Raises:
         Broken: It is cut off, lacks ``ftyp``, ``moov`` or ``mdat``, or points outside of itself.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        length = file.seek(0, os.SEEK_END)
-        boxes = list(itertools.islice(_top_level(file, length), _MOST_BOXES + 1))
-        if len(boxes) > _MOST_BOXES:
-            raise Broken("it has more boxes than any clip needs")
-        for kind in (b"ftyp", b"moov", b"mdat"):
-            if not any(box.kind == kind for box in boxes):
-                raise Broken(f"it has no {kind.decode()} box")
-        index = next(box for box in boxes if box.kind == b"moov")
-        if index.end - index.content > _LARGEST_INDEX:
-            raise Broken("its index is larger than any clip needs")
-        file.seek(index.content)
-        moov = file.read(index.end - index.content)
+    length = file.seek(0, os.SEEK_END)
+    boxes = list(itertools.islice(_top_level(file, length), _MOST_BOXES + 1))
+    if len(boxes) > _MOST_BOXES:
+        raise Broken("it has more boxes than any clip needs")
+    for kind in (b"ftyp", b"moov", b"mdat"):
+        if not any(box.kind == kind for box in boxes):
+            raise Broken(f"it has no {kind.decode()} box")
+    index = next(box for box in boxes if box.kind == b"moov")
+    if index.end - index.content > _LARGEST_INDEX:
+        raise Broken("its index is larger than any clip needs")
+    file.seek(index.content)
+    moov = file.read(index.end - index.content)
     data = [(box.content, box.end) for box in boxes if box.kind == b"mdat"]
     try:
         return _read_index(moov, data)

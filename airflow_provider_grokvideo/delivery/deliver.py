@@ -50,7 +50,7 @@ class Delivered:
     Attributes:
         uri: The video, readable by ``ObjectStoragePath``.
         sidecar_uri: The JSON file beside it.
-        sha256: Of the video, in hexadecimal.
+        sha256: Of the video, in hexadecimal; None where its bytes did not pass through here.
         bytes: Its length.
         duration: Seconds.
         width: Pixels.
@@ -61,7 +61,7 @@ class Delivered:
 
     uri: str
     sidecar_uri: str
-    sha256: str
+    sha256: str | None
     bytes: int
     duration: float | None
     width: int | None

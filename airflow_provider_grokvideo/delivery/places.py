@@ -50,6 +50,9 @@ class Place(Protocol):
     def put(self, local: Path, name: str) -> None:
         """Store a local file under a name, whole or not at all."""
 
+    def copy(self, source: str, name: str) -> None:
+        """Store what is under one name under another, whole or not at all."""
+
     def write(self, name: str, data: bytes) -> None:
         """Store a few bytes under a name, whole or not at all."""
 
@@ -134,6 +137,10 @@ class LocalPlace:
                 shutil.copyfileobj(source, part, 1024 * 1024)
 
         self._write_aside(name, copy)
+
+    def copy(self, source: str, name: str) -> None:
+        """Copy to a part file and rename it."""
+        self.put(self.directory / source, name)
 
     def write(self, name: str, data: bytes) -> None:
         """Write to a part file and rename it."""
@@ -225,6 +232,10 @@ class ObjectPlace:
     def put(self, local: Path, name: str) -> None:
         """Upload at once, or aside and move."""
         self._store(name, lambda path: self.fs.put_file(str(local), path))
+
+    def copy(self, source: str, name: str) -> None:
+        """Let the storage copy; no byte comes here where it can."""
+        self._store(name, lambda path: self.fs.cp_file(self._path(source), path))
 
     def write(self, name: str, data: bytes) -> None:
         """Upload at once, or aside and move."""

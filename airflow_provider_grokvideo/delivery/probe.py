@@ -6,9 +6,10 @@ delivered before it counts.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from airflow_provider_grokvideo.delivery import boxes, decoding, headers, sniffing
 from airflow_provider_grokvideo.delivery.sniffing import Kind
@@ -76,10 +77,21 @@ def probe(path: Path, *, decode: bool = True) -> Probe:
     if format_ == sniffing.WAV:
         found = _with_header(found, headers.read(path, format_))
     elif format_ in (sniffing.MP4, sniffing.MP4_AUDIO):
-        found = _with_boxes(found, path)
+        with path.open("rb") as file:
+            found = _with_boxes(found, file)
     if found.problem is None and found.kind in ("video", "audio") and decode and decoding.available():
         return _decoded(found, path)
     return found
+
+
+def probe_structure(file: BinaryIO) -> Probe:
+    """Look into a file that is elsewhere: as :func:`probe`, but only at what the boxes of an MP4 say."""
+    head = file.read(sniffing.HEAD_BYTES)
+    format_ = sniffing.sniff(head)
+    found = Probe(format_.kind, format_.mime, format_.label, file.seek(0, os.SEEK_END))
+    if format_ == sniffing.EMPTY:
+        return replace(found, problem="it is empty")
+    return _with_boxes(found, file) if format_ in (sniffing.MP4, sniffing.MP4_AUDIO) else found
 
 
 def _with_header(found: Probe, header: headers.Header) -> Probe:
@@ -93,9 +105,9 @@ def _with_header(found: Probe, header: headers.Header) -> Probe:
     )
 
 
-def _with_boxes(found: Probe, path: Path) -> Probe:
+def _with_boxes(found: Probe, file: BinaryIO) -> Probe:
     try:
-        structure = boxes.walk(path)
+        structure = boxes.walk(file)
     except boxes.Broken as error:
         return replace(found, problem=str(error))
     format_ = sniffing.MP4 if structure.has_video else sniffing.MP4_AUDIO

@@ -33,7 +33,7 @@ class Stored:
 
 
 def store(
-    local: Path,
+    source: Path | str,
     target: Target,
     *,
     sidecar: Mapping[str, Any],
@@ -46,9 +46,10 @@ def store(
     legitimate wish.
 
     Args:
-        local: The video.
+        source: The video: a local file, or the name of an object in the target's directory.
         target: Where to; a name beside it is taken if that one is another task instance's of the same run.
-        sidecar: What to record, with its ``request_id``; where it is and whose it is are added.
+        sidecar: What to record, with its ``request_id`` or, where nobody knows that, its ``upload``; where it is and
+            whose it is are added.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
         log: Told when another name had to be taken.
 
@@ -56,7 +57,7 @@ def store(
         DeliveryFailed: The storage did not take it.
         InvalidInput: There is no such storage here.
     """
-    request_id = str(sidecar["request_id"])
+    request_id = str(sidecar["request_id"] or sidecar["upload"])
     place = target.place()
     with while_storing(target.uri):
         place.prepare()
@@ -69,7 +70,7 @@ def store(
                     target.uri,
                     chosen.uri,
                 )
-            _put(local, place, chosen)
+            _put(source, place, chosen)
             record = {**sidecar, "uri": chosen.uri, "sidecar_uri": chosen.sidecar_uri, "owner": dict(owner)}
             place.write(chosen.sidecar_name, to_json(record))
     return Stored(chosen.uri, chosen.sidecar_uri)
@@ -106,7 +107,7 @@ def copied(uri: str, into: Path) -> tuple[str, int]:
 
 def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str, Any]) -> Literal["free", "taken"]:
     """Say whether a name may be written to, given the record found there (a sidecar or a claim)."""
-    if record is None or record.get("request_id") == request_id:
+    if record is None or (record.get("request_id") or record.get("upload")) == request_id:
         return "free"
     other = record.get("owner")
     if not isinstance(other, Mapping):
@@ -148,9 +149,13 @@ def _record(place: Place, name: str) -> Mapping[str, Any] | None:
     return record if isinstance(record, Mapping) else None
 
 
-def _put(local: Path, place: Place, target: Target) -> None:
-    expected = local.stat().st_size
-    place.put(local, target.name)
+def _put(source: Path | str, place: Place, target: Target) -> None:
+    if isinstance(source, str):
+        expected = place.size(source) or 0
+        place.copy(source, target.name)
+    else:
+        expected = source.stat().st_size
+        place.put(source, target.name)
     try:
         there = place.size(target.name)
     except PermissionError as error:

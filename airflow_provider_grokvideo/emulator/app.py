@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,7 +26,7 @@ from airflow_provider_grokvideo.emulator.render import RenderingStopped
 from airflow_provider_grokvideo.emulator.shapes import Answer
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, recorded, respond, stopping
-from airflow_provider_grokvideo.emulator.world import KEY_BLOCKED, KEY_NO_CREDIT, KEY_ZDR, KEYS, World
+from airflow_provider_grokvideo.emulator.world import KEY_BLOCKED, KEY_NO_CREDIT, KEY_ZDR, KEYS, Job, World
 
 BODY_BYTES = 20 * 2**20
 """The emulator's own limit; the service publishes none (contract §3.4)."""
@@ -93,6 +95,7 @@ async def _http_error(request: Request, problem: Exception) -> Response:
 class _Videos:
     def __init__(self, world: World, studio: Studio, pauses: Pauses) -> None:
         self.world, self.studio, self.pauses = world, studio, pauses
+        self._deliveries: set[asyncio.Future[None]] = set()
 
     async def submit(self, request: Request) -> Response:
         key = key_of(self.world, request)
@@ -120,7 +123,19 @@ class _Videos:
         if key == KEY_ZDR or (fault is not None and fault.kind == "zdr"):
             validation.check_zdr(body)
         job = await booking.book(self.world, endpoint, body, directives)
+        if job.order.upload_url and job.tempo.kind != "looks":
+            self._deliveries.add(delivery := asyncio.ensure_future(self._deliver(job)))
+            delivery.add_done_callback(self._deliveries.discard)
         return await self._accepted(job.request_id, fault)
+
+    async def _deliver(self, job: Job) -> None:
+        """Upload a video when it is done, whether anybody looks or not."""
+        # A little longer, because two clocks measure it.
+        await self.pauses.wait(job.span + 0.05)
+        if job.request_id in self.world.jobs and self.world.is_ready(job):
+            self.world.settle(job)
+            with suppress(RenderingStopped):
+                await polling.uploaded(self.studio, job)
 
     async def _accepted(self, request_id: str, fault: Fault | None) -> Response:
         if fault is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,10 +55,18 @@ async def answer(world: World, studio: Studio, job: Job) -> Answer:
             job.request_id,
         )
     world.settle(job)
-    if job.order.upload_url and not job.uploaded and job.state == "done":
-        job.uploaded = True
-        await _put(studio, job)
+    await uploaded(studio, job)
     return _ended(world, job)
+
+
+async def uploaded(studio: Studio, job: Job) -> None:
+    """Return when the video of a job that is done is where ``output.upload_url`` wants it; it is sent once."""
+    if job.order.upload_url is None or job.state != "done":
+        return
+    if job.uploading is None:
+        job.uploading = asyncio.ensure_future(_put(studio, job))
+    # A look whose client hangs up must not stop the upload.
+    await asyncio.shield(job.uploading)
 
 
 def _ended(world: World, job: Job) -> Answer:

@@ -5,6 +5,7 @@ The servers' event loop changes it, other threads read it; time and chance are i
 
 from __future__ import annotations
 
+import asyncio
 import random
 import threading
 import uuid
@@ -73,7 +74,7 @@ class Job:
     settled: bool = False
     link: Link | None = None
     file: StoredFile | None = None
-    uploaded: bool = False
+    uploading: asyncio.Future[None] | None = None
     notes: list[str] = field(default_factory=list)
 
     @property

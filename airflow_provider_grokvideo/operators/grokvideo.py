@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
+import pendulum
 from airflow.sdk import BaseOperator
 from typing_extensions import assert_never
 
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
 DEFER_GRACE = 60.0
 """Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
 
+BETWEEN_UPLOAD_LOOKS = 60.0
+"""Seconds between two looks for the upload of a start whose answer was lost; each costs a short worker run."""
+
+SHORTEST_SIGNATURE = 3600.0
+"""Seconds that an upload address lasts at least: a request may go on long after the task stopped waiting."""
+
 
 class GrokVideoBaseOperator(BaseOperator):
     """What the three operators share; use one of them.
@@ -67,6 +74,10 @@ class GrokVideoBaseOperator(BaseOperator):
     :param destination: Where to store the MP4: any ObjectStorage URL (``s3://conn@bucket/dir/clip.mp4``) or local
         path; a directory gets ``<request id>.mp4``. A sidecar JSON is written beside it. None stores nothing and
         leaves a temporary link that dies within hours.
+    :param deliver_via: ``"download"`` fetches the video into the worker and stores it from there. ``"upload"`` lets the
+        service upload it, to a destination in S3: no byte passes through the worker, a lost answer to the submit is
+        settled by looking for the upload, and teams with zero data retention need it. The file is checked by its
+        structure only then, and the manifest has no ``sha256``.
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     :param deferrable: Wait in the triggerer. True by default, unlike elsewhere in Airflow, because these tasks do
         nothing but wait.
@@ -97,6 +108,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self,
         *,
         destination: str | None = None,
+        deliver_via: Literal["download", "upload"] = "download",
         grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
         deferrable: bool = True,
         wait_for_completion: bool = True,
@@ -112,6 +124,7 @@ class GrokVideoBaseOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.destination = destination
+        self.deliver_via = deliver_via
         self.grokvideo_conn_id = grokvideo_conn_id
         self.deferrable = deferrable
         self.wait_for_completion = wait_for_completion
@@ -148,8 +161,18 @@ class GrokVideoBaseOperator(BaseOperator):
             request = self.build_request()
             with ExitStack() as files:
                 inputs = self._read(request, files, memory)
+                doubted = memory.last(inputs.fingerprint)
+                if doubted is not None and (found := self._settle_by_upload(doubted, request, context)):
+                    return found
                 step = self._next_step(inputs, memory)
-                bought = self._buy(inputs, memory) if isinstance(step, journal.Submit) else None
+                bought = None
+                if isinstance(step, journal.Submit):
+                    try:
+                        bought = self._buy(inputs, memory)
+                    except AmbiguousSubmit:
+                        if found := self._settle_by_upload(cast("Record", memory.current), request, context):
+                            return found
+                        raise
             match step:
                 case journal.Submit():
                     return self._begin(cast("Purchase", bought), context, started)
@@ -166,6 +189,10 @@ class GrokVideoBaseOperator(BaseOperator):
                 case _:
                     assert_never(step)
 
+    def execute_again(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Start over after a pause; the journal knows what was done."""
+        return self.execute(context)
+
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
         self._bought = True
@@ -176,7 +203,8 @@ class GrokVideoBaseOperator(BaseOperator):
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
             purchase = self._remembered(settled, context)
-            job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
+            uploads = self._upload_uri(context) is not None
+            job = look_once_more(settled.request_id, settled.submitted_at, self.hook, uploads=uploads)
             return self._deliver(job, purchase, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -255,6 +283,14 @@ class GrokVideoBaseOperator(BaseOperator):
         estimate = self._estimate(request, inputs.opened.source)
         pricing.check_limit(estimate, self.max_cost_usd)
         ready = inputs.opened.request()
+        upload_uri = None
+        if self.deliver_via == "upload":
+            from airflow_provider_grokvideo.delivery import uploads
+
+            token = journal.upload_token(memory.owner, inputs.fingerprint, len(memory.records) + 1)
+            upload_uri = uploads.upload_uri(str(self.destination), token)
+            address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
+            ready = ready.model_copy(update={"output": {"upload_url": address}})
         for record in journal.left_behind(memory.records, inputs.fingerprint):
             self.log.warning("%s", failing.left_behind(record))
         if memory.home is None:
@@ -268,6 +304,7 @@ class GrokVideoBaseOperator(BaseOperator):
             estimated_usd=None if estimate.usd is None else str(estimate.usd),
             destination=None if self.destination is None else str(self.destination),
             waits_elsewhere=not self.wait_for_completion,
+            upload_uri=upload_uri,
         )
         request_id = self._submit(ready, memory)
         # The log is the last place that knows the id if this process dies before the next line.
@@ -292,6 +329,42 @@ class GrokVideoBaseOperator(BaseOperator):
             memory.note(note=what)
             raise AmbiguousSubmit(what, request_id=self._goes_on) from problem
         return request_id
+
+    def _settle_by_upload(self, record: Record, request: VideoRequest, context: Context) -> dict[str, Any] | None:
+        """Hand over what the service uploaded for a start whose answer was lost; wait for it, within the timeout.
+
+        Returns None where there is no such upload to wait for, or nothing came.
+        """
+        if record.phase != "intent" or record.upload_uri is None or self._memory is None:
+            return None
+        from airflow_provider_grokvideo.delivery.uploads import arrived
+
+        uri, until = record.upload_uri, record.intended_at + self._patience()
+        self._memory.hold(record)
+        while not arrived(uri):
+            now = time.time()
+            if now >= until:
+                self._note(note=f"nothing was uploaded to {uri} by {as_time(until)}")
+                return None
+            self.log.info("The answer to the start was lost; looking for its upload %s until %s", uri, as_time(until))
+            at = min(now + BETWEEN_UPLOAD_LOOKS, until)
+            if self.deferrable:
+                from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+                trigger = DateTimeTrigger(moment=pendulum.from_timestamp(at))
+                self.defer(trigger=trigger, method_name="execute_again")
+            time.sleep(at - now)
+        self.log.info("The start was accepted: its video was uploaded to %s", uri)
+        self._bought = True
+        purchase = Purchase("", record.intended_at, request, record.estimate)
+        return self._deliver(Done(request_id=""), purchase, context)
+
+    def _upload_uri(self, context: Context) -> str | None:
+        """Return where the service uploads to, also where a resumed task cannot read its journal."""
+        if self._memory is not None and self._memory.current is not None:
+            return self._memory.current.upload_uri
+        uri = self._recall("upload_uri", context)
+        return str(uri) if uri else None
 
     def _begin(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
         self._remember(purchase, context)
@@ -320,7 +393,8 @@ class GrokVideoBaseOperator(BaseOperator):
         now = time.time()
         since = now if purchase.submitted_at is None else purchase.submitted_at
         watch = watching.Watch(purchase.request_id, since=since, deadline=self._deadline(started, since))
-        seen = self.hook.get_conn().run(flow.look(purchase.request_id))
+        uploads = record.upload_uri is not None
+        seen = self.hook.get_conn().run(flow.look(purchase.request_id, uploads=uploads))
         verdict = watching.look(watch, seen, now)
         if isinstance(verdict, watching.Abandoned):
             raise verdict.error
@@ -336,6 +410,8 @@ class GrokVideoBaseOperator(BaseOperator):
         made = {**(record.manifest or {}), "reused": True}
         uri = made.get("uri")
         if not uri or not still_there(uri, made.get("bytes")):
+            if record.request_id is None:
+                raise VideoExpired(f"{uri} is gone, and nobody knows the request it came from")
             if uri:
                 self.log.warning("%s is not there any more, or not as it was; fetching it again", uri)
             return {**self._pick_up(record, request, context, started), "reused": True}
@@ -367,6 +443,8 @@ class GrokVideoBaseOperator(BaseOperator):
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key="request_id", value=purchase.request_id)
             ti.xcom_push(key="estimated_cost_usd", value=as_number(purchase.estimated_usd))
+            if uri := self._upload_uri(context):
+                ti.xcom_push(key="upload_uri", value=uri)
 
     def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
         known = self.known_source()
@@ -391,6 +469,7 @@ class GrokVideoBaseOperator(BaseOperator):
                     submitted_at=since,
                     not_before=now + watching.FIRST_LOOK,
                     poll_interval=self.poll_interval,
+                    uploads=self._upload_uri(context) is not None,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=deadline - now + DEFER_GRACE),
@@ -402,17 +481,32 @@ class GrokVideoBaseOperator(BaseOperator):
             deadline=deadline,
             poll_interval=interval,
             not_before=since + min(watching.FIRST_LOOK, interval or watching.FIRST_LOOK),
+            uploads=self._upload_uri(context) is not None,
         )
         return self._deliver(wait(watch, self.hook.get_conn()), purchase, context)
 
     def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:
-        done = self._finished(job)
+        done = self._finished(self._unless_uploaded(job, purchase, context))
         made = handover.hand_over(
-            done, purchase, hook=self.hook, destination=self.destination, owner=handover.owner_of(context)
+            done,
+            purchase,
+            hook=self.hook,
+            destination=self.destination,
+            owner=handover.owner_of(context),
+            upload_uri=self._upload_uri(context),
         )
         destination = None if self.destination is None else str(self.destination)
         self._note(phase="delivered", manifest=made, destination=destination, outcome=None)
         return made
+
+    def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
+        """Return a forgotten request as done where its video is there all the same."""
+        uri = self._upload_uri(context) if isinstance(job, Expired) else None
+        if uri is None:
+            return job
+        from airflow_provider_grokvideo.delivery.uploads import arrived
+
+        return Done(request_id=purchase.request_id) if arrived(uri) else job
 
     def _finished(self, job: FinalJob) -> Done:
         """Return a job that is done, or write down how it ended and raise that."""
@@ -479,6 +573,7 @@ class GrokVideoBaseOperator(BaseOperator):
             "on_moderated": ("fail", "skip"),
             "on_ambiguous_submit": ("fail", "resubmit"),
             "rerun": ("reuse", "regenerate"),
+            "deliver_via": ("download", "upload"),
         }
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
@@ -493,6 +588,8 @@ class GrokVideoBaseOperator(BaseOperator):
             raise InvalidInput(
                 "destination", self.destination, "a path or URL; a template may have rendered to nothing"
             )
+        if self.deliver_via == "upload" and (self.destination is None or not self.wait_for_completion):
+            raise InvalidInput("deliver_via", "upload", "used with a destination, by a task that waits")
         if not str(self.grokvideo_conn_id or "").strip():
             raise InvalidInput("grokvideo_conn_id", self.grokvideo_conn_id, "the name of an Airflow connection")
 

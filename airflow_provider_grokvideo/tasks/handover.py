@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,12 +84,24 @@ def hand_over(
     hook: GrokVideoHook,
     destination: str | None,
     owner: Mapping[str, Any],
+    upload_uri: str | None = None,
 ) -> dict[str, Any]:
     """Store a finished video, if there is a destination, and return the manifest.
+
+    Args:
+        job: The finished request.
+        purchase: What is known about it.
+        hook: Of the task's connection.
+        destination: Of the task.
+        owner: The task instance.
+        upload_uri: The object that the service was told to upload to.
 
     Raises:
         DeliveryFailed: The video is paid but could not be fetched, checked or stored.
     """
+    if upload_uri is not None:
+        # The service may give back the address it uploaded to, whose signature is a secret.
+        job = replace(job, url=None)
     made = manifest(purchase, status="done", job=job, now=time.time())
     _tell_cost(made)
     if job.storage_error:
@@ -100,6 +113,9 @@ def hand_over(
             job.request_id,
         )
         return made
+    if upload_uri is not None:
+        seconds = _expected_seconds(job, purchase.request)
+        return take_over(upload_uri, made, purchase.request, seconds, destination=destination, owner=owner)
     from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
     from airflow_provider_grokvideo.delivery.download import Fetched
 
@@ -127,6 +143,35 @@ def hand_over(
         request=_described(purchase.request),
         owner=dict(owner),
         allow_loopback=hook.account().is_local,
+    )
+    return with_delivery(made, delivered)
+
+
+def take_over(
+    upload_uri: str,
+    made: Mapping[str, Any],
+    request: VideoRequest | None,
+    seconds: float | None,
+    *,
+    destination: str,
+    owner: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put what the service uploaded to its destination and return the manifest.
+
+    Raises:
+        DeliveryFailed: It is not there, is not what was bought, or could not be copied.
+    """
+    from airflow_provider_grokvideo.delivery import uploads
+    from airflow_provider_grokvideo.delivery.deliver import Expectation
+
+    delivered = uploads.take_over(
+        upload_uri,
+        destination=destination,
+        request_id=made["request_id"],
+        expected=Expectation(duration=seconds),
+        manifest=made,
+        request=_described(request),
+        owner=dict(owner),
     )
     return with_delivery(made, delivered)
 
@@ -211,7 +256,7 @@ def _tell_cost(made: Mapping[str, Any]) -> None:
     actual, estimated = made["cost_usd"], made["estimated_cost_usd"]
     told = "cost an amount that the service does not tell" if actual is None else f"cost {actual} USD"
     planned = "" if estimated is None else f" (estimate: {estimated} USD)"
-    log.info("Request %s %s%s", made["request_id"], told, planned)
+    log.info("Request %s %s%s", made["request_id"] or "(id unknown)", told, planned)
 
 
 def _words(job: Moderated | Failed) -> str:

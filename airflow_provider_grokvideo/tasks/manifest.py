@@ -26,7 +26,7 @@ class Purchase:
     """What a task knows about a request it waits for.
 
     Attributes:
-        request_id: The request.
+        request_id: The request; empty where the answer to its start was lost and its upload found.
         submitted_at: Epoch seconds of the submit, or None if another task made it.
         request: What was asked for, or None if another task knows.
         estimated_usd: What it should cost.
@@ -49,7 +49,7 @@ def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: f
     """
     request = purchase.request
     return {
-        "request_id": purchase.request_id,
+        "request_id": purchase.request_id or None,
         "mode": request.mode if request else None,
         "model": (job.model if job else None) or (request.model if request else None),
         "status": status,

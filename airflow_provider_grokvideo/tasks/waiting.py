@@ -34,7 +34,7 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
     at = watching.first_look(watch, time.time())
     while True:
         time.sleep(max(0.0, at - time.time()))
-        seen = client.run(flow.look(watch.request_id, retry=False))
+        seen = client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
         now = time.time()
         if watching.worth_saying(said, seen, now):
             log.info("%s", watching.progress_line(watch, seen, now))
@@ -47,7 +47,9 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         watch, at = verdict.watch, verdict.at
 
 
-def look_once_more(request_id: str, submitted_at: float | None, hook: GrokVideoHook) -> FinalJob:
+def look_once_more(
+    request_id: str, submitted_at: float | None, hook: GrokVideoHook, *, uploads: bool = False
+) -> FinalJob:
     """Return the job that a trigger saw settled, with a fresh link and the final cost.
 
     Raises:
@@ -56,5 +58,7 @@ def look_once_more(request_id: str, submitted_at: float | None, hook: GrokVideoH
     now = time.time()
     # The trigger has seen it: that it is unknown now is no matter of propagation.
     since = min(submitted_at or now, now - watching.PROPAGATION)
-    watch = watching.Watch(request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_LOOKS)
+    watch = watching.Watch(
+        request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_LOOKS, uploads=uploads
+    )
     return wait(watch, hook.get_conn())

@@ -31,6 +31,7 @@ class _Kwargs:
     submitted_at: float | None = None
     not_before: float | None = None
     poll_interval: float | None = None
+    uploads: bool = False
 
 
 class GrokVideoTrigger(BaseTrigger):
@@ -46,6 +47,7 @@ class GrokVideoTrigger(BaseTrigger):
     :param not_before: Epoch seconds before which nobody looks. Operators set it a few seconds ahead: Airflow 3.3 can
         fail a task that resumes before the scheduler has taken notice of the deferral.
     :param poll_interval: Seconds between two looks; None lets the connection, then the schedule decide.
+    :param uploads: The service uploads the video itself, so that done without a link is success.
     """
 
     def __init__(
@@ -57,9 +59,12 @@ class GrokVideoTrigger(BaseTrigger):
         submitted_at: float | None = None,
         not_before: float | None = None,
         poll_interval: float | None = None,
+        uploads: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._kwargs = _Kwargs(request_id, grokvideo_conn_id, deadline, submitted_at, not_before, poll_interval)
+        self._kwargs = _Kwargs(
+            request_id, grokvideo_conn_id, deadline, submitted_at, not_before, poll_interval, uploads
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments that make the same trigger again."""
@@ -92,6 +97,7 @@ class GrokVideoTrigger(BaseTrigger):
             deadline=given.deadline,
             poll_interval=account.interval(given.poll_interval),
             not_before=given.not_before or 0.0,
+            uploads=given.uploads,
         )
         async with await hook.get_async_conn() as client:
             return await self._watch(watch, client)
@@ -116,7 +122,7 @@ class GrokVideoTrigger(BaseTrigger):
         self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, max(0.0, at - time.time()))
         while True:
             await asyncio.sleep(max(0.0, at - time.time()))
-            seen = await client.run(flow.look(watch.request_id, retry=False))
+            seen = await client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
             now = time.time()
             if watching.worth_saying(said, seen, now):
                 self.log.info("%s", watching.progress_line(watch, seen, now))

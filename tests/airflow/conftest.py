@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
-
-from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
 
 @dataclass
@@ -71,11 +70,13 @@ class Course:
     result: Any = None
 
 
-def fire(kwargs: dict[str, Any]) -> list[dict[str, Any]]:
-    """Run a trigger made anew from its kwargs, without the wait for the scheduler, and return its events."""
+def fire(path: str, kwargs: dict[str, Any]) -> list[Any]:
+    """Run a trigger made anew from what it serialized, without the wait for the scheduler, and return its events."""
+    module, _, name = path.rpartition(".")
+    ours = {"not_before": None} if path.endswith(".GrokVideoTrigger") else {}
 
-    async def collect() -> list[dict[str, Any]]:
-        trigger = GrokVideoTrigger(**{**kwargs, "not_before": None})
+    async def collect() -> list[Any]:
+        trigger = getattr(import_module(module), name)(**{**kwargs, **ours})
         return [event.payload async for event in trigger.run()]
 
     return asyncio.run(collect())
@@ -92,7 +93,7 @@ def drive() -> Callable[..., Course]:
             course.result = make().execute(context)
         except TaskDeferred as deferral:
             course.triggers.append(deferral.trigger.serialize())
-            course.events = fire(deferral.trigger.serialize()[1])
+            course.events = fire(*deferral.trigger.serialize())
             resumed = make()
             course.result = resumed.resume_execution(deferral.method_name, {"event": course.events[0]}, context)
         return course

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import av
-import httpx
 import pytest
 from delivery_kit import Media, Server, make_tone, make_video, make_wav
 from PIL import Image
@@ -78,97 +73,3 @@ def server() -> Iterator[Server]:
 def pauses() -> list[float]:
     """Return the list that stands in for sleeping: pass its ``append`` as ``pause``."""
     return []
-
-
-@dataclass
-class Bucket:
-    """Object storage as Airflow has it, and a look into it that goes around our code."""
-
-    url: str
-    fs: Any
-    root: str
-
-    def names(self) -> list[str]:
-        """Return the names of all objects."""
-        self.fs.invalidate_cache()
-        return [name.removeprefix(f"{self.root}/") for name in self.fs.find(self.root)]
-
-    def read(self, name: str) -> bytes:
-        """Return an object's content."""
-        return bytes(self.fs.cat_file(f"{self.root}/{name}"))
-
-
-@pytest.fixture(scope="session")
-def _airflow_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    # Airflow writes its configuration into its home when it is first imported.
-    os.environ.setdefault("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-
-
-@pytest.fixture(scope="session")
-def _s3_server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def _attach_s3(endpoint: str) -> Any:
-    """Attach S3 in the place the Amazon provider would have."""
-    import s3fs
-    from airflow.sdk.io import attach
-    from airflow.sdk.io.store import _STORE_CACHE
-
-    _STORE_CACHE.pop("s3", None)
-    fs = s3fs.S3FileSystem(
-        key="test",
-        secret="test",
-        endpoint_url=endpoint,
-        client_kwargs={"region_name": "us-east-1"},
-        config_kwargs={"retries": {"max_attempts": 1}, "connect_timeout": 2},
-        skip_instance_cache=True,
-    )
-    attach("s3", fs=fs)
-    return fs
-
-
-@pytest.fixture
-def s3(_airflow_home: None, _s3_server: str) -> Iterator[Bucket]:
-    """Attach an empty bucket of an S3 server on loopback."""
-    from airflow.sdk.io.store import _STORE_CACHE
-
-    httpx.post(f"{_s3_server}/moto-api/reset", trust_env=False).raise_for_status()
-    fs = _attach_s3(_s3_server)
-    fs.call_s3("create_bucket", Bucket="bucket")
-    yield Bucket("s3://bucket", fs, "bucket")
-    _STORE_CACHE.pop("s3", None)
-
-
-@pytest.fixture
-def dead_s3(_airflow_home: None) -> Iterator[str]:
-    """Attach an S3 nobody serves."""
-    from airflow.sdk.io.store import _STORE_CACHE
-
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        _attach_s3(f"http://127.0.0.1:{held.getsockname()[1]}").retries = 1
-        yield "s3://bucket"
-    _STORE_CACHE.pop("s3", None)
-
-
-@pytest.fixture
-def memory(_airflow_home: None) -> Iterator[Bucket]:
-    """Attach a storage that shows files while they are written, as SFTP does."""
-    from airflow.sdk.io import attach
-    from airflow.sdk.io.store import _STORE_CACHE
-    from fsspec.implementations.memory import MemoryFileSystem
-
-    fs = MemoryFileSystem(skip_instance_cache=True)
-    fs.store.clear()
-    _STORE_CACHE.pop("memory", None)
-    attach("memory", fs=fs)
-    yield Bucket("memory://files", fs, "/files")
-    fs.store.clear()
-    _STORE_CACHE.pop("memory", None)
