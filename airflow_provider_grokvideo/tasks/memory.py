@@ -5,12 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
-from airflow_provider_grokvideo.core.errors import GrokVideoError, VideoExpired, VideoFailed, VideoModerated
+from airflow_provider_grokvideo.core.errors import (
+    GrokVideoError,
+    JournalUnavailable,
+    VideoExpired,
+    VideoFailed,
+    VideoModerated,
+)
 from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest
 from airflow_provider_grokvideo.core.requests import VideoRequest
 from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
@@ -35,7 +40,6 @@ class Memory:
         owner: The task instance.
         try_number: This try.
         tries: Airflow's ``max_tries``.
-        pause: Waits between tries to save; takes seconds.
 
     Attributes:
         records: All purchases of the task instance, oldest first.
@@ -50,7 +54,6 @@ class Memory:
         *,
         try_number: int | None = None,
         tries: int | None = None,
-        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.home = home
         self.owner = owner
@@ -59,7 +62,6 @@ class Memory:
         self.records = home.records() if home else []
         self.current: Record | None = None
         self.remembers = False
-        self._pause = pause
 
     def last(self, fingerprint: str) -> Record | None:
         """Return the last purchase of these inputs that counts."""
@@ -107,7 +109,11 @@ class Memory:
             self.records,
         )
         if self.home is not None:
-            self.home.create(record)
+            try:
+                self.home.create(record)
+            except JournalUnavailable:
+                self._take_back(record)
+                raise
         self.records.append(record)
         self.current = record
         self.remembers = self.home is not None
@@ -156,9 +162,17 @@ class Memory:
                 if last:
                     self.remembers = self.remembers and "request_id" not in changes
                     return
-                self._pause(0.5 * 2**attempt)
+                time.sleep(0.5 * 2**attempt)
             else:
                 return
+
+    def _take_back(self, record: Record) -> None:
+        """Withdraw an intent that may have been written although its home said otherwise: nothing was sent for it."""
+        try:
+            if self.home is not None and record.token in [each.token for each in self.home.records()]:
+                self.home.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
+        except GrokVideoError as error:
+            log.warning("The intent may be in the journal although nothing was sent: %s", error.what)
 
     def _save(self, **changes: Any) -> None:
         if self.current is None:

@@ -7,9 +7,17 @@ from dataclasses import replace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+from conftest import StateStore
+from PIL import Image
 
-from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, VideoFailed, VideoModerated, WaitTimeout
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.core.errors import (
+    AmbiguousSubmit,
+    JournalUnavailable,
+    VideoFailed,
+    VideoModerated,
+    WaitTimeout,
+)
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -198,3 +206,111 @@ def test_a_bad_end_is_bought_again_where_the_user_said_so(drive, home, ti, grokv
         assert not isinstance(caught.value, AirflowFailException)
 
     assert 2 == len(grokvideo_emulator.starts)
+
+
+def test_a_journal_that_fails_before_the_start_costs_nothing(drive, ti, grokvideo_emulator):
+    """Where the intent cannot be confirmed nothing is sent, and the retry submits although the intent was written."""
+
+    class Forgetful(StateStore):
+        reads = 0
+
+        def get(self, key, default=None):
+            self.reads += 1
+            if self.reads == 3:
+                raise ConnectionError("the API server is away")
+            return super().get(key, default)
+
+    store = Forgetful()
+    with pytest.raises(JournalUnavailable, match="API server is away") as caught:
+        drive(make(), ti, store)
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert [] == grokvideo_emulator.starts
+    assert "done" == drive(make(), retried(ti), store).result["status"]
+
+
+def test_a_journal_that_fails_after_the_start_does_not_stop_the_video(
+    drive, ti, grokvideo_emulator, tmp_path, monkeypatch
+):
+    """Where the id cannot be written down, this try delivers all the same, and a later one asks instead of buying."""
+    monkeypatch.setattr("airflow_provider_grokvideo.tasks.memory.time.sleep", lambda seconds: None)
+
+    class WriteOnce(StateStore):
+        writes = 0
+
+        def set(self, key, value, *, retention=None):
+            self.writes += 1
+            if self.writes > 1:
+                raise ConnectionError("the API server is away")
+            super().set(key, value)
+
+    store = WriteOnce()
+    course = drive(make(destination=str(tmp_path / "ball.mp4")), ti, store)
+
+    assert (tmp_path / "ball.mp4").as_uri() == course.result["uri"]
+    with pytest.raises(AmbiguousSubmit):
+        drive(make(destination=str(tmp_path / "ball.mp4")), cleared(ti), store)
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_an_input_that_vanished_does_not_keep_a_task_from_its_video(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A retry fetches the paid video although the image it was made from is gone by then."""
+    image = tmp_path / "frame.png"
+    Image.new("RGB", (64, 48), "red").save(image)
+    task = make(image=str(image), destination=str(tmp_path / "ball.mp4"))
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": home})
+    image.unlink()
+
+    drive(task, retried(ti), home)
+
+    assert (tmp_path / "ball.mp4").exists()
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_the_same_picture_elsewhere_is_the_same_input(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A file counts by its content: under another name it is the same input, changed it is another one."""
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    Image.new("RGB", (64, 48), "red").save(first)
+    second.write_bytes(first.read_bytes())
+    words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": f"{tmp_path}/"}
+    bought = drive(make(image=str(first), **words), ti, home)
+    again = drive(make(image=str(second), **words), cleared(ti), home)
+    Image.new("RGB", (64, 48), "green").save(second)
+    other = drive(make(image=str(second), **words), cleared(ti), home)
+
+    assert bought.result["request_id"] == again.result["request_id"] != other.result["request_id"]
+
+
+def test_an_edit_is_the_same_when_its_sources_link_has_aged(drive, home, ti, grokvideo_emulator, tmp_path):
+    """An edit of another task's video is recognised later, when it would be read from the file and not by its link."""
+    words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": str(tmp_path / "ball.mp4")}
+    source = drive(make(**words), ti, home).result
+    edit = functools.partial(
+        GrokVideoEditOperator, task_id="edit", prompt="Snow [[emulator: tempo=at-once]]", destination=f"{tmp_path}/"
+    )
+    ti = replace(ti, task_id="edit", xcoms={})
+    store = home and StateStore()
+    first = drive(functools.partial(edit, video=source), ti, store)
+    old = {**source, "finished_at": "2026-01-01T00:00:00Z"}
+    again = drive(functools.partial(edit, video=old), cleared(ti), store)
+
+    assert first.result["request_id"] == again.result["request_id"]
+    assert 2 == len(grokvideo_emulator.starts)
+
+
+def test_without_a_journal_the_task_says_so(drive, ti, grokvideo_emulator, logs):
+    """A task without any home for its journal warns at the submit what a retry may cost."""
+    drive(make(), ti, None)
+
+    assert "journal_path" in logs()
+
+
+def test_the_journal_holds_no_secret(drive, home, ti, grokvideo_emulator, tmp_path):
+    """Neither the key nor the prompt is in the journal."""
+    drive(make(destination=str(tmp_path / "ball.mp4")), ti, home)
+    kept = repr(home.values) if home else "".join(p.read_text() for p in (tmp_path / "journal").rglob("*.json"))
+
+    assert "delivered" in kept
+    assert grokvideo_emulator.api_key not in kept
+    assert "red ball" not in kept

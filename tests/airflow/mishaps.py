@@ -1,0 +1,144 @@
+"""What can happen to a task from outside: its worker dies at a chosen point, its journal stops answering, time flies.
+
+Everything here wraps what is there and calls it; nothing is replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_grokvideo.client import carriers
+from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.errors import JournalUnavailable
+from airflow_provider_grokvideo.delivery import deliver, store
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.journal.homes import FileHome, StateStoreHome
+from airflow_provider_grokvideo.journal.storage import LocalTree
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.tasks import handover, memory, waiting
+
+POINTS = tuple(
+    (name, when)
+    for name in (
+        "write intent",
+        "submit",
+        "post",
+        "write submitted",
+        "write withdrawn",
+        "defer",
+        "execute_complete",
+        "store file",
+        "write sidecar",
+        "hand over",
+        "write delivered",
+        "write ended",
+    )
+    for when in ("before", "after")
+)
+"""Where a worker can die: on either side of every step that leaves something behind."""
+
+
+class Killed(BaseException):
+    """The worker is gone; no ``except Exception`` notices."""
+
+
+class Mishaps:
+    """What will go wrong next.
+
+    Attributes:
+        death: A point of :data:`POINTS` at which the worker dies, once.
+        outage: How many operations of the journal's storage fail from here on.
+        outage_hits: Whether an operation that fails was carried out all the same, its answer being lost.
+        outages_seen: How many operations failed so far.
+    """
+
+    def __init__(self) -> None:
+        self.death: tuple[str, str] | None = None
+        self.outage = 0
+        self.outage_hits = False
+        self.outages_seen = 0
+
+    def cross(self, name: str, when: str) -> None:
+        """Die here, if that is the plan."""
+        if self.death == (name, when):
+            self.death = None
+            raise Killed(f"{when} {name}")
+
+    def storage(self, write: bool, call: Callable[[], Any]) -> Any:
+        """Carry out an operation of the journal's storage, or not."""
+        if self.outage == 0:
+            return call()
+        self.outage -= 1
+        self.outages_seen += 1
+        if write and self.outage_hits:
+            call()
+        raise JournalUnavailable("the journal's storage is down")
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Wrap every step."""
+        for home in (FileHome, StateStoreHome):
+            for verb in ("create", "update"):
+                self._wrap(patch, home, verb, lambda _home, record: f"write {record.phase}")
+        self._wrap(patch, GrokVideoHook, "submit", lambda *_: "submit")
+        self._wrap(patch, carriers.Client, "_send", lambda _client, call: "post" if call.paid else "")
+        self._wrap(patch, GrokVideoGenerateOperator, "defer", lambda *_: "defer")
+        self._wrap(patch, GrokVideoGenerateOperator, "execute_complete", lambda *_: "execute_complete")
+        self._wrap(patch, handover, "hand_over", lambda *_: "hand over")
+        self._wrap(patch, store, "_put", lambda *_: "store file")
+        self._wrap(patch, store, "to_json", lambda record: "write sidecar" if "sidecar_uri" in record else "")
+        for verb in ("create", "replace", "read", "folder"):
+            self._wrap_storage(patch, LocalTree, verb)
+
+    def _wrap(self, patch: pytest.MonkeyPatch, owner: Any, attribute: str, name: Callable[..., str]) -> None:
+        original = getattr(owner, attribute)
+
+        @functools.wraps(original)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            point = name(*args)
+            self.cross(point, "before")
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self.cross(point, "after")
+
+        patch.setattr(owner, attribute, wrapped)
+
+    def _wrap_storage(self, patch: pytest.MonkeyPatch, owner: Any, verb: str) -> None:
+        original = getattr(owner, verb)
+
+        @functools.wraps(original)
+        def wrapped(*args: Any) -> Any:
+            return self.storage(verb in ("create", "replace"), lambda: original(*args))
+
+        patch.setattr(owner, verb, wrapped)
+
+
+class StateStore:
+    """As Airflow's task state store, where its API server can be down."""
+
+    def __init__(self, mishaps: Mishaps) -> None:
+        self.values: dict[str, str] = {}
+        self._mishaps = mishaps
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value."""
+        return self._mishaps.storage(False, lambda: json.loads(self.values[key]) if key in self.values else default)
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep a value."""
+        self._mishaps.storage(True, lambda: self.values.update({key: json.dumps(value)}))
+
+
+def let_time_fly(patch: pytest.MonkeyPatch) -> None:
+    """Take the pauses out: no wait of the code under test lasts longer than some hundredths of a second."""
+    for function in (carriers.Client.__init__, memory.Memory.__init__, deliver.deliver):
+        pause = "sleep" if function is carriers.Client.__init__ else "pause"
+        patch.setitem(function.__kwdefaults__, pause, lambda seconds: None)
+    patch.setattr(watching, "PROPAGATION", 0.0)
+    patch.setattr(waiting, "AFTER_RESUME", 0.05)
+    patch.setattr(waiting, "BETWEEN_LOOKS", 0.01)
