@@ -50,17 +50,17 @@ with DAG(
     # 1. Nothing was bought, and it passes (RateLimited, ServiceUnavailable): let Airflow retry.
     here >> clip("rate_limit", "[[emulator: fault=http:429 on=submit times=3]]", retries=3, retry_delay=timedelta(0, 2))
 
-    # 2. Bought, but not in hand (WaitTimeout, DeliveryFailed): a sensor fetches it for free.
+    # 2. Bought, but not in hand (WaitTimeout, DeliveryFailed): a retry fetches it for free. Where the task has no
+    #    journal, or no retries left, a sensor does.
+    here >> clip("delivery", "[[emulator: fault=wrong_bytes]]", retries=1, retry_delay=timedelta(0, 2))
     slow = clip("timeout", "[[emulator: tempo=looks:3]]", timeout=6)
-    broken = clip("delivery", "[[emulator: fault=wrong_bytes]]")
-    for bought in (slow, broken):
-        here >> bought
-        bought >> GrokVideoSensor(
-            task_id=f"{bought.task_id}_rescue",
-            request_id="{{ ti.xcom_pull(task_ids='" + bought.task_id + "', key='request_id') }}",
-            trigger_rule="one_failed",
-            destination=DESTINATION,
-        )
+    here >> slow
+    slow >> GrokVideoSensor(
+        task_id="timeout_rescue",
+        request_id="{{ ti.xcom_pull(task_ids='timeout', key='request_id') }}",
+        trigger_rule="one_failed",
+        destination=DESTINATION,
+    )
 
     # 3. It will not come (VideoFailed, VideoExpired, VideoModerated, SpendLimitExceeded): do something else. A task
     #    of its own makes the second purchase visible, and sure to happen once.

@@ -78,8 +78,8 @@ class GrokVideoTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Say what a user's clear or mark cannot stop."""
         self.log.warning(
-            "Request %s goes on at the service and is billed: nothing can cancel it. A GrokVideoSensor with this "
-            "request_id fetches its video.",
+            "Request %s goes on at the service and is billed: nothing can cancel it. A retry or clear of its task "
+            "goes on with it if the task has a journal; a GrokVideoSensor with this request_id does in any case.",
             self._kwargs.request_id,
         )
 

@@ -165,16 +165,19 @@ def test_a_request_can_be_adopted(drive, home, ti, grokvideo_emulator, tmp_path)
 
 
 def test_a_wait_that_timed_out_is_salvaged(drive, home, ti, grokvideo_emulator, tmp_path):
-    """After WaitTimeout the next try picks up the finished video for free."""
-    task = make("A ball [[emulator: tempo=looks:3]]", timeout=0.01, destination=f"{tmp_path}/")
-    with pytest.raises(WaitTimeout, match="buys nothing") as caught:
-        drive(task, ti, home)
-    with pytest.raises(WaitTimeout):
-        drive(task, retried(ti), home)
+    """After WaitTimeout each retry looks once more, and the one that finds the video finished delivers it for free."""
+    task = make("A ball [[emulator: tempo=looks:4]]", timeout=0.001, destination=f"{tmp_path}/")
+    timeouts, course = [], None
+    while course is None and len(timeouts) < 5:
+        try:
+            course = drive(task, ti, home)
+        except WaitTimeout as error:
+            timeouts.append(error)
+            ti = retried(ti)
 
-    course = drive(task, retried(retried(ti)), home)
-
-    assert not isinstance(caught.value, AirflowFailException)
+    assert timeouts
+    assert "buys nothing" in str(timeouts[0])
+    assert not isinstance(timeouts[0], AirflowFailException)
     assert (tmp_path / f"{course.result['request_id']}.mp4").exists()
     assert 1 == len(grokvideo_emulator.starts)
 

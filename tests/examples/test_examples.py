@@ -118,13 +118,25 @@ def test_references_and_frames(run, without_first_wait, grokvideo_emulator):
     assert_price("references_and_frames.py", 0.50 + 0.51, grokvideo_emulator, said=("0.50", "0.51"))
 
 
+def test_paid_once(run, without_first_wait, grokvideo_emulator):
+    """The clips are bought once although the service loses the answer to one start and gives up on another one."""
+    grokvideo_emulator.script("http:503", on="submit", prompt="sweeps")
+    grokvideo_emulator.script("failed:internal_error", prompt="sweeps")
+    done = run("paid_once.py")
+
+    assert "success" == done.state
+    assert {"clip": 5.0, "take": 2.0, "cheap": 1.0} == {name.split("/")[-1][:-4]: s for name, s in done.clips.items()}
+    assert 4 == len(grokvideo_emulator.starts)
+    # The start that the service gave up on is not billed.
+    assert_price("paid_once.py", 0.40, grokvideo_emulator, said=("0.25", "0.10", "0.05"))
+
+
 def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch, capfd):
     """Every trouble ends as its author wanted, the callback sees each error by its type, and the run is green."""
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-no-credit"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_OUT_OF_CREDITS", json.dumps(connection))
     expected = {
         "timeout": "WaitTimeout",
-        "delivery": "DeliveryFailed",
         "failed": "VideoFailed",
         "expired": "VideoExpired",
         "too_dear": "SpendLimitExceeded",

@@ -1,0 +1,650 @@
+"""What the three operators share: find out what was bought, submit if nothing, wait without a worker slot, deliver."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+import pendulum
+from airflow.sdk import BaseOperator
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.client import flow
+from airflow_provider_grokvideo.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
+from airflow_provider_grokvideo.core import events, journal, pricing, requests, watching
+from airflow_provider_grokvideo.core.errors import (
+    AmbiguousSubmit,
+    GrokVideoError,
+    InvalidInput,
+    VideoExpired,
+    VideoFailed,
+    WaitTimeout,
+)
+from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.tasks import failing, handover
+from airflow_provider_grokvideo.tasks.manifest import (
+    Purchase,
+    Source,
+    as_number,
+    as_time,
+    manifest,
+)
+from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
+from airflow_provider_grokvideo.tasks.waiting import look_once_more, wait
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_grokvideo.core.journal import Outcome, Record
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+    from airflow_provider_grokvideo.tasks.inputs import Opened
+
+DEFER_GRACE = 60.0
+"""Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
+
+BETWEEN_UPLOAD_LOOKS = 60.0
+"""Seconds between two looks for the upload of a start whose answer was lost; each costs a short worker run."""
+
+SHORTEST_SIGNATURE = 3600.0
+"""Seconds that an upload address lasts at least: a request may go on long after the task stopped waiting."""
+
+
+class GrokVideoBaseOperator(BaseOperator):
+    """What the three operators share; use one of them.
+
+    A task runs in four steps: check the request and its price, submit it, wait for it in the triggerer, store the
+    video. Everything that can be wrong is checked before the submit, because the submit costs money.
+
+    :param destination: Where to store the MP4: any ObjectStorage URL (``s3://conn@bucket/dir/clip.mp4``) or local
+        path; a directory gets ``<request id>.mp4``. A sidecar JSON is written beside it. None stores nothing and
+        leaves a temporary link that dies within hours.
+    :param deliver_via: ``"download"`` fetches the video into the worker and stores it from there. ``"upload"`` lets the
+        service upload it, to a destination in S3: no byte passes through the worker, a lost answer to the submit is
+        settled by looking for the upload, and teams with zero data retention need it. The file is checked by its
+        structure only then, and the manifest has no ``sha256``.
+    :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
+    :param deferrable: Wait in the triggerer. True by default, unlike elsewhere in Airflow, because these tasks do
+        nothing but wait.
+    :param wait_for_completion: False returns right after the submit, with ``status="submitted"``; a
+        :class:`~airflow_provider_grokvideo.sensors.grokvideo.GrokVideoSensor` waits and stores elsewhere.
+    :param timeout: Seconds (or timedelta) to wait from the submit; the request itself cannot be cancelled and goes
+        on. Default 900: the slowest published request took 240. A shorter ``execution_timeout`` counts too.
+    :param poll_interval: Seconds between two looks; None lets the connection, then the schedule decide.
+    :param on_moderated: ``"fail"`` or ``"skip"`` when the content rules block the video, which is usually billed.
+    :param on_ambiguous_submit: When the answer to a submit was lost, in this try or an earlier one: ``"fail"`` stops
+        without a retry and says what a person can do, because the video may have been bought; ``"resubmit"`` buys
+        again.
+    :param rerun: When the task is cleared after its video was delivered: ``"reuse"`` returns its manifest as long as
+        inputs and file are the same and there; ``"regenerate"`` buys another one. A request under way is always gone
+        on with.
+    :param buy_again_after: Ends after which a retry or clear buys again: any of ``"failed"``, ``"moderated"``,
+        ``"expired"``. None by default: the first two are usually billed, and a blocked input is blocked again.
+    :param adopt_request_id: A request to take where the task would else submit: the way out of an ambiguous submit
+        whose id was found. None, empty or ``"None"`` adopts nothing.
+    :param max_cost_usd: Refuse to submit when the estimate is higher. None sets no limit.
+    """
+
+    template_fields: Sequence[str] = ("destination", "grokvideo_conn_id", "max_cost_usd", "adopt_request_id")
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
+    ui_color = "#e8e4f3"
+
+    def __init__(
+        self,
+        *,
+        destination: str | None = None,
+        deliver_via: Literal["download", "upload"] = "download",
+        grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
+        deferrable: bool = True,
+        wait_for_completion: bool = True,
+        timeout: float | timedelta = watching.DEFAULT_TIMEOUT,
+        poll_interval: float | None = None,
+        on_moderated: Literal["fail", "skip"] = "fail",
+        on_ambiguous_submit: Literal["fail", "resubmit"] = "fail",
+        rerun: Literal["reuse", "regenerate"] = "reuse",
+        buy_again_after: Collection[Outcome] = (),
+        adopt_request_id: str | None = None,
+        max_cost_usd: float | str | Decimal | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.deliver_via = deliver_via
+        self.grokvideo_conn_id = grokvideo_conn_id
+        self.deferrable = deferrable
+        self.wait_for_completion = wait_for_completion
+        self.timeout = timeout
+        self.poll_interval = poll_interval
+        self.on_moderated = on_moderated
+        self.on_ambiguous_submit = on_ambiguous_submit
+        self.rerun = rerun
+        self.buy_again_after = buy_again_after
+        self.adopt_request_id = adopt_request_id
+        self.max_cost_usd = max_cost_usd
+        self._memory: Memory | None = None
+        self._journal_is_away = False
+        self._bought = False
+        self._goes_on: str | None = None
+
+    @cached_property
+    def hook(self) -> GrokVideoHook:
+        """Return the hook of the task's connection."""
+        return GrokVideoHook(self.grokvideo_conn_id)
+
+    @abstractmethod
+    def build_request(self) -> VideoRequest:
+        """Return the request that the rendered arguments describe.
+
+        :raises InvalidInput: An argument is wrong.
+        """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Find out what earlier tries bought, submit if nothing, then wait or defer; return the manifest."""
+        started = time.time()
+        with self._guarded():
+            self._check_words()
+            memory = self._memory = open_memory(context)
+            request = self.build_request()
+            with ExitStack() as files:
+                inputs = self._read(request, files, memory)
+                doubted = memory.last(inputs.fingerprint)
+                if doubted is not None and (found := self._settle_by_upload(doubted, request, context)):
+                    return found
+                step = self._next_step(inputs, memory)
+                bought = None
+                if isinstance(step, journal.Submit):
+                    try:
+                        bought = self._buy(inputs, memory)
+                    except AmbiguousSubmit:
+                        if found := self._settle_by_upload(cast("Record", memory.current), request, context):
+                            return found
+                        raise
+            match step:
+                case journal.Submit():
+                    return self._begin(cast("Purchase", bought), context, started)
+                case journal.Attach(record):
+                    return self._pick_up(record, request, context, started)
+                case journal.Reuse(record):
+                    return self._reuse(record, request, context, started)
+                case journal.Ambiguous(record):
+                    memory.hold(record)
+                    raise AmbiguousSubmit(failing.doubt(record))
+                case journal.Report(record):
+                    self._hold(record)
+                    raise handover.told(record)
+                case _:
+                    assert_never(step)
+
+    def execute_again(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Start over after a pause; the journal knows what was done."""
+        return self.execute(context)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
+        self._bought = True
+        with self._guarded():
+            settled = events.parse(event)
+            self._goes_on = settled.request_id
+            self._memory = self._opened_again(context, settled.request_id)
+            if error := settled.as_error(self.grokvideo_conn_id):
+                raise error
+            purchase = self._remembered(settled, context)
+            uploads = self._upload_uri(context) is not None
+            job = look_once_more(settled.request_id, settled.submitted_at, self.hook, uploads=uploads)
+            return self._deliver(job, purchase, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume; a trigger that was lost or never ran is a wait that ended, not a video that failed."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as problem:
+            self._bought = True
+            with self._guarded():
+                self._goes_on = self._recall("request_id", context)
+                self._memory = self._opened_again(context, self._goes_on)
+                raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
+
+    def on_kill(self) -> None:
+        """Say what killing the task cannot stop."""
+        if self._goes_on:
+            self.log.warning(
+                "Request %s goes on at the service and is billed: nothing can cancel it. A retry or clear of this task "
+                "goes on with it if the task has a journal; a GrokVideoSensor with this request_id does in any case.",
+                self._goes_on,
+            )
+
+    def known_source(self) -> Source:
+        """Return what the arguments tell about the clip that is edited or extended."""
+        return Source()
+
+    def _read(self, request: VideoRequest, files: ExitStack, memory: Memory) -> _Inputs:
+        """Open what the request is made from, to know its content before anything is decided.
+
+        An input that is gone by now must not keep a task from the video that it bought earlier from the same arguments.
+        """
+        from airflow_provider_grokvideo.tasks.inputs import opened
+
+        asked = request.fingerprint()
+        try:
+            found = files.enter_context(opened(request, self.hook))
+        except GrokVideoError as problem:
+            known = memory.last_asked(asked)
+            if known is None:
+                raise
+            return _Inputs(request, asked, known.fingerprint, None, problem)
+        return _Inputs(request, asked, found.fingerprint(), found)
+
+    def _next_step(self, inputs: _Inputs, memory: Memory) -> journal.Step:
+        policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
+        step = journal.next_step(memory.last(inputs.fingerprint), inputs.fingerprint, policy)
+        wanted = self._adoptable()
+        if wanted is None:
+            return step
+        if not isinstance(step, journal.Submit | journal.Ambiguous):
+            if wanted != step.record.request_id:
+                self.log.warning(
+                    "adopt_request_id=%r is left out: this task has request %s", wanted, step.record.request_id
+                )
+            return step
+        if isinstance(self.hook.get_job(wanted), Expired):
+            raise InvalidInput(
+                "adopt_request_id", wanted, "a request that this connection's account has at the service"
+            )
+        self.log.info("Adopting request %s; nothing is bought", wanted)
+        return journal.Attach(memory.adopt(wanted, inputs.fingerprint, inputs.asked, self.grokvideo_conn_id))
+
+    def _buy(self, inputs: _Inputs, memory: Memory) -> Purchase:
+        """Check everything that can be checked for free, then submit."""
+        if inputs.opened is None:
+            raise cast("GrokVideoError", inputs.problem)
+        request = inputs.request
+        for warning in request.warnings():
+            self.log.warning("%s", warning)
+        requests.check_source(request, self.known_source().seconds)
+        self.hook.account()
+        if self.destination is not None and self.wait_for_completion:
+            from airflow_provider_grokvideo.delivery.destination import check_writable
+
+            check_writable(self.destination)
+        estimate = self._estimate(request, inputs.opened.source)
+        pricing.check_limit(estimate, self.max_cost_usd)
+        ready = inputs.opened.request()
+        upload_uri = None
+        if self.deliver_via == "upload":
+            from airflow_provider_grokvideo.delivery import uploads
+
+            token = journal.upload_token(memory.owner, inputs.fingerprint, len(memory.records) + 1)
+            upload_uri = uploads.upload_uri(str(self.destination), token)
+            address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
+            ready = ready.model_copy(update={"output": {"upload_url": address}})
+        for record in journal.left_behind(memory.records, inputs.fingerprint):
+            self.log.warning("%s", failing.left_behind(record))
+        if memory.home is None:
+            self.log.warning("%s", failing.NO_JOURNAL)
+        self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate)
+        memory.intend(
+            request,
+            inputs.fingerprint,
+            inputs.asked,
+            conn_id=self.grokvideo_conn_id,
+            estimated_usd=None if estimate.usd is None else str(estimate.usd),
+            destination=None if self.destination is None else str(self.destination),
+            waits_elsewhere=not self.wait_for_completion,
+            upload_uri=upload_uri,
+        )
+        request_id = self._submit(ready, memory)
+        # The log is the last place that knows the id if this process dies before the next line.
+        self.log.info("Request %s was accepted and is billed from here on", request_id)
+        now = time.time()
+        memory.note(phase="submitted", request_id=request_id, submitted_at=now)
+        return Purchase(request_id, now, request, estimate.usd)
+
+    def _submit(self, request: VideoRequest, memory: Memory) -> str:
+        """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
+        try:
+            request_id = self._goes_on = self.hook.submit(request)
+            self._bought = True
+        except AmbiguousSubmit as error:
+            memory.note(note=error.what)
+            raise
+        except GrokVideoError as error:
+            memory.note(phase="withdrawn", note=error.what)
+            raise
+        except (AirflowTaskTimeout, Exception) as problem:
+            what = f"the start was interrupted ({type(problem).__name__}: {problem})"
+            memory.note(note=what)
+            raise AmbiguousSubmit(what, request_id=self._goes_on) from problem
+        return request_id
+
+    def _settle_by_upload(self, record: Record, request: VideoRequest, context: Context) -> dict[str, Any] | None:
+        """Hand over what the service uploaded for a start whose answer was lost; wait for it, within the timeout.
+
+        Returns None where there is no such upload to wait for, or nothing came.
+        """
+        if record.phase != "intent" or record.upload_uri is None or self._memory is None:
+            return None
+        from airflow_provider_grokvideo.delivery.uploads import arrived
+
+        uri, until = record.upload_uri, record.intended_at + self._patience()
+        self._memory.hold(record)
+        while not arrived(uri):
+            now = time.time()
+            if now >= until:
+                self._note(note=f"nothing was uploaded to {uri} by {as_time(until)}")
+                return None
+            self.log.info("The answer to the start was lost; looking for its upload %s until %s", uri, as_time(until))
+            at = min(now + BETWEEN_UPLOAD_LOOKS, until)
+            if self.deferrable:
+                from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+                trigger = DateTimeTrigger(moment=pendulum.from_timestamp(at))
+                self.defer(trigger=trigger, method_name="execute_again")
+            time.sleep(at - now)
+        self.log.info("The start was accepted: its video was uploaded to %s", uri)
+        self._bought = True
+        purchase = Purchase("", record.intended_at, request, record.estimate)
+        return self._deliver(Done(request_id=""), purchase, context)
+
+    def _upload_uri(self, context: Context) -> str | None:
+        """Return where the service uploads to, also where a resumed task cannot read its journal."""
+        if self._memory is not None and self._memory.current is not None:
+            return self._memory.current.upload_uri
+        uri = self._recall("upload_uri", context)
+        return str(uri) if uri else None
+
+    def _begin(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
+        self._remember(purchase, context)
+        if not self.wait_for_completion:
+            return manifest(purchase, status="submitted")
+        return self._wait(purchase, context, started)
+
+    def _hold(self, record: Record) -> None:
+        """Go on with the purchase of an earlier try."""
+        self._bought = True
+        self._goes_on = record.request_id
+        if self._memory is not None:
+            self._memory.hold(record)
+
+    def _pick_up(self, record: Record, request: VideoRequest, context: Context, started: float) -> dict[str, Any]:
+        """Go on with a request that an earlier try bought; where it is finished it is delivered without deferring."""
+        self._hold(record)
+        purchase = Purchase(cast("str", record.request_id), record.submitted_at, request, record.estimate)
+        self.log.info(
+            "Going on with request %s, submitted %s by try %s; nothing is bought",
+            purchase.request_id, as_time(record.submitted_at), record.try_number,
+        )  # fmt: skip
+        self._remember(purchase, context)
+        if not self.wait_for_completion:
+            return manifest(purchase, status="submitted")
+        now = time.time()
+        since = now if purchase.submitted_at is None else purchase.submitted_at
+        watch = watching.Watch(purchase.request_id, since=since, deadline=self._deadline(started, since))
+        uploads = record.upload_uri is not None
+        seen = self.hook.get_conn().run(flow.look(purchase.request_id, uploads=uploads))
+        verdict = watching.look(watch, seen, now)
+        if isinstance(verdict, watching.Abandoned):
+            raise verdict.error
+        if isinstance(verdict, watching.Settled):
+            return self._deliver(verdict.job, purchase, context)
+        return self._wait(purchase, context, started)
+
+    def _reuse(self, record: Record, request: VideoRequest, context: Context, started: float) -> dict[str, Any]:
+        """Return the manifest of what was delivered before, if the file is still there; else fetch it again."""
+        from airflow_provider_grokvideo.delivery.store import still_there
+
+        self._hold(record)
+        made = {**(record.manifest or {}), "reused": True}
+        uri = made.get("uri")
+        if not uri or not still_there(uri, made.get("bytes")):
+            if record.request_id is None:
+                raise VideoExpired(f"{uri} is gone, and nobody knows the request it came from")
+            if uri:
+                self.log.warning("%s is not there any more, or not as it was; fetching it again", uri)
+            return {**self._pick_up(record, request, context, started), "reused": True}
+        if self.destination is not None and str(self.destination) != record.destination:
+            owner = handover.owner_of(context)
+            made = handover.redeliver(made, request, destination=self.destination, owner=owner)
+            self._note(manifest=made, destination=str(self.destination))
+        self.log.info("Request %s was delivered before to %s; nothing is bought", record.request_id, made["uri"])
+        self._remember(Purchase(made["request_id"], record.submitted_at, request, record.estimate), context)
+        return made
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Tell Airflow whether a retry is safe, whatever goes wrong: after a purchase only where the journal has it."""
+        try:
+            yield
+        except GrokVideoError as error:
+            ruling = self._after_purchase if self._bought else self._before_purchase
+            raise ruling(error) from error.__cause__
+        except (AirflowSkipException, AirflowFailException):
+            raise
+        except (AirflowTaskTimeout, Exception) as problem:
+            if not self._bought:
+                raise
+            raise self._after_purchase(_unexpected(problem)) from problem
+
+    def _remember(self, purchase: Purchase, context: Context) -> None:
+        """Keep in XCom what the resumed task, a sensor or a person needs to know."""
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key="request_id", value=purchase.request_id)
+            ti.xcom_push(key="estimated_cost_usd", value=as_number(purchase.estimated_usd))
+            if uri := self._upload_uri(context):
+                ti.xcom_push(key="upload_uri", value=uri)
+
+    def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
+        known = self.known_source()
+        return pricing.estimate(
+            request,
+            source_seconds=opened.seconds or known.seconds,
+            source_resolution=opened.resolution or known.resolution,
+        )
+
+    def _wait(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
+        now = time.time()
+        since = purchase.submitted_at or now
+        deadline = self._deadline(started, since)
+        if self.deferrable:
+            from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+
+            self.defer(
+                trigger=GrokVideoTrigger(
+                    request_id=purchase.request_id,
+                    grokvideo_conn_id=self.grokvideo_conn_id,
+                    deadline=deadline,
+                    submitted_at=since,
+                    not_before=now + watching.FIRST_LOOK,
+                    poll_interval=self.poll_interval,
+                    uploads=self._upload_uri(context) is not None,
+                ),
+                method_name="execute_complete",
+                timeout=timedelta(seconds=deadline - now + DEFER_GRACE),
+            )
+        interval = self.hook.account().interval(self.poll_interval)
+        watch = watching.Watch(
+            request_id=purchase.request_id,
+            since=since,
+            deadline=deadline,
+            poll_interval=interval,
+            not_before=since + min(watching.FIRST_LOOK, interval or watching.FIRST_LOOK),
+            uploads=self._upload_uri(context) is not None,
+        )
+        return self._deliver(wait(watch, self.hook.get_conn()), purchase, context)
+
+    def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:
+        done = self._finished(self._unless_uploaded(job, purchase, context))
+        made = handover.hand_over(
+            done,
+            purchase,
+            hook=self.hook,
+            destination=self.destination,
+            owner=handover.owner_of(context),
+            upload_uri=self._upload_uri(context),
+        )
+        destination = None if self.destination is None else str(self.destination)
+        self._note(phase="delivered", manifest=made, destination=destination, outcome=None)
+        return made
+
+    def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
+        """Return a forgotten request as done where its video is there all the same."""
+        uri = self._upload_uri(context) if isinstance(job, Expired) else None
+        if uri is None:
+            return job
+        from airflow_provider_grokvideo.delivery.uploads import arrived
+
+        return Done(request_id=purchase.request_id) if arrived(uri) else job
+
+    def _finished(self, job: FinalJob) -> Done:
+        """Return a job that is done, or write down how it ended and raise that."""
+        try:
+            return handover.finished(job, self.grokvideo_conn_id)
+        except VideoExpired as error:
+            # Not the end of it: with the key of the right account the request may be there.
+            self._note(phase="submitted", outcome="expired", note=error.what)
+            raise
+        except VideoFailed as error:
+            end = outcome_of(error)
+            self._note(phase="ended", outcome=end, note=error.what, code=error.code, cost_usd=error.cost_usd)
+            raise
+
+    def _note(self, **changes: Any) -> None:
+        if self._memory is not None:
+            self._memory.note(**changes)
+
+    def _opened_again(self, context: Context, request_id: str | None) -> Memory | None:
+        """Open the journal of a resumed task; that it does not answer must not keep a paid video from being stored."""
+        try:
+            memory = open_memory(context)
+        except GrokVideoError as error:
+            self.log.warning("%s The task goes on without it.", error)
+            # No retry can buy on this ground: it would have to read the journal first.
+            self._journal_is_away = True
+            return None
+        if request_id is None:
+            under_way = [record for record in memory.records if record.request_id and record.is_orphan]
+            request_id = self._goes_on = under_way[-1].request_id if under_way else None
+        if request_id is None or memory.hold_request(request_id) is None:
+            self.log.warning("The journal does not know request %s; a retry of this task would buy again", request_id)
+        return memory
+
+    def _recall(self, key: str, context: Context) -> Any:
+        """Return what this task instance pushed before it deferred."""
+        ti = context.get("ti")
+        return None if ti is None else ti.xcom_pull(task_ids=self.task_id, key=key, map_indexes=ti.map_index)
+
+    def _remembered(self, event: events.Event, context: Context) -> Purchase:
+        """Return what a resumed task still knows: its arguments were rendered again."""
+        known = self._memory.current if self._memory else None
+        usd = known.estimated_usd if known else self._recall("estimated_cost_usd", context)
+        estimate = None if usd is None else Decimal(str(usd))
+        try:
+            request = self.build_request()
+        except InvalidInput as error:
+            # A template that renders differently now must not keep a paid video from its destination.
+            self.log.warning("Cannot rebuild the request for the sidecar: %s", error.what)
+            return Purchase(event.request_id, event.submitted_at, None, estimate)
+        return Purchase(event.request_id, event.submitted_at, request, estimate)
+
+    def _patience(self) -> float:
+        return self.timeout.total_seconds() if isinstance(self.timeout, timedelta) else float(self.timeout)
+
+    def _deadline(self, started: float, since: float) -> float:
+        """Return when to give up: `timeout` counts from the submit, Airflow's execution_timeout from the start."""
+        deadline = since + self._patience()
+        if self.execution_timeout is None:
+            return deadline
+        return min(deadline, started + self.execution_timeout.total_seconds())
+
+    def _check_words(self) -> None:
+        """Check the words about waiting and money; the request checks its own."""
+        choices = {
+            "on_moderated": ("fail", "skip"),
+            "on_ambiguous_submit": ("fail", "resubmit"),
+            "rerun": ("reuse", "regenerate"),
+            "deliver_via": ("download", "upload"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise InvalidInput(field, getattr(self, field), f"one of {', '.join(allowed)}")
+        again = self.buy_again_after
+        if isinstance(again, str) or not set(again) <= set(journal.OUTCOMES):
+            raise InvalidInput("buy_again_after", again, f"a list of {', '.join(journal.OUTCOMES)}, or an empty one")
+        if self._patience() <= 0:
+            raise InvalidInput("timeout", self.timeout, "more than 0 seconds")
+        watching.checked_interval(self.poll_interval)
+        if self.destination is not None and str(self.destination).strip() in ("", "None"):
+            raise InvalidInput(
+                "destination", self.destination, "a path or URL; a template may have rendered to nothing"
+            )
+        if self.deliver_via == "upload" and (self.destination is None or not self.wait_for_completion):
+            raise InvalidInput("deliver_via", "upload", "used with a destination, by a task that waits")
+        if not str(self.grokvideo_conn_id or "").strip():
+            raise InvalidInput("grokvideo_conn_id", self.grokvideo_conn_id, "the name of an Airflow connection")
+
+    def _adoptable(self) -> str | None:
+        text = str(self.adopt_request_id or "").strip()
+        return None if text in ("", "None") else text
+
+    def _before_purchase(self, error: GrokVideoError) -> GrokVideoError:
+        error.about(conn_id=self.grokvideo_conn_id)
+        error = handover.skip_if_wanted(error, self.on_moderated)
+        if not isinstance(error, AmbiguousSubmit):
+            for record in self._memory.records if self._memory else ():
+                if record.is_orphan and record.request_id:
+                    # Whatever keeps this try from its inputs must not hide the video of an earlier one.
+                    error.what_to_do = f"{error.what_to_do} {failing.left_behind(record)}".lstrip()
+            return failing.for_airflow(error)
+        if self.on_ambiguous_submit == "resubmit":
+            error.what_to_do = "on_ambiguous_submit='resubmit': a retry of this task buys again."
+            return error
+        if self._memory is None or self._memory.home is None or self._memory.current is None:
+            return failing.final(error)
+        return failing.in_doubt(error, self._memory.current)
+
+    def _after_purchase(self, error: GrokVideoError) -> GrokVideoError:
+        error.about(request_id=self._goes_on, conn_id=self.grokvideo_conn_id)
+        error = handover.skip_if_wanted(error, self.on_moderated)
+        if not self._journal_is_away and (self._memory is None or not self._memory.remembers):
+            return failing.final_after_purchase(error)
+        if (end := outcome_of(error)) in self.buy_again_after:
+            error.what_to_do = f"buy_again_after has {end!r}: a retry of this task buys again."
+            return error
+        return failing.after_purchase(error)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a request is made from, as far as it could be read.
+
+    Attributes:
+        request: As the arguments describe it.
+        asked: Its fingerprint with files by their path.
+        fingerprint: Its fingerprint with files by their content, or as an earlier try found it.
+        opened: The files; None if they cannot be read any more.
+        problem: Why not.
+    """
+
+    request: VideoRequest
+    asked: str
+    fingerprint: str
+    opened: Opened | None
+    problem: GrokVideoError | None = None
+
+
+def _unexpected(problem: BaseException) -> GrokVideoError:
+    if isinstance(problem, AirflowTaskTimeout):
+        return WaitTimeout(f"execution_timeout passed ({problem})")
+    return GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")
