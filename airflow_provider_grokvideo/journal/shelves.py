@@ -1,0 +1,129 @@
+"""All journals of one place: every record in it, readable or not, and the home of each task instance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
+from airflow_provider_grokvideo.core.journal import Owner, Record, parse
+from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, task_folder
+from airflow_provider_grokvideo.journal.storage import LocalTree, Storage, open_tree
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.journal.rest import AirflowApi
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A record that cannot be read, or several.
+
+    Attributes:
+        where: The file or the task instance.
+        what: Why not.
+    """
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which task instances; None is any."""
+
+    dag_id: str | None = None
+    run_id: str | None = None
+    task_id: str | None = None
+
+
+class Shelf(Protocol):
+    """All homes of one kind.
+
+    Attributes:
+        told: Which, for people.
+        words: The words of the command line that name it, as they were given.
+    """
+
+    told: str
+    words: Sequence[str]
+
+    def home(self, owner: Owner) -> Home:
+        """Return the home of a task instance."""
+
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+        """Return what is readable and what is not."""
+
+
+class FileShelf:
+    """A ``journal_path``; a local one has to be there, because a misspelt one would look like an empty journal.
+
+    Args:
+        path: A local directory or an ObjectStorage URL.
+        words: The words of the command line that name it.
+
+    Raises:
+        InvalidInput: It is no place that can be opened.
+        JournalUnavailable: The local directory does not exist.
+    """
+
+    def __init__(self, path: str, words: Sequence[str]) -> None:
+        self._tree: Storage = open_tree(path)
+        if isinstance(self._tree, LocalTree) and not os.path.isdir(self._tree.root):  # noqa: PTH112 - never raises
+            raise JournalUnavailable(f"there is no directory {self._tree.root}; is it the journal_path?")
+        self.told = f"files under {self._tree.where}"
+        self.words = words
+
+    def home(self, owner: Owner) -> Home:
+        """Return the home of a task instance."""
+        return FileHome(self._tree, owner)
+
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+        """Read every file whose directories fit."""
+        given = (wanted.dag_id, wanted.run_id, wanted.task_id)
+        folders = task_folder(Owner(wanted.dag_id or "", wanted.run_id or "", wanted.task_id or ""))
+        for file in self._tree.everything():
+            parts = file.split("/")
+            if all(name is None or has == part for name, has, part in zip(given, folders, parts, strict=False)):
+                yield from self._read(file)
+
+    def _read(self, file: str) -> Iterator[Record | Problem]:
+        content = self._tree.read(file)
+        if content is None:
+            return
+        try:
+            yield parse(json.loads(content))
+        except JournalCorrupt as error:
+            yield Problem(file, error.what)
+        except (ValueError, RecursionError) as error:
+            yield Problem(file, f"it is not JSON ({error})")
+
+
+class ApiShelf:
+    """The task state stores of an Airflow.
+
+    Args:
+        api: Logged in.
+        words: The words of the command line that name it.
+        operators: Further class names of operators whose tasks have a journal.
+    """
+
+    def __init__(self, api: AirflowApi, words: Sequence[str], operators: Sequence[str] = ()) -> None:
+        self._api = api
+        self._operators = tuple(operators)
+        self.told = f"task state store of Airflow {api.version} at {api.url}"
+        self.words = words
+
+    def home(self, owner: Owner) -> Home:
+        """Return the home of a task instance."""
+        return StateStoreHome(self._api.store(owner), owner)
+
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+        """Ask for the journal of each task instance that may have one."""
+        for owner in self._api.owners(wanted.dag_id, wanted.run_id, wanted.task_id, also=self._operators):
+            try:
+                yield from self.home(owner).records()
+            except JournalCorrupt as error:
+                yield Problem(str(owner), error.what)
