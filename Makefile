@@ -9,7 +9,8 @@ help:
 	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
 	@echo "                OUT=dir: where the clips go; KEEP=1: leave the UI up; REAL=1: the real, paid service"
 	@echo "make test       the whole test suite with branch coverage; ARGS='-k name' is passed on to pytest"
-	@echo "make test-e2e   only the tests that start the four real Airflow processes"
+	@echo "make test-e2e   only the tests that start the four real Airflow processes; puts the counts of its fault run"
+	@echo "                into docs/paid-once.md"
 	@echo "make check      lint, format, types, import rules, documentation"
 	@echo "make format     let ruff rewrite what it can"
 	@echo "make build      wheel and sdist into dist/"
@@ -26,7 +27,10 @@ test: env
 	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
 
 test-e2e: env
+	@rm -f build/fault-run.json
 	@$(PY) -m pytest -m e2e $(ARGS)
+	@$(if $(ARGS),echo "A part of the tests: the table in docs/paid-once.md stays.",\
+		$(PY) scripts/fault_table.py build/fault-run.json docs/paid-once.md)
 
 check: env
 	$(PY) -m ruff check .

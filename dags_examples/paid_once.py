@@ -2,8 +2,8 @@
 
 `clip` has retries, because they are free: each goes on with the request that was bought. If its start is ever in doubt
 the task stops: run the command in its error message and clear it, or trigger the DAG again with the request id from the
-xAI console in `adopt`. `take` is another take whenever it is cleared. `cheap` is not worth anybody's time: it buys again
-when its start is in doubt or the service gives up on it.
+xAI console in `adopt`. `take` is another take whenever it is cleared. `cheap` is not worth anybody's time: it buys
+again when its start is in doubt or the service gives up on it.
 
 On Airflow 3.1 and 3.2 set `[grokvideo] journal_path` first; on 3.3 nothing is needed.
 

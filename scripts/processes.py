@@ -168,14 +168,15 @@ class Family:
                 child.signal(SIGTERM)
             self._await_end(time.monotonic() + grace)
         finally:
-            self._kill_leftovers()
+            self.kill()
 
     def _await_end(self, deadline: float) -> None:
         for child in self.members.values():
             with suppress(ProcessFailed):
                 child.wait(max(0.0, deadline - time.monotonic()))
 
-    def _kill_leftovers(self) -> None:
+    def kill(self) -> None:
+        """End all of it by SIGKILL, and wait until it is gone."""
         for _ in range(20):  # a process may be forking while we look
             left = self.leftovers()
             if not left:

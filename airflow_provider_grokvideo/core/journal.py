@@ -52,11 +52,11 @@ class Owner:
 
     def command(self, verb: str, *words: str, where: Sequence[str] = ()) -> str:
         """Return the shell command that does `verb` to this task instance's journal."""
-        named = [self.dag_id, self.run_id, self.task_id, *words]
+        start = ["python", "-m", "airflow_provider_grokvideo", "journal", verb, self.dag_id, self.run_id, self.task_id]
         mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
-        line = ["python", "-m", "airflow_provider_grokvideo", "journal", verb, *named, *mapped, *where]
         # A word in angle brackets is for the reader to fill in, so it stays as it is.
-        return " ".join(word if word.startswith("<") else shlex.quote(word) for word in line)
+        said = [word if word.startswith("<") else shlex.quote(word) for word in words]
+        return " ".join([shlex.join(start), *said, *map(shlex.quote, [*mapped, *where])])
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class Record:
             read.
         intended_at: Epoch seconds when the intent was written.
         try_number: The try that wrote the intent.
-        tries: Airflow's ``max_tries`` at that time; a clear raises it and a retry does not.
+        tries: Airflow's ``max_tries`` when the last that is known of it was written down; a clear raises it and a retry
+            does not, so that a clear since then can be told.
         mode: Mode of the request.
         model: Model that was asked for.
         conn_id: Connection that pays.
@@ -89,7 +90,7 @@ class Record:
         code: The service's code for it.
         cost_usd: What was billed, in dollars, as text, where the service said so.
         note: One line for people: why it is in doubt, why it was withdrawn, how it ended.
-        manifest: The result of the task, once delivered.
+        manifest: The result of the task, once there is one.
     """
 
     owner: Owner
@@ -193,9 +194,16 @@ Step = Submit | Attach | Ambiguous | Reuse | Report
 
 
 def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
-    """Return the last purchase of these inputs that counts, or None."""
-    same = (r for r in reversed(records) if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn")
-    return next(same, None)
+    """Return the purchase of these inputs that a try has to go on with, or None.
+
+    It is the last one that counts. Only where that is in doubt and an earlier one is known to be under way, as when the
+    answer to a start came after another try had sent it again, the known one comes first.
+    """
+    same = [r for r in records if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn"]
+    if not same:
+        return None
+    under_way = [r for r in same if r.phase == "submitted" and r.outcome is None]
+    return under_way[-1] if same[-1].phase == "intent" and under_way else same[-1]
 
 
 def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
@@ -214,7 +222,7 @@ def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
         case "intent":
             return Submit() if policy.on_ambiguous_submit == "resubmit" else Ambiguous(record)
         case "submitted":
-            done_with = again and record.waits_elsewhere
+            done_with = again and record.waits_elsewhere and record.manifest is not None
             return Submit() if done_with or record.outcome in policy.buy_again_after else Attach(record)
         case "delivered":
             return Submit() if again else Reuse(record)
@@ -222,6 +230,26 @@ def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
             return Submit() if again or record.outcome in policy.buy_again_after else Report(record)
         case _:
             assert_never(record.phase)
+
+
+def to_take_over(own: Sequence[Record], others: Sequence[Sequence[Record]], fingerprint: str) -> Record | None:
+    """Return the purchase of another map index that these inputs belong to, after a mapped list changed its order.
+
+    Two map indexes that were given the same inputs on purpose are two purchases. So one is only taken over where it is
+    plain that the list has changed: this index had other inputs before, or the other one has others by now. Whether the
+    other one still wants its own cannot be seen from here; then one video serves both until the next clear.
+
+    Args:
+        own: The records of this map index.
+        others: The records of each other one.
+        fingerprint: Of the inputs that this map index has now.
+    """
+    moved = any(r.fingerprint not in (fingerprint, ANY_INPUTS) for r in own)
+    for records in others:
+        found = next((r for r in reversed(records) if r.fingerprint == fingerprint and r.phase != "withdrawn"), None)
+        if found is not None and (moved or records[-1].fingerprint != fingerprint):
+            return found
+    return None
 
 
 def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:

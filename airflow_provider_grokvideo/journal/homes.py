@@ -22,12 +22,15 @@ from urllib.parse import quote, unquote
 from airflow_provider_grokvideo.core import journal
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.journal.storage import Storage, open_tree
+from airflow_provider_grokvideo.journal.storage import Storage
 
 STATE_KEY = "grokvideo_journal"
 """The key in the task state store; the "Storage" tab of a task instance shows it."""
 
+_NO_KEY = f"{STATE_KEY}_probe"
+_NOTHING = object()
 _LONGEST_NAME = 180
+_HINT = ".at"
 
 
 class Home(Protocol):
@@ -53,7 +56,8 @@ class StateStoreHome:
     """One JSON value in the task state store of Airflow 3.3+; it survives retries and clears of the task.
 
     Args:
-        store: ``context["task_state_store"]``, or the same verbs against the REST API.
+        store: ``context["task_state_store"]``, or ``get(key)`` and ``set(key, value)`` against the REST API, whose None
+            means that there is nothing.
         owner: The task instance.
         options: Further arguments of ``store.set``, such as a retention.
     """
@@ -67,12 +71,15 @@ class StateStoreHome:
 
     def records(self) -> list[Record]:
         """Read the value."""
-        value = self._ask(lambda: self._store.get(STATE_KEY))
-        if value is None:
+        value = self._ask(self._read)
+        if value is _NOTHING:
             return []
+        if value is None:
+            # Airflow keeps a reference, and its [workers] state_store_backend has lost what it points to.
+            raise JournalCorrupt(f"the task state {STATE_KEY!r} of {self._owner} is there and what it held is gone")
         if not isinstance(value, Mapping) or not isinstance(value.get("purchases"), list):
             raise JournalCorrupt(f"the task state {STATE_KEY!r} of {self._owner} is not a journal")
-        if value.get("schema") != journal.SCHEMA:
+        if type(value.get("schema")) is not int or value["schema"] != journal.SCHEMA:
             raise JournalCorrupt(
                 f"the task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}, this version "
                 f"reads {journal.SCHEMA}"
@@ -98,6 +105,21 @@ class StateStoreHome:
     def _write(self, records: list[Record]) -> None:
         value = {"schema": journal.SCHEMA, "purchases": [each.to_json() for each in records]}
         self._ask(lambda: self._store.set(STATE_KEY, value, **self._options))
+
+    def _read(self) -> Any:
+        """Return the value; _NOTHING only if there is provably none.
+
+        Airflow's API server answers a `get` of a try that was replaced as if the key were not there, and refuses its
+        `delete`. A try that may delete after the `get` was known at the `get`: the id of a try never comes back.
+        """
+        delete = getattr(self._store, "delete", None)
+        if delete is None:
+            value = self._store.get(STATE_KEY)
+            return _NOTHING if value is None else value
+        value = self._store.get(STATE_KEY, _NOTHING)
+        if value is _NOTHING:
+            delete(_NO_KEY)
+        return value
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:
@@ -134,6 +156,9 @@ class FileHome:
 
     def create(self, record: Record) -> None:
         """Create the next file exclusively, then read it back."""
+        if self._owner.map_index >= 0:
+            # Says to the other map indexes where these inputs are, so that none of them has to read all the others.
+            self._tree.create(f"{self._inputs(record.fingerprint)}/{self._owner.map_index}{_HINT}", b"")
         name = self._file(record.number)
         if not self._tree.create(name, _json(record)) or self._tree.read(name) != _json(record):
             raise _taken(record)
@@ -142,19 +167,34 @@ class FileHome:
         """Replace the file."""
         self._tree.replace(self._file(record.number), _json(record))
 
+    def elsewhere(self, fingerprint: str) -> list[list[Record]]:
+        """Return the records of the other map indexes of the same task and run that have bought from these inputs."""
+        hints = self._tree.folder(self._inputs(fingerprint), _HINT)
+        indexes = [int(name.rpartition("/")[2].removesuffix(_HINT)) for name in hints]
+        return [self._at(index).records() for index in sorted(indexes) if index != self._owner.map_index]
+
+    def take_over(self, record: Record, mine: Record) -> bool:
+        """Make another map index's purchase this one's; return False if a third one was faster.
+
+        Between the writes both may hold it for a moment, which costs nothing: both would deliver the same video.
+        """
+        claim = f"{self._at(record.owner.map_index)._folder}/{record.number:04d}.taken"
+        me = str(self._owner.map_index).encode()
+        if not self._tree.create(claim, me) and self._tree.read(claim) != me:
+            return False
+        self.create(mine)
+        note = f"taken over by map index {self._owner.map_index}"
+        self._at(record.owner.map_index).update(replace(record, phase="withdrawn", note=note))
+        return True
+
+    def _at(self, map_index: int) -> FileHome:
+        return FileHome(self._tree, replace(self._owner, map_index=map_index))
+
+    def _inputs(self, fingerprint: str) -> str:
+        return "/".join([*task_folder(self._owner), "inputs", fingerprint[:32]])
+
     def _file(self, number: int) -> str:
         return f"{self._folder}/{number:04d}.json"
-
-
-def journal_files(path: str) -> list[Record]:
-    """Return every record under a ``journal_path``, sorted by the time of the intent."""
-    tree = open_tree(path)
-    found = []
-    for name in tree.everything():
-        content = tree.read(name)
-        if content is not None:
-            found.append(_parsed(content, name, None))
-    return sorted(found, key=lambda record: record.intended_at)
 
 
 def task_folder(owner: Owner) -> list[str]:
@@ -171,20 +211,22 @@ def _safe(part: str) -> str:
     """Return a name without wildcards and slashes that any filesystem takes."""
     text = quote(part, safe="-_.=+@,")
     if text.strip(".") == "":
-        text = text.replace(".", "%2E")
+        text = text.replace(".", "%2E") or "%"
     if len(text) <= _LONGEST_NAME:
         return text
     return f"{text[: _LONGEST_NAME - 17]}-{hashlib.sha256(unquote(text).encode()).hexdigest()[:16]}"
 
 
 def _json(record: Record) -> bytes:
-    return f"{json.dumps(record.to_json(), indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
+    text = json.dumps(record.to_json(), indent=2, sort_keys=True, ensure_ascii=False)
+    # Half a surrogate pair, which an answer of the service may hold, becomes the escape that JSON has for it.
+    return f"{text}\n".encode(errors="backslashreplace")
 
 
 def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
     try:
         return journal.parse(json.loads(content), owner)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JournalCorrupt(f"the journal record {name} is not JSON ({error})") from error
     except JournalCorrupt as error:
         raise JournalCorrupt(f"{error.what} ({name})") from None

@@ -12,11 +12,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
-from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
 from airflow_provider_grokvideo.delivery.destination import local_path
-from airflow_provider_grokvideo.delivery.places import open_storage, reason
+from airflow_provider_grokvideo.delivery.places import ObjectPlace, open_storage, reason
 
 _KNOWS_NO_CONDITION = ("NotImplementedError", "TypeError", "ParamValidationError")
 """What a storage library raises that cannot make a conditional write; the service may also say so itself."""
@@ -36,7 +36,7 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes | None:
         """Return what is stored; None only if there is provably nothing."""
 
-    def folder(self, name: str) -> list[str]:
+    def folder(self, name: str, suffix: str = ".json") -> list[str]:
         """Return the names of the files directly in a directory, sorted; empty only if there are provably none."""
 
     def everything(self) -> list[str]:
@@ -51,7 +51,10 @@ def open_tree(path: str) -> Storage:
     """
     local = local_path(path)
     if local is not None:
-        return LocalTree(local.expanduser().absolute())
+        try:
+            return LocalTree(local.expanduser().absolute())
+        except RuntimeError as error:
+            raise InvalidInput("journal_path", path, "a path whose ~user exists on this machine") from error
     with _trouble(path):
         fs, root = open_storage(path, field="[grokvideo] journal_path", shown=path)
     return ObjectTree(fs, root, path)
@@ -69,25 +72,18 @@ class LocalTree:
         final = self.root / name
         with _trouble(self.where):
             final.parent.mkdir(parents=True, exist_ok=True)
-            part = self._aside(final, data)
-            try:
-                os.link(part, final)
-            except FileExistsError:
-                return False
-            except OSError:
-                # A filesystem without hard links: exclusive all the same, but a file is seen while it is written.
-                return self._create_in_place(final, data)
-            finally:
-                part.unlink(missing_ok=True)
-            _sync_directory(final.parent)
-        return True
+            with _aside(final, data) as part:
+                created = self._linked(part, final, data)
+            if created:
+                _sync_directory(final.parent)
+        return created
 
     def replace(self, name: str, data: bytes) -> None:
         """Write aside, then rename over the old one."""
         final = self.root / name
         with _trouble(self.where):
-            part = self._aside(final, data)
-            part.replace(final)
+            with _aside(final, data) as part:
+                part.replace(final)
             _sync_directory(final.parent)
 
     def read(self, name: str) -> bytes | None:
@@ -98,38 +94,46 @@ class LocalTree:
             except FileNotFoundError:
                 return None
 
-    def folder(self, name: str) -> list[str]:
+    def folder(self, name: str, suffix: str = ".json") -> list[str]:
         """Return the names of the files in a directory."""
         with _trouble(self.where):
             try:
-                return sorted(f"{name}/{each.name}" for each in (self.root / name).iterdir() if _is_record(each.name))
+                found = [each.name for each in (self.root / name).iterdir()]
             except FileNotFoundError:
                 return []
+            return sorted(f"{name}/{each}" for each in found if _is_record(each, suffix))
 
     def everything(self) -> list[str]:
         """Return the names of all files."""
         with _trouble(self.where):
             if not self.root.is_dir():
                 raise FileNotFoundError("there is no such directory")
-            found = (path.relative_to(self.root).as_posix() for path in self.root.rglob("*.json"))
-            return sorted(name for name in found if _is_record(name))
+            # Not `rglob`: it takes a directory that may not be listed for an empty one.
+            tree = os.walk(self.root, onerror=_raised)
+            found = (Path(folder, name).relative_to(self.root) for folder, _, names in tree for name in names)
+            return sorted(name.as_posix() for name in found if _is_record(name.name))
 
-    def _aside(self, final: Path, data: bytes) -> Path:
-        part = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return part
+    def _linked(self, part: Path, final: Path, data: bytes) -> bool:
+        try:
+            os.link(part, final)
+        except FileExistsError:
+            # It may be ours: a network filesystem lost the first answer and sent the link again.
+            return part.samefile(final)
+        except OSError:
+            # A filesystem without hard links: exclusive all the same, but a file is seen while it is written.
+            return self._create_in_place(final, data)
+        return True
 
     def _create_in_place(self, final: Path, data: bytes) -> bool:
         try:
-            with final.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            file = final.open("xb")
         except FileExistsError:
             return False
+        try:
+            _write_through(file, data)
+        except BaseException:
+            final.unlink()
+            raise
         return True
 
 
@@ -145,6 +149,7 @@ class ObjectTree:
         """Create by a conditional write where the storage knows one; elsewhere look first, which leaves a gap."""
         path = self._path(name)
         with _trouble(self.where):
+            self._prepare(path)
             if "mode" in inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file)).parameters:
                 try:
                     self.fs.pipe_file(path, data, mode="create")
@@ -158,7 +163,6 @@ class ObjectTree:
                     return True
             if self.read(name) is not None:
                 return False
-            self.fs.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.fs.pipe_file(path, data)
         return True
 
@@ -168,43 +172,102 @@ class ObjectTree:
             self.fs.pipe_file(self._path(name), data)
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of an object."""
+        """Return the content of an object, asked for anew."""
+        path = self._path(name)
         with _trouble(self.where):
+            # s3fs answers "not there" from a listing that it kept.
+            self.fs.invalidate_cache(path)
             try:
-                return bytes(self.fs.cat_file(self._path(name)))
-            except FileNotFoundError:
+                return bytes(self.fs.cat_file(path))
+            except FileNotFoundError as error:
+                _refuse_missing_bucket(error)
                 return None
 
-    def folder(self, name: str) -> list[str]:
+    def folder(self, name: str, suffix: str = ".json") -> list[str]:
         """Return the names of the files in a directory; asked anew, because another try may just have written."""
         with _trouble(self.where):
             self.fs.invalidate_cache()
             try:
                 # Not `find`: in its general form it takes a listing that failed for an empty one.
                 found = self.fs.ls(self._path(name), detail=False)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _refuse_missing_bucket(error)
                 return []
-            return sorted(f"{name}/{path.rpartition('/')[2]}" for path in found if _is_record(path))
+            return sorted(f"{name}/{path.rpartition('/')[2]}" for path in found if _is_record(path, suffix))
 
     def everything(self) -> list[str]:
         """Return the names of all files."""
         with _trouble(self.where):
             self.fs.invalidate_cache()
-            found = self.fs.find(self.root)
-            start = len(self.fs._strip_protocol(self.root)) + 1
+            root = self.fs._strip_protocol(self.root)
+            found = self.fs.find(root) if _lists_trees(self.fs) else list(_files_below(self.fs, root))
+            start = len(root) + 1
             return sorted(path[start:] for path in found if _is_record(path))
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
+    def _prepare(self, path: str) -> None:
+        """Make the directory of a file where there are directories; buckets are never made."""
+        ObjectPlace(self.fs, path.rpartition("/")[0], self.where.partition("://")[0]).prepare()
 
-def _is_record(path: str) -> bool:
+
+def _lists_trees(fs: Any) -> bool:
+    """Say whether a storage has a listing of its own for a whole tree, as object stores do."""
+    from fsspec import AbstractFileSystem
+    from fsspec.asyn import AsyncFileSystem
+
+    kind = type(fs)
+    return kind.find is not AbstractFileSystem.find or (
+        isinstance(fs, AsyncFileSystem) and kind._find is not AsyncFileSystem._find
+    )
+
+
+def _files_below(fs: Any, directory: str) -> Iterator[str]:
+    """List a tree directory by directory; fsspec's general `find` takes a listing that failed for an empty one."""
+    for item in fs.ls(directory, detail=True):
+        if item["type"] == "directory":
+            yield from _files_below(fs, item["name"])
+        else:
+            yield item["name"]
+
+
+def _refuse_missing_bucket(error: FileNotFoundError) -> None:
+    """Raise if it is the bucket that is missing: the path is wrong then, not empty."""
+    if type(error.__cause__).__name__ == "NoSuchBucket":
+        raise error
+
+
+def _is_record(path: str, suffix: str = ".json") -> bool:
     name = path.rpartition("/")[2]
-    return name.endswith(".json") and not name.startswith(".")
+    return name.endswith(suffix) and not name.startswith(".")
 
 
 def _cannot_be_conditional(error: Exception) -> bool:
     return type(error).__name__ in _KNOWS_NO_CONDITION or "not implemented" in str(error).lower()
+
+
+@contextmanager
+def _aside(final: Path, data: bytes) -> Iterator[Path]:
+    """Write a file under a hidden name beside its final one; it is gone afterwards if nobody renamed it."""
+    part = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    try:
+        _write_through(part.open("xb"), data)
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_through(file: IO[bytes], data: bytes) -> None:
+    """Write and close a file; it has reached the disk then."""
+    with file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _raised(error: OSError) -> None:
+    raise error
 
 
 def _sync_directory(path: Path) -> None:

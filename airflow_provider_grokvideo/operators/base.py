@@ -198,7 +198,7 @@ class GrokVideoBaseOperator(BaseOperator):
         with self._guarded():
             settled = events.parse(event)
             self._goes_on = settled.request_id
-            self._memory = self._opened_again(context, settled.request_id)
+            self._memory = self._opened_again(context, settled.request_id, settled.submitted_at)
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
             purchase = self._remembered(settled, context)
@@ -249,7 +249,10 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def _next_step(self, inputs: _Inputs, memory: Memory) -> journal.Step:
         policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
-        step = journal.next_step(memory.last(inputs.fingerprint), inputs.fingerprint, policy)
+        known = memory.last(inputs.fingerprint)
+        if known is None and (known := memory.take_over(inputs.fingerprint)):
+            self.log.info("The mapped list has changed: this purchase was %s", known.note)
+        step = journal.next_step(known, inputs.fingerprint, policy)
         wanted = self._adoptable()
         if wanted is None:
             return step
@@ -324,9 +327,13 @@ class GrokVideoBaseOperator(BaseOperator):
             memory.note(phase="withdrawn", note=error.what)
             raise
         except (AirflowTaskTimeout, Exception) as problem:
+            if self._goes_on is not None:
+                self._bought = True
+                memory.note(phase="submitted", request_id=self._goes_on, submitted_at=time.time())
+                raise
             what = f"the start was interrupted ({type(problem).__name__}: {problem})"
             memory.note(note=what)
-            raise AmbiguousSubmit(what, request_id=self._goes_on) from problem
+            raise AmbiguousSubmit(what) from problem
         return request_id
 
     def _settle_by_upload(self, record: Record, request: VideoRequest, context: Context) -> dict[str, Any] | None:
@@ -368,8 +375,14 @@ class GrokVideoBaseOperator(BaseOperator):
     def _begin(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
         self._remember(purchase, context)
         if not self.wait_for_completion:
-            return manifest(purchase, status="submitted")
+            return self._submitted(purchase)
         return self._wait(purchase, context, started)
+
+    def _submitted(self, purchase: Purchase) -> dict[str, Any]:
+        """Hand on a request that another task waits for."""
+        made = manifest(purchase, status="submitted")
+        self._note(manifest=made)
+        return made
 
     def _hold(self, record: Record) -> None:
         """Go on with the purchase of an earlier try."""
@@ -388,7 +401,7 @@ class GrokVideoBaseOperator(BaseOperator):
         )  # fmt: skip
         self._remember(purchase, context)
         if not self.wait_for_completion:
-            return manifest(purchase, status="submitted")
+            return self._submitted(purchase)
         now = time.time()
         since = now if purchase.submitted_at is None else purchase.submitted_at
         watch = watching.Watch(purchase.request_id, since=since, deadline=self._deadline(started, since))
@@ -496,6 +509,7 @@ class GrokVideoBaseOperator(BaseOperator):
         )
         destination = None if self.destination is None else str(self.destination)
         self._note(phase="delivered", manifest=made, destination=destination, outcome=None)
+        self._goes_on = None
         return made
 
     def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
@@ -524,7 +538,9 @@ class GrokVideoBaseOperator(BaseOperator):
         if self._memory is not None:
             self._memory.note(**changes)
 
-    def _opened_again(self, context: Context, request_id: str | None) -> Memory | None:
+    def _opened_again(
+        self, context: Context, request_id: str | None, submitted_at: float | None = None
+    ) -> Memory | None:
         """Open the journal of a resumed task; that it does not answer must not keep a paid video from being stored."""
         try:
             memory = open_memory(context)
@@ -536,7 +552,8 @@ class GrokVideoBaseOperator(BaseOperator):
         if request_id is None:
             under_way = [record for record in memory.records if record.request_id and record.is_orphan]
             request_id = self._goes_on = under_way[-1].request_id if under_way else None
-        if request_id is None or memory.hold_request(request_id) is None:
+        known = request_id is not None and memory.hold_request(request_id, submitted_at, self.grokvideo_conn_id)
+        if not known and memory.home is not None:
             self.log.warning("The journal does not know request %s; a retry of this task would buy again", request_id)
         return memory
 
@@ -555,6 +572,9 @@ class GrokVideoBaseOperator(BaseOperator):
         except InvalidInput as error:
             # A template that renders differently now must not keep a paid video from its destination.
             self.log.warning("Cannot rebuild the request for the sidecar: %s", error.what)
+            return Purchase(event.request_id, event.submitted_at, None, estimate)
+        if known is not None and known.asked not in (request.fingerprint(), journal.ANY_INPUTS):
+            self.log.warning("The arguments have changed since this video was bought; the sidecar leaves them out")
             return Purchase(event.request_id, event.submitted_at, None, estimate)
         return Purchase(event.request_id, event.submitted_at, request, estimate)
 

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoFailed,
     VideoModerated,
 )
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest
+from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest, to_take_over
 from airflow_provider_grokvideo.core.requests import VideoRequest
 from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
 from airflow_provider_grokvideo.journal.storage import open_tree
@@ -77,12 +77,28 @@ class Memory:
         self.current = record
         self.remembers = self.home is not None
 
-    def hold_request(self, request_id: str) -> Record | None:
-        """Make the purchase of a request the one this try is about; return it if the journal knows it."""
+    def hold_request(self, request_id: str, submitted_at: float | None, conn_id: str) -> bool:
+        """Make the purchase of a request the one this try is about; say whether the journal knows it.
+
+        It can be missing because it could not be saved after the start, or because a late write of a try that was
+        replaced has covered it. Then it is written again: into the intent of this try, or else as a purchase of the
+        inputs that the journal saw last.
+        """
         found = next((r for r in reversed(self.records) if r.request_id == request_id), None)
+        if found is None and self.records and self.home is not None:
+            last, since = self.records[-1], submitted_at or time.time()
+            try:
+                if last.phase == "intent" and last.try_number == self.try_number:
+                    self.current = last
+                    self._save(phase="submitted", request_id=request_id, submitted_at=since, note=None)
+                    found = self.current
+                else:
+                    found = self._add(request_id, last.fingerprint, last.asked, conn_id, since, "found on resuming")
+            except GrokVideoError as error:
+                log.warning("Request %s could not be written into the journal: %s", request_id, error.what)
         if found is not None:
             self.hold(found)
-        return found
+        return found is not None
 
     def intend(self, request: VideoRequest, fingerprint: str, asked: str, **facts: Any) -> None:
         """Write down that a start is about to be sent.
@@ -118,6 +134,27 @@ class Memory:
         self.current = record
         self.remembers = self.home is not None
 
+    def take_over(self, fingerprint: str) -> Record | None:
+        """Make the purchase of another map index this one's, where a mapped list has changed its order.
+
+        Only files show a task instance what the others have.
+
+        Raises:
+            JournalUnavailable: The home does not answer.
+            JournalCorrupt: A record of another map index cannot be read.
+        """
+        if not isinstance(self.home, FileHome) or self.owner.map_index < 0:
+            return None
+        found = to_take_over(self.records, self.home.elsewhere(fingerprint), fingerprint)
+        if found is None:
+            return None
+        note = f"taken over from map index {found.owner.map_index}"
+        mine = numbered(replace(found, owner=self.owner, token=secrets.token_hex(8), note=note), self.records)
+        if not self.home.take_over(found, mine):
+            return None
+        self.records.append(mine)
+        return mine
+
     def adopt(self, request_id: str, fingerprint: str, asked: str, conn_id: str) -> Record:
         """Write down a request that a person named.
 
@@ -130,15 +167,7 @@ class Memory:
             self.hold(doubted)
             self._save(phase="submitted", request_id=request_id, submitted_at=doubted.intended_at, note="adopted")
         else:
-            record = Record(
-                self.owner, 0, secrets.token_hex(8), "submitted", fingerprint, asked, now, self.try_number, self.tries,
-                conn_id=conn_id, request_id=request_id, submitted_at=now, note="adopted",
-            )  # fmt: skip
-            record = numbered(record, self.records)
-            if self.home is not None:
-                self.home.create(record)
-            self.records.append(record)
-            self.hold(record)
+            self.hold(self._add(request_id, fingerprint, asked, conn_id, now, "adopted"))
         assert self.current is not None  # noqa: S101 - held just above
         return self.current
 
@@ -147,6 +176,9 @@ class Memory:
 
         What is noted is either in the service's hands already or can be found out again by a look.
         """
+        if "manifest" in changes or changes.get("phase") == "ended":
+            # From here on a clear is one of a task that has its result.
+            changes["tries"] = self.tries
         for attempt in range(1, SAVING_TRIES + 1):
             try:
                 self._save(**changes)
@@ -165,6 +197,31 @@ class Memory:
                 time.sleep(0.5 * 2**attempt)
             else:
                 return
+
+    def _add(
+        self, request_id: str, fingerprint: str, asked: str, conn_id: str, submitted_at: float, note: str
+    ) -> Record:
+        """Write down a request whose start was not noted by this journal."""
+        record = Record(
+            owner=self.owner,
+            number=0,
+            token=secrets.token_hex(8),
+            phase="submitted",
+            fingerprint=fingerprint,
+            asked=asked,
+            intended_at=submitted_at,
+            try_number=self.try_number,
+            tries=self.tries,
+            conn_id=conn_id,
+            request_id=request_id,
+            submitted_at=submitted_at,
+            note=note,
+        )
+        record = numbered(record, self.records)
+        if self.home is not None:
+            self.home.create(record)
+        self.records.append(record)
+        return record
 
     def _take_back(self, record: Record) -> None:
         """Withdraw an intent that may have been written although its home said otherwise: nothing was sent for it."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
-from conftest import StateStore
+from airflow_kit import StateStore, fire
 from PIL import Image
 
 from airflow_provider_grokvideo.core.errors import (
@@ -18,6 +22,7 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
+from airflow_provider_grokvideo.tasks.memory import Memory
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -317,3 +322,155 @@ def test_the_journal_holds_no_secret(drive, home, ti, grokvideo_emulator, tmp_pa
     assert "delivered" in kept
     assert grokvideo_emulator.api_key not in kept
     assert "red ball" not in kept
+
+
+class Killed(BaseException):
+    """The worker is gone."""
+
+
+@contextmanager
+def dying_after(noted: dict[str, Any]) -> Iterator[None]:
+    """Kill the worker as soon as the journal has noted these facts."""
+    real = Memory.note
+
+    def note(memory: Memory, **changes: Any) -> None:
+        real(memory, **changes)
+        if noted.items() <= changes.items():
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Memory, "note", note)
+        try:
+            yield
+        except Killed:
+            return
+    raise AssertionError("nobody died")
+
+
+def test_a_retry_never_regenerates(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A clear while the task waits is not one of its result: a retry after the delivery buys nothing."""
+    task = make("A ball [[emulator: tempo=at-once]]", rerun="regenerate", destination=str(tmp_path / "ball.mp4"))
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": home})
+    ti = cleared(ti)
+    with dying_after({"phase": "delivered"}):
+        drive(task, ti, home)
+
+    assert drive(task, retried(ti), home).result["reused"]
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_what_was_never_handed_on_is_not_regenerated(drive, home, ti, grokvideo_emulator):
+    """A request that a submitting task did not live to hand on is handed on by the next try, whatever was cleared."""
+    task = make(wait_for_completion=False, rerun="regenerate")
+    with dying_after({"phase": "submitted"}):
+        drive(task, ti, home)
+    handed_on = drive(task, cleared(ti), home)
+    another = drive(task, cleared(cleared(ti)), home)
+
+    assert grokvideo_emulator.starts[0].request_id == handed_on.result["request_id"]
+    assert grokvideo_emulator.starts[1].request_id == another.result["request_id"]
+
+
+def test_arguments_that_change_during_the_wait_do_not_spoil_the_delivery(drive, home, ti, grokvideo_emulator, tmp_path):
+    """A task whose DAG is edited while it waits delivers what was bought, and its record claims nothing else."""
+    words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": str(tmp_path / "ball.mp4")}
+    with pytest.raises(TaskDeferred) as deferral:
+        make(**words)().execute({"ti": ti, "task_state_store": home})
+    (event,) = fire(*deferral.value.trigger.serialize())
+
+    manifest = make(**words, duration=5)().execute_complete({"ti": ti, "task_state_store": home}, event)
+
+    assert 1.0 == pytest.approx(manifest["duration"], abs=0.1)
+    assert {} == json.loads((tmp_path / "ball.json").read_text())["request"]
+
+
+def test_an_id_that_was_not_saved_is_saved_when_the_task_resumes(drive, ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """Where the journal was away after the start, the resumed task writes the id, and no doubt is left behind."""
+    monkeypatch.setattr("airflow_provider_grokvideo.tasks.memory.time.sleep", lambda seconds: None)
+
+    class Away(StateStore):
+        writes = 0
+
+        def set(self, key, value, *, retention=None):
+            self.writes += 1
+            if 1 < self.writes <= 5:
+                raise ConnectionError("the API server is away")
+            super().set(key, value)
+
+    store = Away()
+    course = drive(make(destination=str(tmp_path / "ball.mp4")), ti, store)
+    (record,) = store.get("grokvideo_journal")["purchases"]
+
+    assert ("delivered", course.result["request_id"]) == (record["phase"], record["request_id"])
+
+
+def mapped(ti, index: int):
+    """Return another map index of the same task."""
+    return replace(ti, map_index=index, xcoms={})
+
+
+def bought(drive, ti, prompts, tmp_path) -> list[str]:
+    """Run a mapped task over prompts, one after another, and return the request of each map index."""
+    return [
+        drive(
+            make(f"{prompt} [[emulator: tempo=at-once]]", destination=str(tmp_path / f"{index}.mp4")),
+            mapped(ti, index),
+        ).result["request_id"]
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> None:
+    """Keep the journal in files."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("before", "after", "starts"),
+    [
+        pytest.param(["red", "blue"], ["blue", "red"], 2, id="swapped"),
+        pytest.param(["red", "blue"], ["green", "red", "blue"], 3, id="one more in front"),
+        pytest.param(["red", "blue", "green"], ["blue", "green"], 3, id="first one gone"),
+        pytest.param(["red", "red"], ["red", "red"], 2, id="the same twice on purpose"),
+    ],
+)
+def test_a_changed_mapped_list_buys_nothing_twice(drive, ti, grokvideo_emulator, tmp_path, before, after, starts):
+    """Each prompt keeps its purchase wherever it moves in the list, and each wish is one purchase."""
+    first = bought(drive, ti, before, tmp_path)
+    second = bought(drive, cleared(ti), after, tmp_path)
+
+    assert starts == len(grokvideo_emulator.starts)
+    assert sorted(request for request, prompt in zip(first, before, strict=True) if prompt in after) == sorted(
+        request for request, prompt in zip(second, after, strict=True) if prompt in before
+    )
+    assert len(set(second)) == len(second)
+
+
+@pytest.mark.usefixtures("files")
+def test_inputs_that_become_the_same_share_a_video_rather_than_cost_twice(drive, ti, grokvideo_emulator, tmp_path):
+    """Where an index is given the inputs of another one, nobody can tell it from a move, so nothing is bought."""
+    first = bought(drive, ti, ["red", "blue"], tmp_path)
+    second = bought(drive, cleared(ti), ["red", "red"], tmp_path)
+
+    assert 2 == len(grokvideo_emulator.starts)
+    assert [first[0], first[0]] == second
+
+
+@pytest.mark.parametrize("where", ["delivered", "waiting"])
+def test_an_index_never_takes_the_video_of_other_inputs(drive, home, ti, grokvideo_emulator, tmp_path, where):
+    """A map index whose inputs are others by now does not hand over what it bought before."""
+    words = {"destination": str(tmp_path / "0.mp4")}
+    red, blue = (make(f"A {colour} ball [[emulator: tempo=at-once]]", **words) for colour in ("red", "blue"))
+    if where == "delivered":
+        drive(red, mapped(ti, 0), home)
+    else:
+        with pytest.raises(TaskDeferred):
+            red().execute({"ti": mapped(ti, 0), "task_state_store": home})
+
+    course = drive(blue, mapped(cleared(ti), 0), home)
+
+    assert grokvideo_emulator.starts[1].request_id == course.result["request_id"]
+    assert not course.result["reused"]

@@ -23,7 +23,6 @@ import pytest
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
-    TaskDeferralError,
     TaskDeferred,
 )
 from hypothesis import HealthCheck, settings
@@ -46,8 +45,8 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
-EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "40"))
-STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))
+EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "120"))
+STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "30"))
 
 RETRIES = 2
 PRICE_TICKS = 500_000_000
@@ -130,6 +129,7 @@ class PaidOnce(RuleBasedStateMachine):
         self.state = "ready"
         self.deferral: tuple[str, str, str] | None = None
         self.event: dict[str, Any] | None = None
+        self.subject = self.words["prompt"]
         self.offline = False
         self.now = 0
         self.cleared_at = 0
@@ -208,13 +208,10 @@ class PaidOnce(RuleBasedStateMachine):
         """Hold the ledger against the journal after a step."""
         self.sound = False
         self.now += 1
-        prompt = self.words["prompt"]
+        prompt = self.subject
         before = {each: len(self.starts(each)) for each in PROMPTS}
-        seen = {record["token"] for record in self.journal()}
         yield
         for record in self.journal():
-            if record["token"] not in seen:
-                assert self.fingerprints.setdefault(prompt, record["fingerprint"]) == record["fingerprint"]
             if record["phase"] in ("delivered", "ended"):
                 self.ended_at.setdefault(record["token"], self.now)
         for each in PROMPTS:
@@ -244,14 +241,25 @@ class PaidOnce(RuleBasedStateMachine):
 
     def attempt(self, call: Any) -> tuple[str, Any]:
         """Run a piece of the task in a worker and let Airflow take notice of how it ended."""
-        held = self.last(self.words["prompt"])
-        may_buy = self.may_buy() and self.state != "event"
+        resumed = self.state == "event"
+        if not resumed:
+            self.subject = self.words["prompt"]
+        held = self.last(self.subject)
+        may_buy = self.may_buy() and not resumed
         outages = self.mishaps.outages_seen
+        seen = {record["token"] for record in self.journal()}
         with self.audited(may_buy):
             how, what = self._attempt(call)
+            self._learn(seen)
             trouble = self.mishaps.outages_seen > outages
             self._check_outcome(how, what, held, may_buy, trouble)
         return how, what
+
+    def _learn(self, seen: set[str]) -> None:
+        prompt = self.subject
+        for record in self.journal():
+            if record["token"] not in seen:
+                assert self.fingerprints.setdefault(prompt, record["fingerprint"]) == record["fingerprint"]
 
     def _attempt(self, call: Any) -> tuple[str, Any]:
         try:
@@ -278,7 +286,7 @@ class PaidOnce(RuleBasedStateMachine):
         self.state = "up_for_retry" if again else "failed"
 
     def _check_outcome(self, how: str, what: Any, held: Any, may_buy: bool, trouble: bool) -> None:
-        prompt = self.words["prompt"]
+        prompt = self.subject
         now_held = self.last(prompt)
         mine = [start.request_id for start in self.starts(prompt)]
         held_id = held.get("request_id") if held else None
@@ -303,7 +311,7 @@ class PaidOnce(RuleBasedStateMachine):
             assert "skip" == self.words["on_moderated"]
             assert any(start.state == "moderated" and start.request_id in str(what) for start in self.starts(prompt))
         elif how == "failed":
-            self._check_error(what, held, now_held, mine, trouble)
+            self._check_error(what, held, now_held, mine, may_buy, trouble)
 
     def _check_delivered(self, manifest: dict[str, Any]) -> None:
         path = Path(manifest["uri"].removeprefix("file://"))
@@ -312,7 +320,9 @@ class PaidOnce(RuleBasedStateMachine):
         assert f"{manifest['request_id']}.mp4" == path.name
         assert manifest["request_id"] == sidecar["request_id"]
 
-    def _check_error(self, error: GrokVideoError, held: Any, now_held: Any, mine: list[str], trouble: bool) -> None:
+    def _check_error(
+        self, error: GrokVideoError, held: Any, now_held: Any, mine: list[str], may_buy: bool, trouble: bool
+    ) -> None:
         text = str(error)
         known = now_held.get("request_id") if now_held else None
         final = isinstance(error, AirflowFailException)
@@ -328,7 +338,7 @@ class PaidOnce(RuleBasedStateMachine):
             return
         if held is not None and held["phase"] == "intent" and self.words["on_ambiguous_submit"] == "fail":
             assert self.adopt is not None, f"an intent led to {error!r}"
-        if known is not None and held is not None and held.get("request_id") == known:
+        if known is not None and held is not None and held.get("request_id") == known and not may_buy:
             assert known in text
         if known is not None and now_held.get("outcome") is None and not trouble:
             goes_on = isinstance(error, DeliveryFailed | WaitTimeout | ServiceUnavailable | RateLimited)
@@ -418,9 +428,7 @@ class PaidOnce(RuleBasedStateMachine):
     def _clear(self) -> None:
         if self.state == "ready":
             return
-        self.ti = replace(
-            self.ti, try_number=self.ti.try_number + 1, max_tries=self.ti.try_number + RETRIES, xcoms={}
-        )
+        self.ti = replace(self.ti, try_number=self.ti.try_number + 1, max_tries=self.ti.try_number + RETRIES, xcoms={})
         self.deferral = self.event = None
         self.state = "ready"
         self.now += 1
@@ -496,8 +504,6 @@ class PaidOnce(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything calm down: what was bought and finished is delivered, and nothing more is bought."""
         try:
-            if self.sound and "home" in dir(self):
-                pass
             if self.sound:
                 for prompt in PROMPTS:
                     self._calm_down(prompt)
@@ -566,6 +572,7 @@ def test_whatever_happens_nothing_is_paid_twice_and_nothing_paid_is_lost(grokvid
             derandomize="GROKVIDEO_MODEL_EXAMPLES" not in os.environ,
             database=None,
             print_blob=True,
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -99,7 +99,7 @@ def test_a_team_with_zero_data_retention_gets_its_video(drive, home, s3, ti, gro
 def test_a_lost_answer_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_emulator):
     """A start whose answer was lost is found by its upload: delivered, not bought again, without a person."""
     grokvideo_emulator.script("lost_answer", on="submit")
-    task = make(timeout=60)
+    task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
     with pytest.raises(TaskDeferred) as pause:
         task().execute({"ti": ti, "task_state_store": home})
     upload_in(s3)

@@ -1,14 +1,22 @@
-"""The four real Airflow processes as a fixture."""
+"""The four real Airflow processes as a fixture, and the sums of what was done to them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_run import Tally
 from stack import AirflowStack
+
+# As Airflow does, so that tests can read what the DAG files do.
+sys.path.append(str(Path(__file__).parent / "dags"))
+
+FAULT_RUN = Path(__file__).parents[2] / "build" / "fault-run.json"
 
 StackFactory = Callable[..., AirflowStack]
 
@@ -23,3 +31,12 @@ def stack_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackFac
             return running.enter_context(AirflowStack(home, dags_folder, env, **options))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def tally() -> Iterator[Tally]:
+    """What the faults of this session led to; written to ``build/fault-run.json`` at its end."""
+    rows = Tally()
+    yield rows
+    if rows.rows:
+        rows.write(FAULT_RUN, airflow=version("apache-airflow"))
