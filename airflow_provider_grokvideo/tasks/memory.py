@@ -277,9 +277,13 @@ def outcome_of(error: GrokVideoError) -> Outcome | None:
 
 def _home(context: Context, owner: Owner) -> Home | None:
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
-    if path:
-        return FileHome(open_tree(path), owner)
     store = context.get("task_state_store")
-    if store is None:
-        return None
-    return StateStoreHome(store, owner, {"retention": NEVER_EXPIRE})
+    in_store = None if store is None else StateStoreHome(store, owner, {"retention": NEVER_EXPIRE})
+    if not path:
+        return in_store
+    home = FileHome(open_tree(path), owner)
+    if in_store is not None and not home.records():
+        # The setting is new: what was bought before it must not be bought again.
+        for record in in_store.records():
+            home.create(record)
+    return home

@@ -474,3 +474,17 @@ def test_an_index_never_takes_the_video_of_other_inputs(drive, home, ti, grokvid
 
     assert grokvideo_emulator.starts[1].request_id == course.result["request_id"]
     assert not course.result["reused"]
+
+
+def test_a_new_journal_path_takes_over_what_the_state_store_knows(drive, ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A task that was under way when journal_path was set goes on with its request."""
+    task, store = make(destination=str(tmp_path / "ball.mp4")), StateStore()
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": store})
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+
+    course = drive(task, retried(ti), store)
+
+    assert grokvideo_emulator.starts[0].request_id == course.result["request_id"]
+    assert 1 == len(grokvideo_emulator.starts)
+    assert ["delivered"] == [json.loads(p.read_text())["phase"] for p in (tmp_path / "journal").rglob("*.json")]
