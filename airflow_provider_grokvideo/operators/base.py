@@ -508,7 +508,8 @@ class GrokVideoBaseOperator(BaseOperator):
             upload_uri=self._upload_uri(context),
         )
         destination = None if self.destination is None else str(self.destination)
-        self._note(phase="delivered", manifest=made, destination=destination, outcome=None)
+        # The link opens the video to whoever has it, and is dead when it would be read again.
+        self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
         return made
 

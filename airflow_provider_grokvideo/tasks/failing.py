@@ -77,11 +77,11 @@ def doubt(record: Record) -> str:
 
 
 def left_behind(record: Record) -> str:
-    """Return a warning about a purchase that the task's changed inputs leave behind."""
+    """Return a warning about a purchase that the task's inputs, changed or unusable by now, leave behind."""
     if record.request_id is None:
         return f"With other inputs, {doubt(record)}"
     return (
-        f"Request {record.request_id}, bought {as_time(record.submitted_at)} from other inputs, was never delivered. "
+        f"Request {record.request_id}, bought earlier at {as_time(record.submitted_at)}, was never delivered. "
         f"GrokVideoSensor(request_id={record.request_id!r}) with a destination fetches it for free."
     )
 
