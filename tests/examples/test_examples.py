@@ -131,6 +131,21 @@ def test_paid_once(run, without_first_wait, grokvideo_emulator):
     assert_price("paid_once.py", 0.40, grokvideo_emulator, said=("0.25", "0.10", "0.05"))
 
 
+@pytest.mark.parametrize("fault", [None, "lost_answer"])
+def test_upload_to_s3(run, without_first_wait, grokvideo_emulator, s3, fault, monkeypatch):
+    """The service puts the clip into the bucket; a lost answer is settled by the upload, without a second start."""
+    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_UPLOAD_LOOKS", 1.0)
+    if fault is not None:
+        grokvideo_emulator.script(fault, on="submit")
+    done = run("upload_to_s3.py", output="s3://bucket/films")
+
+    assert "success" == done.state
+    assert ["films/train.json", "films/train.mp4"] == s3.names()
+    assert "s3://bucket/films/train.mp4" == done.results["clip"]["uri"]
+    assert [] == [seen for seen in grokvideo_emulator.requests if seen.origin == "download"]
+    assert_price("upload_to_s3.py", 0.25, grokvideo_emulator)
+
+
 def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch, capfd):
     """Every trouble ends as its author wanted, the callback sees each error by its type, and the run is green."""
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-no-credit"}
