@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_grokvideo.core.journal import Outcome, Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.tasks.inputs import Opened
+    from airflow_provider_grokvideo.tasks.inputs import Inputs
 
 DEFER_GRACE = 60.0
 """Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
@@ -153,13 +152,15 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find out what earlier tries bought, submit if nothing, then wait or defer; return the manifest."""
+        from airflow_provider_grokvideo.tasks.inputs import read
+
         started = time.time()
         with self._guarded():
             self._check_words()
             memory = self._memory = open_memory(context)
             request = self.build_request()
             with ExitStack() as files:
-                inputs = self._read(request, files, memory)
+                inputs = read(request, self.hook, memory, files)
                 doubted = memory.last(inputs.fingerprint)
                 if doubted is not None and (found := self._settle_by_upload(doubted, request, context)):
                     return found
@@ -230,24 +231,7 @@ class GrokVideoBaseOperator(BaseOperator):
         """Return what the arguments tell about the clip that is edited or extended."""
         return Source()
 
-    def _read(self, request: VideoRequest, files: ExitStack, memory: Memory) -> _Inputs:
-        """Open what the request is made from, to know its content before anything is decided.
-
-        An input that is gone by now must not keep a task from the video that it bought earlier from the same arguments.
-        """
-        from airflow_provider_grokvideo.tasks.inputs import opened
-
-        asked = request.fingerprint()
-        try:
-            found = files.enter_context(opened(request, self.hook))
-        except GrokVideoError as problem:
-            known = memory.last_asked(asked)
-            if known is None:
-                raise
-            return _Inputs(request, asked, known.fingerprint, None, problem)
-        return _Inputs(request, asked, found.fingerprint(), found)
-
-    def _next_step(self, inputs: _Inputs, memory: Memory) -> journal.Step:
+    def _next_step(self, inputs: Inputs, memory: Memory) -> journal.Step:
         policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
         known = memory.last(inputs.fingerprint)
         if known is None and (known := memory.take_over(inputs.fingerprint)):
@@ -269,7 +253,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self.log.info("Adopting request %s; nothing is bought", wanted)
         return journal.Attach(memory.adopt(wanted, inputs.fingerprint, inputs.asked, self.grokvideo_conn_id))
 
-    def _buy(self, inputs: _Inputs, memory: Memory) -> Purchase:
+    def _buy(self, inputs: Inputs, memory: Memory) -> Purchase:
         """Check everything that can be checked for free, then submit."""
         if inputs.opened is None:
             raise cast("GrokVideoError", inputs.problem)
@@ -644,25 +628,6 @@ class GrokVideoBaseOperator(BaseOperator):
             error.what_to_do = f"buy_again_after has {end!r}: a retry of this task buys again."
             return error
         return failing.after_purchase(error)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What a request is made from, as far as it could be read.
-
-    Attributes:
-        request: As the arguments describe it.
-        asked: Its fingerprint with files by their path.
-        fingerprint: Its fingerprint with files by their content, or as an earlier try found it.
-        opened: The files; None if they cannot be read any more.
-        problem: Why not.
-    """
-
-    request: VideoRequest
-    asked: str
-    fingerprint: str
-    opened: Opened | None
-    problem: GrokVideoError | None = None
 
 
 def _unexpected(problem: BaseException) -> GrokVideoError:

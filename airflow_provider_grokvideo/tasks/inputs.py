@@ -6,8 +6,10 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.media import Media
 from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
 from airflow_provider_grokvideo.delivery import inputs
@@ -15,6 +17,7 @@ from airflow_provider_grokvideo.tasks.manifest import Source, resolution_of
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+    from airflow_provider_grokvideo.tasks.memory import Memory
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +58,44 @@ class Opened:
             how = "sent along" if "url" in reference else f"uploaded as {reference['file_id']}"
             log.info("%s: %s, %d bytes, %s", item.field, item.mime, item.bytes, how)
         return self._request.with_media(ready) if ready else self._request
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a request is made from, as far as it could be read.
+
+    Attributes:
+        request: As the arguments describe it.
+        asked: Its fingerprint with files by their path.
+        fingerprint: Its fingerprint with files by their content, or as an earlier try found it.
+        opened: The files; None if they cannot be read any more.
+        problem: Why not.
+    """
+
+    request: VideoRequest
+    asked: str
+    fingerprint: str
+    opened: Opened | None
+    problem: GrokVideoError | None = None
+
+
+def read(request: VideoRequest, hook: GrokVideoHook, memory: Memory, files: ExitStack) -> Inputs:
+    """Open what a request is made from, to know its content before anything is decided; `files` closes it.
+
+    An input that is gone by now must not keep a task from the video that it bought earlier from the same arguments.
+
+    Raises:
+        GrokVideoError: An input cannot be read or used, and nothing was bought from the same arguments before.
+    """
+    asked = request.fingerprint()
+    try:
+        found = files.enter_context(opened(request, hook))
+    except GrokVideoError as problem:
+        known = memory.last_asked(asked)
+        if known is None:
+            raise
+        return Inputs(request, asked, known.fingerprint, None, problem)
+    return Inputs(request, asked, found.fingerprint(), found)
 
 
 @contextmanager
