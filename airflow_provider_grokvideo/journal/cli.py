@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_grokvideo.core import journal_edits as edits
-from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
+from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.homes import Home
@@ -152,7 +152,10 @@ def _shelf(options: argparse.Namespace) -> Iterator[Shelf]:
         yield shelf
         return
     if not url:
-        raise InvalidInput("--api-url", url, "given, or [api] base_url, or a journal path: nothing says where to look")
+        raise JournalUnavailable(
+            "nothing says where the journal is: give --journal-path or --api-url, or set [grokvideo] journal_path or "
+            "[api] base_url"
+        )
     from airflow_provider_grokvideo.journal.rest import AirflowApi
 
     with AirflowApi(url, os.environ) as api:

@@ -353,7 +353,7 @@ class GrokVideoBaseOperator(BaseOperator):
         """Return where the service uploads to, also where a resumed task cannot read its journal."""
         if self._memory is not None and self._memory.current is not None:
             return self._memory.current.upload_uri
-        uri = self._recall("upload_uri", context)
+        uri = self._recall("upload_uri", context) if self.deliver_via == "upload" else None
         return str(uri) if uri else None
 
     def _begin(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def final_after_purchase(error: GrokVideoError) -> GrokVideoError:
         "This task does not retry, because a retry would buy a second video. "
         f"GrokVideoSensor(request_id={error.request_id!r}) with a destination fetches this one for free."
     )
-    if error.retry_helps and rescue not in error.what_to_do:
+    if outcome_of(error) is None and rescue not in error.what_to_do:
         error.what_to_do = f"{error.what_to_do} {rescue}"
     return final(error)
 

@@ -304,6 +304,16 @@ def test_a_stored_file_that_cannot_be_fetched_is_a_failed_delivery(drive, grokvi
     assert [] == list(tmp_path.iterdir())
 
 
+def test_a_key_that_dies_while_waiting_names_the_way_to_the_video(drive, grokvideo_emulator):
+    """Without a journal, the error of a key that is refused after the purchase says what fetches the video for free."""
+    grokvideo_emulator.script("revoked", on="poll", times=None)
+
+    with pytest.raises(AuthenticationFailed, match="GrokVideoSensor") as caught:
+        drive(make())
+
+    assert grokvideo_emulator.starts[0].request_id in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("event", "said"),
     [
