@@ -503,9 +503,7 @@ class PaidOnce(RuleBasedStateMachine):
             method, kwargs = "__fail__", {"error": "Trigger failure"}
         context = {"ti": one.ti, "task_state_store": one.store}
         with self._network():
-            return self.attempt(
-                one, lambda: self.operator(one).resume_execution(method, kwargs, context), resumed=True
-            )
+            return self.attempt(one, lambda: self.operator(one).resume_execution(method, kwargs, context), resumed=True)
 
     @contextmanager
     def _network(self) -> Iterator[None]:
