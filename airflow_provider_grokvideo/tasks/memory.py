@@ -149,7 +149,7 @@ class Memory:
         if found is None:
             return None
         note = f"taken over from map index {found.owner.map_index}"
-        mine = numbered(replace(found, owner=self.owner, token=secrets.token_hex(8), note=note), self.records)
+        mine = numbered(replace(found, owner=self.owner, note=note), self.records)
         if not self.home.take_over(found, mine):
             return None
         self.records.append(mine)
