@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from airflow_provider_grokvideo.client import carriers
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
-from airflow_provider_grokvideo.delivery import deliver, download, probe, store
+from airflow_provider_grokvideo.delivery import deliver, download, store
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.homes import FileHome, StateStoreHome
 from airflow_provider_grokvideo.journal.storage import LocalTree
@@ -42,23 +41,6 @@ POINTS = tuple(
     for when in ("before", "after")
 )
 """Where a worker can die: on either side of every step that leaves something behind."""
-
-DECISIVE = (
-    ("post", "after"),
-    ("write submitted", "after"),
-    ("write withdrawn", "before"),
-    ("hand over", "after"),
-    ("write delivered", "before"),
-    ("write delivered", "after"),
-    ("write ended", "after"),
-)
-"""The points between two facts that belong together."""
-
-ROTTEN_FILES = (b"", b"{", b"null", b"{}", b'{"schema": 2}', b'{"schema": 1, "phase": "submitted"}', b"\xff")
-"""What a record can turn into that nobody can read."""
-
-ROTTEN_VALUES = ("null", "7", "{}", '{"schema": 2, "purchases": []}', '{"schema": 1, "purchases": [{}]}')
-"""What the value in the task state store can turn into."""
 
 
 class Killed(BaseException):
@@ -151,10 +133,6 @@ class StateStore:
         """Keep a value."""
         self._mishaps.storage(True, lambda: self.values.update({key: json.dumps(value)}))
 
-    def delete(self, key: str) -> None:
-        """Forget a value."""
-        self._mishaps.storage(True, lambda: self.values.pop(key, None))
-
 
 def let_time_fly(patch: pytest.MonkeyPatch) -> None:
     """Take the pauses out: no wait of the code under test lasts longer than some hundredths of a second."""
@@ -162,21 +140,6 @@ def let_time_fly(patch: pytest.MonkeyPatch) -> None:
         pause = "sleep" if function is carriers.Client.__init__ else "pause"
         patch.setitem(function.__kwdefaults__, pause, lambda seconds: None)
     patch.setattr(download, "_trust", functools.cache(download._trust))
-    patch.setattr(probe, "_decoded", _once_per_content(probe._decoded))
     patch.setattr(watching, "PROPAGATION", 0.0)
     patch.setattr(waiting, "AFTER_RESUME", 0.05)
     patch.setattr(waiting, "BETWEEN_LOOKS", 0.01)
-
-
-def _once_per_content(decoded: Callable[[Any, Path], Any]) -> Callable[[Any, Path], Any]:
-    """Decode files of the same content once."""
-    seen: dict[tuple[Any, bytes], Any] = {}
-
-    @functools.wraps(decoded)
-    def remembered(found: Any, path: Path) -> Any:
-        key = found, path.read_bytes()
-        if key not in seen:
-            seen[key] = decoded(found, path)
-        return seen[key]
-
-    return remembered
