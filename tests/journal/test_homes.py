@@ -420,9 +420,9 @@ def test_any_two_names_differ_as_directories(one, other):
 def test_hostile_names_neither_collide_nor_leave_the_root(place, request, tmp_path):
     """Each name's records are found again under it and under no other, in every place, below the root."""
     if place == "local":
-        root = str(tmp_path / "root" / "journal")
+        root = str(tmp_path / "top" / "journal")
     else:
-        root = f"{request.getfixturevalue(place).url}/root/journal"
+        root = f"{request.getfixturevalue(place).url}/top/journal"
     tree = open_tree(root)
     owners = [Owner("films", name, name) for name in NAMES]
     for owner in owners:
@@ -432,9 +432,9 @@ def test_hostile_names_neither_collide_nor_leave_the_root(place, request, tmp_pa
         assert [owner] == [record.owner for record in FileHome(tree, owner).records()]
     assert len(NAMES) == len(tree.everything())
     if place == "local":
-        assert [tmp_path / "root"] == list(tmp_path.iterdir())
+        assert [tmp_path / "top"] == list(tmp_path.iterdir())
     else:
-        assert all(name.startswith("root/journal/") for name in map(_below, request.getfixturevalue(place).names()))
+        assert all(name.startswith("top/journal/") for name in map(_below, request.getfixturevalue(place).names()))
 
 
 def _below(name: str) -> str:
