@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 try:
     from airflow.sdk.configuration import conf
     from airflow.sdk.exceptions import (
@@ -31,6 +33,16 @@ except ImportError:
     # Before 3.3 there is no task state store, so nothing is given to it.
     NEVER_EXPIRE = None  # type: ignore[assignment]
 
+
+def metrics() -> Any:
+    """Return Airflow's metrics client of this process; its first use reads files and may resolve a host name."""
+    try:
+        from airflow.observability.stats import Stats
+    except ImportError:
+        from airflow.stats import Stats  # type: ignore[assignment,unused-ignore]
+    return Stats
+
+
 __all__ = [
     "NEVER_EXPIRE",
     "AirflowFailException",
@@ -41,4 +53,5 @@ __all__ = [
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "conf",
+    "metrics",
 ]

@@ -61,6 +61,15 @@ def get_provider_info() -> dict[str, object]:
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
+                    "looks_per_second": {
+                        "label": "Looks per second",
+                        "description": (
+                            "The most looks a second that each triggerer sends with this key, for all waits "
+                            "together. Default 1, the one rate limit that xAI has published; raise it to what your "
+                            "account allows, divided by the number of triggerers."
+                        ),
+                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1000},
+                    },
                 },
             }
         ],

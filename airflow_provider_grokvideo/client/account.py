@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
+from airflow_provider_grokvideo.core.pacing import LOCAL_PACE, USUAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
 """The global endpoint; regional ones served no video when last seen (contract §2.3)."""
@@ -31,6 +32,7 @@ class Account:
         timeout: Seconds that a call may take to connect, and to answer between two reads.
         submit_timeout: The same for a paid start; longer, because giving up leaves it in doubt.
         poll_interval: Seconds between two looks for tasks that do not say; None lets the schedule decide.
+        looks_per_second: The most looks a second that each triggerer sends; None is the default, see :attr:`pace`.
     """
 
     base_url: str
@@ -38,6 +40,12 @@ class Account:
     timeout: float = 30.0
     submit_timeout: float = 60.0
     poll_interval: float | None = None
+    looks_per_second: float | None = None
+
+    @property
+    def pace(self) -> float:
+        """The most looks a second, for all waits of a triggerer together."""
+        return self.looks_per_second or (LOCAL_PACE if self.is_local else USUAL_PACE)
 
     @property
     def is_local(self) -> bool:
@@ -63,7 +71,8 @@ def account_from(
         port: Port, where the host is a bare name.
         schema: Path of the base URL, where the connection was written as a URI.
         password: The API key.
-        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds; numbers or numeric text.
+        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``; numbers or numeric
+            text.
 
     Raises:
         AuthenticationFailed: There is no usable key.
@@ -75,6 +84,7 @@ def account_from(
         timeout=_seconds(extra, "timeout") or Account.timeout,
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
         poll_interval=_seconds(extra, "poll_interval"),
+        looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
     )
 
 
@@ -135,6 +145,10 @@ def _key(password: str | None) -> str:
 
 
 def _seconds(extra: Mapping[str, Any], name: str) -> float | None:
+    return _number(extra, name, 3600, "seconds, more than 0 and at most 3600")
+
+
+def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> float | None:
     value = extra.get(name)
     if value in (None, ""):
         return None
@@ -142,6 +156,6 @@ def _seconds(extra: Mapping[str, Any], name: str) -> float | None:
         number = float(str(value))
     except ValueError:
         number = 0.0
-    if not 0 < number <= 3600:
-        raise InvalidInput(f"connection extra {name}", value, "seconds, more than 0 and at most 3600")
+    if not 0 < number <= most:
+        raise InvalidInput(f"connection extra {name}", value, allowed)
     return number

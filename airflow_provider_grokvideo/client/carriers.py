@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 CHUNK = 1024 * 1024
 
+KEPT_OPEN = 60.0
+"""Seconds that an unused connection of the triggerer stays open: looks are often more than httpx's 5 s apart, and a new
+TLS connection costs more than all the rest of a look."""
+
 log = logging.getLogger(__name__)
 
 
@@ -115,12 +119,27 @@ class Client:
 
 
 class AsyncClient:
-    """Runs flows for the triggerer. Bound to one event loop; close it, or use it as a context manager."""
+    """Runs flows for the triggerer. Bound to one event loop; close it, or use it as a context manager.
 
-    def __init__(self, account: Account, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    Args:
+        account: Where to send calls.
+        sleep: Carries out pauses.
+        connections: The most connections to keep open at once.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        connections: int = 10,
+    ) -> None:
         self._account = account
         self._sleep = sleep
-        self._http = httpx.AsyncClient(**_settings(account))
+        limits = httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT_OPEN
+        )
+        self._http = httpx.AsyncClient(**_settings(account), limits=limits)
 
     async def run(self, flow: Flow[T]) -> T:
         """Carry out a flow and return its result."""

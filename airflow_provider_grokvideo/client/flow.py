@@ -10,14 +10,16 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import random
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, ServiceUnavailable
 from airflow_provider_grokvideo.core.jobs import Job
-from airflow_provider_grokvideo.core.requests import VideoRequest
 from airflow_provider_grokvideo.core.retrying import Answer, Fault, delay
 from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.requests import VideoRequest
 
 T = TypeVar("T")
 

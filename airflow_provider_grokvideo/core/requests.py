@@ -119,6 +119,16 @@ class _Request(Value):
                 parts[name] = _identified(value)
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
+    def kind(self) -> str:
+        """Return what its latency has in common with others: mode, model, seconds and resolution, ``-`` if unknown."""
+        model = models.find_model(self.model)
+        seconds, resolution = self._size()
+        return f"{self.mode}/{model.name if model else self.model}/{seconds or '-'}/{resolution or '-'}"
+
+    def _size(self) -> tuple[int | None, str | None]:
+        """Return seconds and resolution of what will be rendered, as far as the request decides them."""
+        return None, None
+
     def _own_words(self) -> dict[str, Any]:
         return {}
 
@@ -153,6 +163,11 @@ class _Generated(_Request):
     resolution: Resolution = None
     generate_audio: Flag = None
     user: str | None = None
+
+    @override
+    def _size(self) -> tuple[int | None, str | None]:
+        seconds = models.DEFAULT_SECONDS if self.duration is None else self.duration
+        return seconds, self.resolution or models.DEFAULT_RESOLUTION
 
     @override
     def _own_words(self) -> dict[str, Any]:
@@ -340,6 +355,10 @@ class ExtendVideo(_Request):
     @override
     def media(self) -> Iterator[tuple[str, Media]]:
         yield "video", self.video
+
+    @override
+    def _size(self) -> tuple[int | None, str | None]:
+        return models.DEFAULT_EXTENSION_SECONDS if self.duration is None else self.duration, None
 
     @override
     def _own_words(self) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """When to look at a request, and what a look settles.
 
-``look(watch, seen, now)`` is the whole policy; trigger, sensor and blocking operator only carry it out.
+``look(watch, seen, now, curve)`` is the whole policy; trigger, sensor and blocking operator only carry it out. Who goes
+first where many wait is decided in :mod:`airflow_provider_grokvideo.core.agenda`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
+from zlib import crc32
 
 from typing_extensions import assert_never
 
@@ -20,9 +23,20 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Job, Moderated, Pending
+from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
-"""Seconds between looks; what the documentation and xAI's own client use (contract §6.1)."""
+"""Seconds between looks where no schedule is given, and to the next look after one that failed, which doubles with each
+more in a row; what the documentation and xAI's own client use (contract §6.1)."""
+
+SHORTEST_GAP = 1.0
+"""Seconds that the schedule leaves between two looks, however likely the video is to finish."""
+
+LONGEST_GAP = 15.0
+"""Seconds between looks at a request that has taken longer than any known one, and after many misses."""
+
+JITTER = 0.1
+"""A pause becomes shorter or longer by up to this part of it, so that simultaneous submits do not look together."""
 
 FIRST_LOOK = 10.0
 """Seconds from the start of a wait to the first look. The fastest published request took 20 (contract §5.5), and
@@ -35,8 +49,16 @@ PROPAGATION = 10.0
 DEFAULT_TIMEOUT = 900.0
 """Seconds to wait before saying so (contract §6.1); the slowest published request took 240."""
 
-LONGEST_RATE_LIMIT = 300.0
-"""Cap on a rate limit's ``Retry-After``, in seconds: a typing error must not silence a wait for a day."""
+
+class Schedule(Protocol):
+    """What is known of a kind's latency; see :class:`airflow_provider_grokvideo.core.latency.Curve`."""
+
+    def done(self, age: float) -> float:
+        """Return the share of requests that is finished at an age."""
+
+    def when(self, seen: float) -> float:
+        """Return the age at which a look pays at a request that was pending at age `seen`."""
+
 
 _SAY_EVERY = 60.0
 
@@ -60,8 +82,12 @@ class Watch:
         request_id: The request.
         since: Epoch seconds when it was submitted, or when the wait began if that is not known.
         deadline: Epoch seconds after which the wait is given up.
+        kind: What its latency has in common with others (a request's ``kind()``).
         poll_interval: Seconds between looks; None lets the schedule decide.
         not_before: Epoch seconds before which nobody looks.
+        looks: How often somebody looked.
+        seen_at: Epoch seconds of the last look that found it pending; 0 if there was none.
+        progress: What the service called its progress then.
         misses: Looks in a row that found nothing out.
         last_miss: Why the last of them failed.
         word: A status word nobody knows, if the service uses one.
@@ -71,8 +97,12 @@ class Watch:
     request_id: str
     since: float
     deadline: float
+    kind: str | None = None
     poll_interval: float | None = None
     not_before: float = 0.0
+    looks: int = 0
+    seen_at: float = 0.0
+    progress: int | None = None
     misses: int = 0
     last_miss: str | None = None
     word: str | None = None
@@ -104,44 +134,99 @@ class Abandoned:
 Verdict = LookAgain | Settled | Abandoned
 
 
-def first_look(watch: Watch, now: float) -> float:
-    """Return the epoch seconds of the first look: as early as allowed, also when the deadline has passed."""
-    return max(now, watch.not_before)
+def first_look(watch: Watch, now: float, curve: Schedule | None = None) -> float:
+    """Return the epoch seconds of the first look: when the video could be ready, but not before it is allowed."""
+    earliest = max(now, watch.not_before)
+    if _interval(watch) or curve is None:
+        return earliest
+    planned = watch.since + curve.when(0.0) * (1 + JITTER * _spread(watch))
+    # Also the last look is one, so a short deadline does not wait for what usually happens.
+    return max(earliest, min(planned, watch.deadline))
 
 
-def look(watch: Watch, seen: Job | GrokVideoError, now: float) -> Verdict:
+def look(watch: Watch, seen: Job | GrokVideoError, now: float, curve: Schedule | None = None) -> Verdict:
     """Say what follows from one look.
+
+    Args:
+        watch: The wait.
+        seen: What the look found, or why it found nothing out.
+        now: Epoch seconds.
+        curve: What is known of the kind's latency; without it, looks are one interval apart.
 
     A look that failed is a miss, not an outcome: the request goes on, so misses are tolerated until the deadline.
     A key or address that does not work is not: it would fail until the deadline.
     """
+    looked = replace(watch, looks=watch.looks + 1)
     match seen:
         case Done() | Moderated() | Failed():
             return Settled(seen)
         case Expired():
             if now < watch.since + PROPAGATION:
-                return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.message), now)
+                return _after_miss(looked, seen.message, now)
             return Settled(seen)
         case Pending():
-            return _again(replace(watch, misses=0, last_miss=None, word=seen.word), now)
+            return _after_pending(looked, seen, now, curve)
         case AuthenticationFailed() | OutOfCredits() | RequestRejected():
             return Abandoned(seen.about(request_id=watch.request_id))
         case RateLimited():
-            pause = min(seen.retry_after or 0.0, LONGEST_RATE_LIMIT)
-            return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.what), now, at_least=pause)
+            pause = min(seen.retry_after or 0.0, LONGEST_CLOSURE)
+            return _after_miss(looked, seen.what, now, at_least=pause)
         case GrokVideoError():
-            return _again(replace(watch, misses=watch.misses + 1, last_miss=seen.what), now)
+            return _after_miss(looked, seen.what, now)
         case _:
             assert_never(seen)
 
 
-def _again(watch: Watch, now: float, at_least: float = 0.0) -> LookAgain | Abandoned:
+def _after_pending(watch: Watch, seen: Pending, now: float, curve: Schedule | None) -> LookAgain | Abandoned:
+    interval = _interval(watch)
+    if interval or curve is None:
+        pause = interval or DEFAULT_INTERVAL
+    else:
+        pause = max(SHORTEST_GAP, _planned(watch, seen, now, curve) * (1 + JITTER * _spread(watch)))
+    seen_now = replace(watch, seen_at=now, progress=seen.progress, misses=0, last_miss=None, word=seen.word)
+    return _again(seen_now, now, pause)
+
+
+def _planned(watch: Watch, seen: Pending, now: float, curve: Schedule) -> float:
+    """Return the seconds to the next look by what is known of the kind, and by a progress that grows."""
+    age = max(0.0, now - watch.since)
+    pause = LONGEST_GAP if curve.done(age) > _BEYOND else curve.when(age) - age
+    before, progress = watch.progress, seen.progress
+    if before is not None and progress is not None and before < progress < 100:
+        # It may stand still and jump (contract §5.5), so it is believed by half, and only to look earlier.
+        left = (now - watch.seen_at) * (100 - progress) / (progress - before)
+        pause = max(min(pause, left), pause / 2)
+    return pause
+
+
+def _after_miss(watch: Watch, why: str, now: float, at_least: float = 0.0) -> LookAgain | Abandoned:
+    missed = replace(watch, misses=watch.misses + 1, last_miss=why)
+    pause = _interval(watch) or min(DEFAULT_INTERVAL * 2.0 ** min(watch.misses, 8), LONGEST_GAP)
+    return _again(missed, now, max(pause, at_least))
+
+
+def _again(watch: Watch, now: float, pause: float) -> LookAgain | Abandoned:
     if now >= watch.deadline:
         return Abandoned(_timeout(watch, now))
-    interval = watch.poll_interval if watch.poll_interval and watch.poll_interval > 0 else DEFAULT_INTERVAL
-    pause = max(interval, at_least)
     # The last look falls on the deadline itself, so that no finished video is reported as unfinished.
     return LookAgain(min(now + pause, watch.deadline), watch)
+
+
+def _interval(watch: Watch) -> float | None:
+    """Return the user's interval; one that would look without pause counts as none."""
+    return watch.poll_interval if watch.poll_interval and watch.poll_interval > 0 else None
+
+
+def share(watch: Watch) -> float:
+    """Return a number from 0 to 1 that is the same for the same look at the same request, and even over many."""
+    return crc32(f"{watch.request_id}/{watch.looks}".encode()) / 0xFFFFFFFF
+
+
+def _spread(watch: Watch) -> float:
+    return 2 * share(watch) - 1
+
+
+_BEYOND = 0.999
 
 
 def _timeout(watch: Watch, now: float) -> WaitTimeout:

@@ -30,8 +30,8 @@ class GrokVideoHook(BaseHook):
     """Talk to the Grok video API with the key of an Airflow connection.
 
     The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
-    ``timeout``, ``submit_timeout`` and ``poll_interval``, in seconds. If the connection does not exist and
-    ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable ``XAI_API_KEY``.
+    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, and ``looks_per_second``. If the connection does
+    not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable ``XAI_API_KEY``.
 
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     """

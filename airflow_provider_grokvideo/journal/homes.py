@@ -16,13 +16,15 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
 from airflow_provider_grokvideo.core import journal
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.journal.storage import Storage
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.journal.storage import Storage
 
 STATE_KEY = "grokvideo_journal"
 """The key in the task state store; the "Storage" tab of a task instance shows it."""

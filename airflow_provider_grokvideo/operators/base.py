@@ -23,7 +23,7 @@ from airflow_provider_grokvideo.compat import (
     TaskDeferralError,
     TaskDeferralTimeout,
 )
-from airflow_provider_grokvideo.core import events, journal, pricing, requests, watching
+from airflow_provider_grokvideo.core import events, journal, watching
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     GrokVideoError,
@@ -43,11 +43,11 @@ from airflow_provider_grokvideo.tasks.manifest import (
     manifest,
 )
 from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
-from airflow_provider_grokvideo.tasks.waiting import look_once_more, wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_grokvideo.core import pricing
     from airflow_provider_grokvideo.core.journal import Outcome, Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.tasks.inputs import Inputs
@@ -197,6 +197,8 @@ class GrokVideoBaseOperator(BaseOperator):
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
         self._bought = True
         with self._guarded():
+            from airflow_provider_grokvideo.tasks.waiting import look_once_more
+
             settled = events.parse(event)
             self._goes_on = settled.request_id
             self._memory = self._opened_again(context, settled.request_id, settled.submitted_at)
@@ -255,6 +257,8 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def _buy(self, inputs: Inputs, memory: Memory) -> Purchase:
         """Check everything that can be checked for free, then submit."""
+        from airflow_provider_grokvideo.core import pricing, requests
+
         if inputs.opened is None:
             raise cast("GrokVideoError", inputs.problem)
         request = inputs.request
@@ -443,6 +447,8 @@ class GrokVideoBaseOperator(BaseOperator):
                 ti.xcom_push(key="upload_uri", value=uri)
 
     def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
+        from airflow_provider_grokvideo.core import pricing
+
         known = self.known_source()
         return pricing.estimate(
             request,
@@ -454,6 +460,7 @@ class GrokVideoBaseOperator(BaseOperator):
         now = time.time()
         since = purchase.submitted_at or now
         deadline = self._deadline(started, since)
+        kind = None if purchase.request is None else purchase.request.kind()
         if self.deferrable:
             from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
@@ -466,6 +473,7 @@ class GrokVideoBaseOperator(BaseOperator):
                     not_before=now + watching.FIRST_LOOK,
                     poll_interval=self.poll_interval,
                     uploads=self._upload_uri(context) is not None,
+                    kind=kind,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=deadline - now + DEFER_GRACE),
@@ -475,10 +483,13 @@ class GrokVideoBaseOperator(BaseOperator):
             request_id=purchase.request_id,
             since=since,
             deadline=deadline,
+            kind=kind,
             poll_interval=interval,
             not_before=since + min(watching.FIRST_LOOK, interval or watching.FIRST_LOOK),
             uploads=self._upload_uri(context) is not None,
         )
+        from airflow_provider_grokvideo.tasks.waiting import wait
+
         return self._deliver(wait(watch, self.hook.get_conn()), purchase, context)
 
     def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_grokvideo.core import models, requests
+from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.tasks.manifest import Source, source_facts, source_in
 
@@ -96,6 +96,8 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
 
     def build_request(self) -> VideoRequest:
         """Return the generation that the arguments describe."""
+        from airflow_provider_grokvideo.core import requests
+
         return requests.generation(
             prompt=self.prompt,
             model=self.model,
@@ -157,6 +159,8 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
 
     def build_request(self) -> VideoRequest:
         """Return the edit that the arguments describe."""
+        from airflow_provider_grokvideo.core import requests
+
         return requests.edit(
             prompt=self.prompt,
             video=source_in(self.video, time.time()),
@@ -209,6 +213,8 @@ class GrokVideoExtendOperator(GrokVideoBaseOperator):
 
     def build_request(self) -> VideoRequest:
         """Return the extension that the arguments describe."""
+        from airflow_provider_grokvideo.core import requests
+
         return requests.extension(
             prompt=self.prompt,
             video=source_in(self.video, time.time()),

@@ -18,7 +18,6 @@ from airflow_provider_grokvideo.core.jobs import Job
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.tasks import failing, handover
 from airflow_provider_grokvideo.tasks.manifest import Purchase
-from airflow_provider_grokvideo.tasks.waiting import look_once_more
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -104,6 +103,8 @@ class GrokVideoSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more, and hand over."""
+        from airflow_provider_grokvideo.tasks.waiting import look_once_more
+
         try:
             settled = events.parse(event)
             if error := settled.as_error(self.grokvideo_conn_id):

@@ -22,12 +22,12 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
 from airflow_provider_grokvideo.core.journal import Record
-from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
 from airflow_provider_grokvideo.tasks.manifest import Purchase, manifest, with_delivery
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 log = logging.getLogger(__name__)
@@ -240,6 +240,8 @@ def _expected_seconds(job: Done, request: VideoRequest | None) -> float | None:
 
     An extension's length is its source's plus what was added, and only the service knows the source's.
     """
+    from airflow_provider_grokvideo.core.requests import ExtendVideo
+
     asked = None if isinstance(request, ExtendVideo) else getattr(request, "duration", None)
     return job.duration if asked is None else float(asked)
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_grokvideo.core.jobs import Done, usd
-from airflow_provider_grokvideo.core.media import parse_media
-from airflow_provider_grokvideo.core.requests import VideoRequest
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.delivery.deliver import Delivered
 
 LINK_GOOD_FOR = 30 * 60
@@ -93,6 +92,8 @@ def source_in(value: Any, now: float) -> Any:
     The temporary link is preferred while it is young, because the service reads its own link without an upload. Either
     way it is the same input, so that a later try, when the link is old, does not take it for another one.
     """
+    from airflow_provider_grokvideo.core.media import parse_media
+
     if not isinstance(value, Mapping) or "request_id" not in value:
         return value
     url, uri = value.get("url"), value.get("uri")

@@ -17,12 +17,12 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest, to_take_over
-from airflow_provider_grokvideo.core.requests import VideoRequest
 from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
-from airflow_provider_grokvideo.journal.storage import open_tree
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_grokvideo.core.requests import VideoRequest
 
 SAVING_TRIES = 4
 """How often a request id is written down before the task goes on without: it is the one fact that must not be lost."""
@@ -281,6 +281,8 @@ def _home(context: Context, owner: Owner) -> Home | None:
     in_store = None if store is None else StateStoreHome(store, owner, {"retention": NEVER_EXPIRE})
     if not path:
         return in_store
+    from airflow_provider_grokvideo.journal.storage import open_tree
+
     home = FileHome(open_tree(path), owner)
     if in_store is not None and not home.records():
         # The setting is new: what was bought before it must not be bought again.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.jobs import FinalJob
+from airflow_provider_grokvideo.core.latency import Latencies
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.carriers import Client
@@ -21,6 +22,9 @@ short outage must not lose it."""
 BETWEEN_LOOKS = 2.0
 """Seconds between those looks: the task holds a worker slot meanwhile."""
 
+LATENCIES = Latencies()
+"""A worker sees one request at a time, so this is what was known before."""
+
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +35,8 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         GrokVideoError: The deadline passed, or the key stopped working.
     """
     said = watching.Said()
-    at = watching.first_look(watch, time.time())
+    curve = LATENCIES.of(watch.kind).curve
+    at = watching.first_look(watch, time.time(), curve)
     while True:
         time.sleep(max(0.0, at - time.time()))
         seen = client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
@@ -39,7 +44,7 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         if watching.worth_saying(said, seen, now):
             log.info("%s", watching.progress_line(watch, seen, now))
             said = watching.now_said(said, seen, now)
-        verdict = watching.look(watch, seen, now)
+        verdict = watching.look(watch, seen, now, curve)
         if isinstance(verdict, watching.Settled):
             return verdict.job
         if isinstance(verdict, watching.Abandoned):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.core import watching
-from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
+from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, ServiceUnavailable
 from airflow_provider_grokvideo.core.events import Event, abandoned
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.triggers.accounts import account_of
+from airflow_provider_grokvideo.triggers.poller import shared
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.account import Account
-    from airflow_provider_grokvideo.client.carriers import AsyncClient
+    from airflow_provider_grokvideo.core.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class _Kwargs:
     not_before: float | None = None
     poll_interval: float | None = None
     uploads: bool = False
+    kind: str | None = None
 
 
 class GrokVideoTrigger(BaseTrigger):
@@ -48,6 +50,8 @@ class GrokVideoTrigger(BaseTrigger):
         fail a task that resumes before the scheduler has taken notice of the deferral.
     :param poll_interval: Seconds between two looks; None lets the connection, then the schedule decide.
     :param uploads: The service uploads the video itself, so that done without a link is success.
+    :param kind: What its latency has in common with that of others, the request's
+        ``kind()``; None if nothing is known about it.
     """
 
     def __init__(
@@ -60,10 +64,11 @@ class GrokVideoTrigger(BaseTrigger):
         not_before: float | None = None,
         poll_interval: float | None = None,
         uploads: bool = False,
+        kind: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._kwargs = _Kwargs(
-            request_id, grokvideo_conn_id, deadline, submitted_at, not_before, poll_interval, uploads
+            request_id, grokvideo_conn_id, deadline, submitted_at, not_before, poll_interval, uploads, kind
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -85,51 +90,65 @@ class GrokVideoTrigger(BaseTrigger):
 
     async def _wait(self) -> Event:
         given = self._kwargs
-        hook = GrokVideoHook(given.grokvideo_conn_id)
         try:
-            account = await self._account(hook)
+            account = await self._account()
+            while True:
+                ended = await self._look(account)
+                if isinstance(ended, watching.Settled):
+                    return Event(given.request_id, "settled", given.submitted_at)
+                known, account = account, await self._newer(account, ended.error)
+                if account == known:
+                    return abandoned(given.request_id, ended.error, given.submitted_at)
         except GrokVideoError as error:
             return abandoned(given.request_id, error, given.submitted_at)
+
+    async def _look(self, account: Account) -> watching.Settled | watching.Abandoned:
+        given = self._kwargs
         now = time.time()
         watch = watching.Watch(
             request_id=given.request_id,
             since=now if given.submitted_at is None else given.submitted_at,
             deadline=given.deadline,
+            # Where the submit is not known, the age is not, either.
+            kind=None if given.submitted_at is None else given.kind,
             poll_interval=account.interval(given.poll_interval),
             not_before=given.not_before or 0.0,
             uploads=given.uploads,
         )
-        async with await hook.get_async_conn() as client:
-            return await self._watch(watch, client)
+        async with shared(account, given.grokvideo_conn_id) as poller:
+            pause = max(0.0, poller.first_look(watch) - now)
+            self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, pause)
+            return await poller.wait(watch, self._heard())
 
-    async def _account(self, hook: GrokVideoHook) -> Account:
+    def _heard(self) -> Callable[[watching.Watch, Job | GrokVideoError, float], None]:
+        """Return what tells the log about looks, as far as they are news."""
+        said = watching.Said()
+
+        def heard(watch: watching.Watch, seen: Job | GrokVideoError, now: float) -> None:
+            nonlocal said
+            if watching.worth_saying(said, seen, now):
+                self.log.info("%s", watching.progress_line(watch, seen, now))
+                said = watching.now_said(said, seen, now)
+
+        return heard
+
+    async def _newer(self, account: Account, error: GrokVideoError) -> Account:
+        """Return the account as the connection says now, if its key stopped working: somebody may have changed it."""
+        if not isinstance(error, AuthenticationFailed):
+            return account
+        return await self._account(newer_than=time.time())
+
+    async def _account(self, newer_than: float = 0.0) -> Account:
         """Look the connection up; Airflow being away for a moment must not end a wait for a paid video."""
+        given = self._kwargs
         while True:
             try:
-                return await hook.aaccount()
+                return await account_of(given.grokvideo_conn_id, newer_than=newer_than)
             except GrokVideoError:
                 raise
             except Exception as problem:
                 what = f"Airflow did not hand out the connection ({type(problem).__name__}: {problem})"
-                if time.time() >= self._kwargs.deadline:
-                    raise ServiceUnavailable(what, conn_id=hook.grokvideo_conn_id) from problem
+                if time.time() >= given.deadline:
+                    raise ServiceUnavailable(what, conn_id=given.grokvideo_conn_id) from problem
                 self.log.warning("%s; trying again", what)
                 await asyncio.sleep(watching.DEFAULT_INTERVAL)
-
-    async def _watch(self, watch: watching.Watch, client: AsyncClient) -> Event:
-        said = watching.Said()
-        at = watching.first_look(watch, time.time())
-        self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, max(0.0, at - time.time()))
-        while True:
-            await asyncio.sleep(max(0.0, at - time.time()))
-            seen = await client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
-            now = time.time()
-            if watching.worth_saying(said, seen, now):
-                self.log.info("%s", watching.progress_line(watch, seen, now))
-                said = watching.now_said(said, seen, now)
-            verdict = watching.look(watch, seen, now)
-            if isinstance(verdict, watching.Settled):
-                return Event(watch.request_id, "settled", self._kwargs.submitted_at)
-            if isinstance(verdict, watching.Abandoned):
-                return abandoned(watch.request_id, verdict.error, self._kwargs.submitted_at)
-            watch, at = verdict.watch, verdict.at

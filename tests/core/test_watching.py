@@ -68,9 +68,11 @@ def test_an_unknown_id_is_not_believed_at_first(seconds, verdict):
 )
 def test_a_pending_request_is_looked_at_again(interval, pause):
     """Looks are one interval apart."""
-    verdict = look(replace(WATCH, poll_interval=interval), Pending("r", 10), T0 + 100)
+    watch = replace(WATCH, poll_interval=interval)
 
-    assert LookAgain(T0 + 100 + pause, replace(WATCH, poll_interval=interval)) == verdict
+    verdict = look(watch, Pending("r", 10), T0 + 100)
+
+    assert LookAgain(T0 + 100 + pause, replace(watch, looks=1, seen_at=T0 + 100, progress=10)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_look_that_failed_is_a_miss(miss):
     second = look(first.watch, miss, T0 + 105)
 
     assert (1, 2, miss.what) == (first.watch.misses, second.watch.misses, second.watch.last_miss)
-    assert WATCH == look(second.watch, Pending("r"), T0 + 110).watch
+    assert replace(WATCH, looks=3, seen_at=T0 + 110) == look(second.watch, Pending("r"), T0 + 110).watch
 
 
 @pytest.mark.parametrize(

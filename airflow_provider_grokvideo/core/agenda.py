@@ -1,0 +1,146 @@
+"""Who is looked at next: the waits of one account, the pace they share, and the order where the pace is short.
+
+No clock and no I/O: the poller of the triggerer and the simulation of the tests drive the same code.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from airflow_provider_grokvideo.core.latency import Latencies
+from airflow_provider_grokvideo.core.pacing import Pace
+from airflow_provider_grokvideo.core.watching import Watch
+
+Key = TypeVar("Key", bound=Hashable)
+
+PATIENCE = 60.0
+"""Seconds that a look may be overdue before it goes ahead of all that are more promising. So no look is more overdue
+than this plus the time that the pace needs for one look at everybody."""
+
+_RANKED_FOR = 1.0
+
+
+@dataclass
+class _Entry:
+    watch: Watch
+    at: float
+    due: bool = False
+
+
+class Agenda(Generic[Key]):
+    """The waits of one account.
+
+    While the pace allows it, everybody is looked at as soon as its look is due. Where more is due than the pace allows,
+    the look with the most to gain goes first: the chance that the video is finished, times the seconds it can be
+    expected to have lain unseen.
+
+    Args:
+        pace: The account's bucket.
+        latencies: What is known of each kind.
+    """
+
+    def __init__(self, pace: Pace, latencies: Latencies) -> None:
+        self.pace = pace
+        self._latencies = latencies
+        self._entries: dict[Key, _Entry] = {}
+        self._later: list[tuple[float, int, Key]] = []
+        self._due: dict[Key, None] = {}
+        self._ranking: list[Key] = []
+        self._ranked_at = float("-inf")
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def overdue(self) -> int:
+        """How many looks were due when somebody last asked for one."""
+        return len(self._due)
+
+    def put(self, key: Key, watch: Watch, at: float) -> None:
+        """Put a look at epoch seconds `at` on the agenda; one look for each key."""
+        self._due.pop(key, None)
+        self._entries[key] = _Entry(watch, at)
+        self._count += 1
+        heapq.heappush(self._later, (at, self._count, key))
+
+    def drop(self, key: Key) -> None:
+        """Forget a wait; unknown ones are forgotten already."""
+        self._entries.pop(key, None)
+        self._due.pop(key, None)
+        if len(self._later) > 64 + 4 * len(self._entries):
+            self._later = [item for item in self._later if self._is_current(item)]
+            heapq.heapify(self._later)
+
+    def take(self, now: float) -> Key | None:
+        """Return who is to be looked at now, and spend a look on it; None if nobody is due or the pace forbids it.
+
+        Whoever is taken comes back by :meth:`put`.
+        """
+        self._collect(now)
+        if not self._due or self.pace.next_at(now) > now:
+            return None
+        key = self._best(now)
+        del self._due[key]
+        self.pace = self.pace.spent(now)
+        return key
+
+    def next_at(self, now: float) -> float | None:
+        """Return when :meth:`take` will have somebody, in epoch seconds; None if nobody waits."""
+        self._collect(now)
+        if self._due:
+            return self.pace.next_at(now)
+        if not self._later:
+            return None
+        at = max(now, self._later[0][0])
+        return max(at, self.pace.next_at(at))
+
+    def limited(self, now: float, asked_at: float, retry_after: float | None) -> None:
+        """Slow everybody down after an HTTP 429."""
+        self.pace = self.pace.limited(now, asked_at, retry_after)
+
+    def running(self, kind: str | None, most: int = 200) -> list[float]:
+        """Return ages at which requests of a kind were last seen pending: all, or a fair choice of at most `most`."""
+        ages = [
+            entry.watch.seen_at - entry.watch.since
+            for entry in self._entries.values()
+            if entry.watch.kind == kind and entry.watch.seen_at > entry.watch.since
+        ]
+        return ages[:: -(-len(ages) // most)] if ages else ages
+
+    def _is_current(self, item: tuple[float, int, Key]) -> bool:
+        entry = self._entries.get(item[2])
+        return entry is not None and not entry.due and entry.at == item[0]
+
+    def _collect(self, now: float) -> None:
+        while self._later and (self._later[0][0] <= now or not self._is_current(self._later[0])):
+            item = heapq.heappop(self._later)
+            if self._is_current(item):
+                self._entries[item[2]].due = True
+                self._due[item[2]] = None
+
+    def _best(self, now: float) -> Key:
+        if self.pace.tokens >= len(self._due):
+            return next(iter(self._due))
+        # Ranking thousands takes milliseconds, and in a second the order hardly changes.
+        if now >= self._ranked_at + _RANKED_FOR or now < self._ranked_at:
+            self._ranking = sorted(self._due, key=lambda key: self._gain(self._entries[key], now))
+            self._ranked_at = now
+        while self._ranking:
+            key = self._ranking.pop()
+            if key in self._due:
+                return key
+        self._ranked_at = float("-inf")
+        return self._best(now)
+
+    def _gain(self, entry: _Entry, now: float) -> tuple[float, float]:
+        overdue = now - entry.at
+        if overdue > PATIENCE:
+            return overdue, 0.0
+        watch = entry.watch
+        age = now - watch.since
+        seen = max(0.0, watch.seen_at - watch.since)
+        return 0.0, self._latencies.of(watch.kind).curve.gain(seen, age)

@@ -1,0 +1,213 @@
+"""One poller for all waits of an account in an event loop: one HTTP client, a few lanes, one pace.
+
+It exists as long as somebody waits. Between looks it is one timer, so a loop that ends finds no task of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_grokvideo.client import flow
+from airflow_provider_grokvideo.client.account import Account
+from airflow_provider_grokvideo.client.carriers import AsyncClient
+from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.agenda import Agenda
+from airflow_provider_grokvideo.core.errors import GrokVideoError, RateLimited, ServiceUnavailable
+from airflow_provider_grokvideo.core.jobs import Done, Job
+from airflow_provider_grokvideo.core.latency import Latencies
+from airflow_provider_grokvideo.core.pacing import Pace
+from airflow_provider_grokvideo.core.watching import Abandoned, Settled, Watch
+from airflow_provider_grokvideo.triggers.metrics import Meter
+
+LANES = 6
+"""Looks under way at once, and connections: enough for 60 looks a second where an answer takes a tenth of one; more
+of them cost httpx more time for each."""
+
+Heard = Callable[[Watch, "Job | GrokVideoError", float], None]
+"""Is told the wait, what a look found, and when."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class _Wait:
+    watch: Watch
+    heard: Heard
+    ended: asyncio.Future[Settled | Abandoned]
+    # Airflow sends log lines to the task whose trigger they come from, which it knows by the context.
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+
+class Poller:
+    """Looks at all requests of an account for whoever waits for them. Bound to the running event loop.
+
+    Args:
+        account: Where to look, and how fast.
+        latencies: What is known of each kind; learns from what is found.
+        conn_id: Airflow connection that the account came from, to name the metrics.
+    """
+
+    def __init__(self, account: Account, latencies: Latencies, conn_id: str) -> None:
+        self.users = 0
+        self._loop = asyncio.get_running_loop()
+        self._latencies = latencies
+        self._agenda: Agenda[_Wait] = Agenda(Pace.of(account.pace, time.time()), latencies)
+        self._client = AsyncClient(account, connections=LANES)
+        self._lanes: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._meter = Meter(conn_id)
+
+    async def wait(self, watch: Watch, heard: Heard) -> Settled | Abandoned:
+        """Look at a request until it ends or its deadline passes; cancelling this forgets it."""
+        wait = _Wait(watch, heard, self._loop.create_future())
+        self._agenda.put(wait, watch, self.first_look(watch))
+        self._wake()
+        try:
+            return await wait.ended
+        finally:
+            self._agenda.drop(wait)
+
+    def first_look(self, watch: Watch) -> float:
+        """Return the epoch seconds at which a wait that begins now looks first, if the pace allows it."""
+        return watching.first_look(watch, time.time(), self._latencies.of(watch.kind).curve)
+
+    def set_pace(self, account: Account) -> None:
+        """Take the pace of a connection that was edited."""
+        self._agenda.pace = self._agenda.pace.changed(account.pace)
+
+    async def close(self) -> None:
+        """End what is under way and close the connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for lane in self._lanes:
+            lane.cancel()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        await self._client.aclose()
+        await self._meter.close()
+
+    def _wake(self) -> None:
+        """Look at whoever is due, and come back when somebody else is."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = time.time()
+        while len(self._lanes) < LANES and (wait := self._agenda.take(now)) is not None:
+            lane = _apart(self._loop, self._lane(wait))
+            self._lanes.add(lane)
+            lane.add_done_callback(self._lane_ended)
+        if len(self._lanes) < LANES and (at := self._agenda.next_at(now)) is not None:
+            self._timer = self._loop.call_later(at - now, self._wake, context=contextvars.Context())
+        self._meter.note(waits=len(self._agenda), overdue=self._agenda.overdue, pace=self._agenda.pace.now(now).rate)
+
+    def _lane_ended(self, lane: asyncio.Task[None]) -> None:
+        self._lanes.discard(lane)
+        if not lane.cancelled():
+            self._wake()
+
+    async def _lane(self, wait: _Wait | None) -> None:
+        while wait is not None:
+            try:
+                await self._look(wait)
+            except asyncio.CancelledError:
+                if not wait.ended.done():
+                    self._agenda.put(wait, wait.watch, time.time())
+                raise
+            except Exception as problem:  # noqa: BLE001 - one bad watch must not end the lane of the others
+                self._agenda.drop(wait)
+                if not wait.ended.done():
+                    wait.ended.set_exception(problem)
+            wait = self._agenda.take(time.time())
+
+    async def _look(self, wait: _Wait) -> None:
+        asked_at = time.time()
+        seen = await self._seen(wait.watch)
+        now = time.time()
+        self._meter.looked(missed=isinstance(seen, GrokVideoError), limited=isinstance(seen, RateLimited))
+        if isinstance(seen, RateLimited):
+            self._agenda.limited(now, asked_at, seen.retry_after)
+        if wait.ended.done():
+            return
+        watch = wait.watch
+        wait.context.run(wait.heard, watch, seen, now)
+        verdict = watching.look(watch, seen, now, self._latencies.of(watch.kind).curve)
+        if isinstance(verdict, watching.LookAgain):
+            wait.watch = verdict.watch
+            self._agenda.put(wait, verdict.watch, verdict.at)
+            return
+        self._agenda.drop(wait)
+        if isinstance(seen, Done):
+            self._learn(watch, now)
+        wait.ended.set_result(verdict)
+
+    async def _seen(self, watch: Watch) -> Job | GrokVideoError:
+        try:
+            return await self._client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
+        except Exception as problem:
+            # Whatever it is, the request goes on and is paid: a miss.
+            log.exception("A look at request %s failed unexpectedly", watch.request_id)
+            return ServiceUnavailable(f"the look failed unexpectedly ({type(problem).__name__}: {problem})")
+
+    def _learn(self, watch: Watch, now: float) -> None:
+        pending = max(0.0, watch.seen_at - watch.since)
+        age = now - watch.since
+        history = self._latencies.of(watch.kind)
+        self._meter.found(now - watch.since - history.curve.value(pending, age, 0.5))
+        self._latencies.learn(watch.kind, pending, age, watching.share(watch), lambda: self._agenda.running(watch.kind))
+
+
+class _Here(threading.local):
+    """What belongs to this thread, in which at most one event loop runs."""
+
+    def __init__(self) -> None:
+        self.pollers: dict[tuple[asyncio.AbstractEventLoop, str, str], Poller] = {}
+        self.closing: set[asyncio.Task[None]] = set()
+
+
+_here = _Here()
+
+LATENCIES: dict[str, Latencies] = {}
+"""What this process has learned, by base URL; it outlives the pollers."""
+
+
+@asynccontextmanager
+async def shared(account: Account, conn_id: str) -> AsyncIterator[Poller]:
+    """Give the poller of an account in this event loop: made for the first who comes, closed by the last who leaves."""
+    loop = asyncio.get_running_loop()
+    key = (loop, account.base_url, account.api_key)
+    poller = _here.pollers.get(key)
+    if poller is None:
+        # A loop that was closed with waits in it never told us.
+        _here.pollers = {key: poller for key, poller in _here.pollers.items() if not key[0].is_closed()}
+        poller = Poller(account, LATENCIES.setdefault(account.base_url, Latencies()), conn_id)
+        _here.pollers[key] = poller
+    else:
+        poller.set_pace(account)
+    poller.users += 1
+    try:
+        yield poller
+    finally:
+        poller.users -= 1
+        if not poller.users:
+            del _here.pollers[key]
+            await asyncio.shield(_closing(poller, loop))
+
+
+def _closing(poller: Poller, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+    """Close a poller in a task of its own, which a second cancellation does not reach."""
+    closing = _apart(loop, poller.close())
+    _here.closing.add(closing)
+    closing.add_done_callback(_here.closing.discard)
+    return closing
+
+
+def _apart(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run something that belongs to no trigger, so that its log lines do not appear in some task's log."""
+    return contextvars.Context().run(loop.create_task, work)
