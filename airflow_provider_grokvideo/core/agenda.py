@@ -20,6 +20,10 @@ PATIENCE = 60.0
 """Seconds that a look may be overdue before it goes ahead of all that are more promising. So no look is more overdue
 than this plus the time that the pace needs for one look at everybody."""
 
+TEACHERS = 24
+"""How many requests of a kind are learned from at a time, chosen when their waits begin. The first that finish of a
+thousand simultaneous ones are the fast ones; of all that were chosen beforehand, the same is known in the end."""
+
 _RANKED_FOR = 1.0
 
 
@@ -48,6 +52,7 @@ class Agenda(Generic[Key]):
         self._entries: dict[Key, _Entry] = {}
         self._later: list[tuple[float, int, Key]] = []
         self._due: dict[Key, None] = {}
+        self._teachers: dict[str | None, dict[Key, None]] = {}
         self._ranking: list[Key] = []
         self._ranked_at = float("-inf")
         self._count = 0
@@ -62,6 +67,10 @@ class Agenda(Generic[Key]):
 
     def put(self, key: Key, watch: Watch, at: float) -> None:
         """Put a look at epoch seconds `at` on the agenda; one look for each key."""
+        if key not in self._entries:
+            teachers = self._teachers.setdefault(watch.kind, {})
+            if len(teachers) < TEACHERS:
+                teachers[key] = None
         self._due.pop(key, None)
         self._entries[key] = _Entry(watch, at)
         self._count += 1
@@ -69,8 +78,12 @@ class Agenda(Generic[Key]):
 
     def drop(self, key: Key) -> None:
         """Forget a wait; unknown ones are forgotten already."""
-        self._entries.pop(key, None)
+        entry = self._entries.pop(key, None)
         self._due.pop(key, None)
+        if entry is not None and (teachers := self._teachers.get(entry.watch.kind)) is not None:
+            teachers.pop(key, None)
+            if not teachers:
+                del self._teachers[entry.watch.kind]
         if len(self._later) > 64 + 4 * len(self._entries):
             self._later = [item for item in self._later if self._is_current(item)]
             heapq.heapify(self._later)
@@ -102,14 +115,15 @@ class Agenda(Generic[Key]):
         """Slow everybody down after an HTTP 429."""
         self.pace = self.pace.limited(now, asked_at, retry_after)
 
-    def running(self, kind: str | None, most: int = 200) -> list[float]:
-        """Return ages at which requests of a kind were last seen pending: all, or a fair choice of at most `most`."""
-        ages = [
-            entry.watch.seen_at - entry.watch.since
-            for entry in self._entries.values()
-            if entry.watch.kind == kind and entry.watch.seen_at > entry.watch.since
-        ]
-        return ages[:: -(-len(ages) // most)] if ages else ages
+    def teaches(self, key: Key) -> bool:
+        """Say whether the latency of a request is to be learned from."""
+        entry = self._entries.get(key)
+        return entry is not None and key in self._teachers.get(entry.watch.kind, {})
+
+    def running(self, kind: str | None) -> list[float]:
+        """Return the ages at which requests of a kind that are learned from were last seen pending."""
+        watches = (self._entries[key].watch for key in self._teachers.get(kind, {}))
+        return [watch.seen_at - watch.since for watch in watches if watch.seen_at > watch.since]
 
     def _is_current(self, item: tuple[float, int, Key]) -> bool:
         entry = self._entries.get(item[2])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -144,20 +144,19 @@ class History:
         """Return the history of these samples; `running` are ages at which other requests were still pending."""
         return cls(guess, tuple(samples), surprises, 0, Curve(_components(guess, samples, running)))
 
-    def learned(self, low: float, high: float, share: float, running: Callable[[], Sequence[float]]) -> History:
+    def learned(self, low: float, high: float, share: float, running: Sequence[float]) -> History:
         """Return what is known after a request was found finished.
 
         Args:
             low: Age of the last look that found it pending; 0 if there was none.
             high: Age of the look that found it finished.
             share: From 0 to 1, which moment between the two to believe in; spread evenly over requests.
-            running: Returns ages at which requests of the kind were seen pending that go on. Without them the fastest
-                of many simultaneous requests would make all of them look late.
+            running: Ages at which those that go on were last seen pending, of all that are learned from.
         """
         high = max(high, _FIRST)
         age = max(self.curve.value(min(low, high), high, share), _FIRST)
         rank = self.curve.done(age)
-        side = 1 if rank > 0.95 else -1 if rank < 0.05 else 0
+        side = 1 if rank > 1 - _FAR_OFF else -1 if rank < _FAR_OFF else 0
         surprises = self.surprises + side if side * self.surprises > 0 else side
         samples = (*self.samples, math.log(age))[-WINDOW:]
         if abs(surprises) >= SURPRISES:
@@ -165,7 +164,7 @@ class History:
         fresh = self.fresh + 1
         if fresh * 8 < len(samples):
             return replace(self, samples=samples, surprises=surprises, fresh=fresh)
-        return History.of(self.guess, samples, surprises=surprises, running=running())
+        return History.of(self.guess, samples, surprises=surprises, running=running)
 
 
 class Latencies:
@@ -187,9 +186,7 @@ class Latencies:
             del self._known[next(iter(self._known))]
         return found
 
-    def learn(
-        self, kind: str | None, low: float, high: float, share: float, running: Callable[[], Sequence[float]]
-    ) -> None:
+    def learn(self, kind: str | None, low: float, high: float, share: float, running: Sequence[float]) -> None:
         """Take note of a finished request; see :meth:`History.learned`. Of no kind, there is nothing to learn."""
         if kind is not None:
             self._known[kind] = self.of(kind).learned(low, high, share, running)
@@ -212,6 +209,7 @@ def guess(kind: str | None) -> Component:
     return Component(1.0, math.log(max(12.0, length * per_second)), _GUESS_SPREAD)
 
 
+_FAR_OFF = 0.03
 _GUESS_SPREAD = 0.5
 _GUESS_WORTH = 1.5
 """How many finished requests a guess is worth."""

@@ -142,9 +142,10 @@ class Poller:
             wait.watch = verdict.watch
             self._agenda.put(wait, verdict.watch, verdict.at)
             return
+        teaches = self._agenda.teaches(wait)
         self._agenda.drop(wait)
         if isinstance(seen, Done):
-            self._learn(watch, now)
+            self._learn(watch, now, teaches=teaches)
         wait.ended.set_result(verdict)
 
     async def _seen(self, watch: Watch) -> Job | GrokVideoError:
@@ -155,12 +156,12 @@ class Poller:
             log.exception("A look at request %s failed unexpectedly", watch.request_id)
             return ServiceUnavailable(f"the look failed unexpectedly ({type(problem).__name__}: {problem})")
 
-    def _learn(self, watch: Watch, now: float) -> None:
-        pending = max(0.0, watch.seen_at - watch.since)
-        age = now - watch.since
-        history = self._latencies.of(watch.kind)
-        self._meter.found(now - watch.since - history.curve.value(pending, age, 0.5))
-        self._latencies.learn(watch.kind, pending, age, watching.share(watch), lambda: self._agenda.running(watch.kind))
+    def _learn(self, watch: Watch, now: float, *, teaches: bool) -> None:
+        pending, age = max(0.0, watch.seen_at - watch.since), now - watch.since
+        self._meter.found(age - self._latencies.of(watch.kind).curve.value(pending, age, 0.5))
+        if teaches:
+            running = self._agenda.running(watch.kind)
+            self._latencies.learn(watch.kind, pending, age, watching.share(watch), running)
 
 
 class _Here(threading.local):
