@@ -48,7 +48,7 @@ class Component(NamedTuple):
 
 
 class Curve:
-    """The distribution of a latency, as a table over ages from half a second to an hour; constant outside of it."""
+    """The distribution of a latency, as a table over ages from half a second to an hour; nothing finishes outside."""
 
     def __init__(self, components: Iterable[Component]) -> None:
         self._done = _cumulated(components)
@@ -78,6 +78,8 @@ class Curve:
 
     def when(self, seen: float, price: float = PRICE) -> float:
         """Return the age at which a look at a request that was pending at age `seen` pays."""
+        if seen >= _LAST:
+            return seen * (1.0 + _STEP)
         before, start = self.done(seen), self._at(self._area, seen)
         wanted = price * max(1.0 - before, 1e-9)
         low, high = bisect_right(_AGES, seen), _CELLS
@@ -110,10 +112,11 @@ class Curve:
             return right
         return left + (right - left) * min(max((price - at_left) / (at_right - at_left), 0.0), 1.0)
 
-    @staticmethod
-    def _at(table: Sequence[float], age: float) -> float:
+    def _at(self, table: Sequence[float], age: float) -> float:
         if age <= _FIRST:
             return 0.0
+        if age >= _LAST:
+            return table[-1] + (self._done[-1] * (age - _LAST) if table is self._area else 0.0)
         index = min(int(math.log(age / _FIRST) / _STEP), _CELLS - 1)
         left, right = _AGES[index], _AGES[index + 1]
         return table[index] + (table[index + 1] - table[index]) * (age - left) / (right - left)
@@ -216,6 +219,8 @@ _GUESS_WORTH = 1.5
 _FLOOR = Component(0.02, 0.3, 0.7)
 """A little of everything around the middle, so that no learned distribution is ever sure of itself."""
 _NARROWEST = 0.02
+_CROWD = 1.4
+_ENOUGH = 16
 
 
 def _anew(recent: Sequence[float], *, faster: bool) -> History:
@@ -243,10 +248,9 @@ def _components(guessed: Component, samples: Sequence[float], running: Sequence[
         for part, weight in zip(guessed_parts, weights[len(ordered) :], strict=True)
     ]
     if ordered:
-        width, shrink, mean = _smoothing(ordered)
         parts += [
-            Component(rest * weight, mean + (x - mean) * shrink, width)
-            for x, weight in zip(ordered, weights, strict=False)
+            Component(rest * weight, middle, width)
+            for (middle, width), weight in zip(_smoothed(ordered), weights, strict=False)
         ]
     return parts
 
@@ -285,16 +289,25 @@ def _weights(points: Sequence[tuple[float, float]], running: Sequence[float]) ->
     return [share / total for share in shares]
 
 
-def _smoothing(ordered: Sequence[float]) -> tuple[float, float, float]:
-    """Return how wide each sample counts (Silverman's rule), how far all move together for it, and around what."""
+def _smoothed(ordered: Sequence[float]) -> list[tuple[float, float]]:
+    """Return where each sample counts and how wide: by Silverman's rule, but narrower where samples are crowded.
+
+    All are moved together as much as the widths spread them.
+    """
     count = len(ordered)
     mean = math.fsum(ordered) / count
-    deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in ordered) / max(1, count - 1))
-    middle_half = (ordered[(3 * count) // 4] - ordered[count // 4]) / 1.34
-    spread = min(deviation, middle_half) if count >= 8 and middle_half > 0 else deviation
-    width = max(_NARROWEST, 0.9 * spread * count**-0.2, 0.2 / count)
-    shrink = 1.0 / math.sqrt(1.0 + (width / deviation) ** 2) if deviation > 0 else 1.0
-    return width, shrink, mean
+    variance = math.fsum((x - mean) ** 2 for x in ordered) / max(1, count - 1)
+    usual = max(0.9 * math.sqrt(variance) * count**-0.2, 0.2 / count)
+    near = math.ceil(math.sqrt(count)) // 2
+    widths = []
+    for index in range(count):
+        low, high = max(0, index - near), min(count - 1, index + near)
+        # Of a normal distribution, so many neighbours are about this far apart where the usual width fits.
+        local = _CROWD * (ordered[high] - ordered[low]) * 2 * near / max(1, high - low)
+        widths.append(max(_NARROWEST, min(usual, local) if count >= _ENOUGH else usual))
+    widened = math.fsum(width * width for width in widths) / count
+    shrink = math.sqrt(variance / (variance + widened)) if variance > 0 else 1.0
+    return [(mean + (x - mean) * shrink, width) for x, width in zip(ordered, widths, strict=True)]
 
 
 def _cumulated(components: Iterable[Component]) -> array[float]:

@@ -99,7 +99,7 @@ def test_a_service_that_changes_its_speed_is_learned_again(speed):
             worse[kind.name] = (looks, lag)
         now = Outcome([row for each in after[kind.name] for row in each.found])
         few, soon = best(Kind(kind.name, kind.median * speed, kind.sigma, 1.0), PRICE)
-        if now.lag + PRICE * now.looks > 1.35 * (soon + PRICE * few):
+        if now.lag + PRICE * now.looks > 1.2 * (soon + PRICE * few):
             slow[kind.name] = (now.looks, now.lag)
     assert ({}, {}) == (worse, slow)
 
