@@ -53,7 +53,7 @@ with DAG(
     # 2. Bought, but not in hand (WaitTimeout, DeliveryFailed): a retry fetches it for free. Where the task has no
     #    journal, or no retries left, a sensor does.
     here >> clip("delivery", "[[emulator: fault=wrong_bytes]]", retries=1, retry_delay=timedelta(0, 2))
-    slow = clip("timeout", "[[emulator: tempo=looks:3]]", timeout=6)
+    slow = clip("timeout", "[[emulator: tempo=seconds:14]]", timeout=6)
     here >> slow
     slow >> GrokVideoSensor(
         task_id="timeout_rescue",

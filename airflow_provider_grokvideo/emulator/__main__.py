@@ -85,7 +85,13 @@ def _announce(emulator: Emulator, ready_file: Path | None) -> None:
     }
     line = json.dumps(facts)
     print(line, flush=True)
-    connection = {"conn_type": "grokvideo", "host": emulator.base_url, "password": emulator.api_key}
+    connection = {
+        "conn_type": "grokvideo",
+        "host": emulator.base_url,
+        "password": emulator.api_key,
+        # Its videos are usually done sooner than those of the real service, after whose habits the schedule would look.
+        "extra": {"poll_interval": 1},
+    }
     origin = emulator.base_url.removesuffix("/v1")
     print(_HINT.format(connection=json.dumps(connection), origin=origin), file=sys.stderr, flush=True)
     if ready_file is not None:

@@ -35,6 +35,8 @@ def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.Monke
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,
         "password": grokvideo_emulator.api_key,
+        # Its videos are done sooner than those of the real service, after whose habits the schedule would look.
+        "extra": {"poll_interval": 0.2},
     }
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
     return "grokvideo_default"

@@ -1,6 +1,6 @@
 """When looks pay: the schedule against the best there is, against a fixed interval, and under a pace that is short.
 
-The latencies are lognormal with published medians; :mod:`simulation` has the mix. Everything runs on a virtual clock.
+The latencies are those of the benchmark, lognormal with published medians. Everything runs on a virtual clock.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from simulation import MIX, Job, Kind, Outcome, best, fewest_looks, fixed, frontier, simulate, steadily
+from benchmarks.simulation import MIX, Job, Kind, Outcome, best, fewest_looks, fixed, frontier, simulate, steadily
 
 from airflow_provider_grokvideo.core.agenda import PATIENCE
 from airflow_provider_grokvideo.core.latency import Latencies

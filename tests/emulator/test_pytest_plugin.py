@@ -43,6 +43,7 @@ def test_the_connection_points_to_it(grokvideo_connection, grokvideo_emulator):
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,
         "password": grokvideo_emulator.api_key,
+        "extra": {"poll_interval": 0.2},
     } == connection
 
 
