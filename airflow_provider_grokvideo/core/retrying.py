@@ -65,7 +65,8 @@ def delay(
         asked = retry_after(answer.headers, now)
         # An asked-for pause that is too long to sit out is left to Airflow's own retry.
         if asked is not None:
-            return asked if asked <= LONGEST_PAUSE else None
+            # Many tasks are told the same pause; none may come sooner, and not all at once.
+            return asked * spread if asked <= LONGEST_PAUSE else None
         return _backoff(attempt, 1.0, 30.0) * spread
     if paid or answer.status not in _SAFE_TO_REPEAT:
         return None

@@ -91,12 +91,15 @@ class GrokVideoTrigger(BaseTrigger):
     async def _wait(self) -> Event:
         given = self._kwargs
         try:
-            account = await self._account()
+            asked_at, account = time.time(), await self._account()
             while True:
                 ended = await self._look(account)
                 if isinstance(ended, watching.Settled):
                     return Event(given.request_id, "settled", given.submitted_at)
-                known, account = account, await self._newer(account, ended.error)
+                known, known_at = account, asked_at
+                if isinstance(ended.error, AuthenticationFailed):
+                    # Somebody may have changed the key. One lookup answers all who ask because of the same old one.
+                    asked_at, account = time.time(), await self._account(newer_than=known_at)
                 if account == known:
                     return abandoned(given.request_id, ended.error, given.submitted_at)
         except GrokVideoError as error:
@@ -131,12 +134,6 @@ class GrokVideoTrigger(BaseTrigger):
                 said = watching.now_said(said, seen, now)
 
         return heard
-
-    async def _newer(self, account: Account, error: GrokVideoError) -> Account:
-        """Return the account as the connection says now, if its key stopped working: somebody may have changed it."""
-        if not isinstance(error, AuthenticationFailed):
-            return account
-        return await self._account(newer_than=time.time())
 
     async def _account(self, newer_than: float = 0.0) -> Account:
         """Look the connection up; Airflow being away for a moment must not end a wait for a paid video."""
