@@ -12,17 +12,18 @@ from itertools import pairwise
 
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.agenda import Agenda
-from airflow_provider_grokvideo.core.jobs import Done, Pending
+from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.latency import Latencies
 from airflow_provider_grokvideo.core.pacing import Pace
 from airflow_provider_grokvideo.core.watching import FIRST_LOOK, LookAgain, Watch
+from benchmarks import work
 
 UNLIMITED = 1e6
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Lognormal latencies: published timings of one kind of request, and its share of the mix."""
+    """Lognormal latencies: median in seconds, standard deviation of the logarithm, and the share of the mix."""
 
     name: str
     median: float
@@ -30,15 +31,12 @@ class Kind:
     share: float
 
     def latency(self, chance: random.Random) -> float:
+        """Return the seconds that one of them takes."""
         return self.median * math.exp(self.sigma * chance.gauss(0, 1))
 
 
-MIX = (
-    Kind("text-to-video/grok-imagine-video/5/480p", 22, 0.08, 0.30),
-    Kind("text-to-video/grok-imagine-video/8/720p", 50, 0.15, 0.35),
-    Kind("text-to-video/grok-imagine-video/15/720p", 90, 0.15, 0.15),
-    Kind("text-to-video/grok-imagine-video-1.5/8/720p", 80, 0.35, 0.20),
-)
+MIX = tuple(Kind(kind.name, kind.median, kind.sigma, kind.share) for kind in work.KINDS)
+"""The kinds of the benchmark, whole: here their tails are not cut."""
 
 
 @dataclass(frozen=True)
@@ -63,71 +61,91 @@ class Outcome:
 
     @property
     def looks(self) -> float:
+        """Looks per video."""
         return sum(looks for _, looks, _ in self.found) / len(self.found)
 
     @property
     def lag(self) -> float:
+        """Mean seconds between the end of a video and the look that found it."""
         return sum(lag for *_, lag in self.found) / len(self.found)
 
     def of(self, part: slice) -> Outcome:
+        """Return some of the videos, in the order in which they were found."""
         return Outcome(self.found[part])
 
 
 def steadily(kinds: Sequence[Kind], rate: float, count: int, seed: int = 1, speed: float = 1.0) -> list[Job]:
     """Return requests that are submitted at an even rate, kinds by their shares."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - simulated luck
     drawn = chance.choices(kinds, [kind.share for kind in kinds], k=count)
     return [Job(kind.name, index / rate, kind.latency(chance) * speed) for index, kind in enumerate(drawn)]
 
 
 def simulate(jobs: Sequence[Job], latencies: Latencies, pace: float = UNLIMITED, progress: bool = False) -> Outcome:
-    """Wait for all jobs with the decisions of the core; a look takes no time."""
-    agenda: Agenda[int] = Agenda(Pace.of(pace, 0.0), latencies)
-    watches: dict[int, Watch] = {}
-    outcome = Outcome()
-    arriving = iter(enumerate(sorted(jobs, key=lambda job: job.submitted)))
-    ordered = sorted(jobs, key=lambda job: job.submitted)
-    coming = next(arriving, None)
-    due: dict[int, float] = {}
-    now = 0.0
-    while coming is not None or watches:
-        at = agenda.next_at(now)
-        if coming is not None and (at is None or coming[1].submitted <= at):
-            key, job = coming
-            now = max(now, job.submitted)
-            watch = Watch(str(key), since=now, deadline=now + 36_000, kind=job.kind, not_before=now + FIRST_LOOK)
-            watches[key] = watch
-            due[key] = watching.first_look(watch, now, latencies.of(job.kind).curve)
-            agenda.put(key, watch, due[key])
-            coming = next(arriving, None)
-            outcome.fullest = max(outcome.fullest, len(watches))
-            continue
-        assert at is not None
-        now = max(now, at)
-        key = agenda.take(now)
-        if key is None:
-            continue
-        job, watch = ordered[key], watches[key]
-        outcome.waited = max(outcome.waited, now - due[key])
-        curve = latencies.of(job.kind).curve
-        age = now - job.submitted
+    """Wait for all jobs with the decisions of the core; a look takes no time.
+
+    Args:
+        jobs: What is submitted.
+        latencies: What is known, and learned from what is found.
+        pace: Looks a second.
+        progress: Whether the service tells the true progress.
+    """
+    run = _Simulation(latencies, pace, progress=progress)
+    for key, job in enumerate(sorted(jobs, key=lambda job: job.submitted)):
+        run.go_on(until=job.submitted)
+        run.submit(key, job)
+    run.go_on(until=math.inf)
+    return run.outcome
+
+
+class _Simulation:
+    def __init__(self, latencies: Latencies, pace: float, *, progress: bool) -> None:
+        self.outcome = Outcome()
+        self._latencies, self._progress = latencies, progress
+        self._agenda: Agenda[int] = Agenda(Pace.of(pace, 0.0), latencies)
+        self._waits: dict[int, tuple[Job, Watch, float]] = {}
+        self._now = 0.0
+
+    def submit(self, key: int, job: Job) -> None:
+        self._now = now = job.submitted
+        watch = Watch(str(key), since=now, deadline=now + 36_000, kind=job.kind, not_before=now + FIRST_LOOK)
+        self._put(key, job, watch, watching.first_look(watch, now, self._latencies.of(job.kind).curve))
+        self.outcome.fullest = max(self.outcome.fullest, len(self._waits))
+
+    def go_on(self, until: float) -> None:
+        """Look at whoever is due before a moment."""
+        while (at := self._agenda.next_at(self._now)) is not None and at < until:
+            self._now = max(self._now, at)
+            key = self._agenda.take(self._now)
+            if key is not None:
+                self._look(key)
+
+    def _look(self, key: int) -> None:
+        job, watch, due = self._waits[key]
+        self.outcome.waited = max(self.outcome.waited, self._now - due)
+        age = self._now - job.submitted
         if age >= job.latency:
-            teaches = agenda.teaches(key)
-            agenda.drop(key)
-            del watches[key]
-            outcome.found.append((job, watch.looks + 1, age - job.latency))
-            if teaches:
-                pending = max(0.0, watch.seen_at - watch.since)
-                latencies.learn(job.kind, pending, age, watching.share(watch), agenda.running(job.kind))
-            assert not isinstance(watching.look(watch, Done(), now, curve), LookAgain)
-            continue
-        seen = Pending(progress=min(99, int(100 * age / job.latency))) if progress else Pending()
-        verdict = watching.look(watch, seen, now, curve)
-        assert isinstance(verdict, LookAgain)
-        watches[key] = verdict.watch
-        due[key] = verdict.at
-        agenda.put(key, verdict.watch, verdict.at)
-    return outcome
+            self._found(key, job, watch, age)
+            return
+        seen = Pending(progress=min(99, int(100 * age / job.latency))) if self._progress else Pending()
+        verdict = watching.look(watch, seen, self._now, self._latencies.of(job.kind).curve)
+        if not isinstance(verdict, LookAgain):
+            raise TypeError(f"a pending request ended as {verdict}")
+        self._put(key, job, verdict.watch, verdict.at)
+
+    def _found(self, key: int, job: Job, watch: Watch, age: float) -> None:
+        teaches = self._agenda.teaches(key)
+        self._agenda.drop(key)
+        del self._waits[key]
+        self.outcome.found.append((job, watch.looks + 1, age - job.latency))
+        if teaches:
+            pending = max(0.0, watch.seen_at - watch.since)
+            running = self._agenda.running(job.kind)
+            self._latencies.learn(job.kind, pending, age, watching.share(watch), running)
+
+    def _put(self, key: int, job: Job, watch: Watch, at: float) -> None:
+        self._waits[key] = (job, watch, at)
+        self._agenda.put(key, watch, at)
 
 
 def fixed(jobs: Sequence[Job], interval: float = 5.0) -> tuple[float, float]:
