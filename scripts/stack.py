@@ -17,7 +17,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,9 @@ class AirflowStack:
     Raises:
         ProcessFailed: A component ended or was not alive in time; the message has the end of its log.
     """
+
+    components: Mapping[str, tuple[str, ...]] = COMPONENTS
+    """What is started, in this order: a name and the arguments of ``airflow``. Another Airflow is a subclass."""
 
     def __init__(
         self,
@@ -130,11 +133,11 @@ class AirflowStack:
         migrate.start()
         if migrate.wait(self.start_timeout) != 0:
             raise ProcessFailed(f"airflow db migrate failed. Its last lines:\n{tail(migrate.log)}")
-        self._say(f"starting {', '.join(COMPONENTS)}")
-        for name, arguments in COMPONENTS.items():
+        self._say(f"starting {', '.join(self.components)}")
+        for name, arguments in self.components.items():
             self._airflow(name, *arguments)
             self._start(name)
-        self.wait_alive(*COMPONENTS, timeout=self.start_timeout)
+        self.wait_alive(*self.components, timeout=self.start_timeout)
 
     def stop(self) -> None:
         """End every process of the stack; safe to call more than once."""
@@ -179,14 +182,14 @@ class AirflowStack:
 
     def restart_all(self, timeout: float = 180.0) -> None:
         """Start all components again on the same database, and wait until they are alive."""
-        for name in COMPONENTS:
+        for name in self.components:
             self._start(name)
-        self.wait_alive(*COMPONENTS, timeout=timeout)
+        self.wait_alive(*self.components, timeout=timeout)
 
     def wait_alive(self, *names: str, timeout: float) -> None:
         """Wait until each component has answered or had a heartbeat since its own start."""
         deadline = time.monotonic() + timeout
-        while waiting := self._silent(names):
+        while waiting := self.silent(names):
             for name in names:
                 self.family.members[name].check()
             if time.monotonic() > deadline:
@@ -194,7 +197,8 @@ class AirflowStack:
                 raise ProcessFailed(f"No sign of life after {timeout:.0f} s from {', '.join(waiting)}.\n{logs}")
             time.sleep(0.3)
 
-    def _silent(self, names: tuple[str, ...]) -> list[str]:
+    def silent(self, names: Sequence[str]) -> list[str]:
+        """Return which of these components have not shown a sign of life since their start."""
         health = self.api.health()
         if health is None:
             return list(names)

@@ -209,7 +209,7 @@ def guess(kind: str | None) -> Component:
     per_second = {"480p": 4.5, "1080p": 10.0}.get(resolution, 6.0)
     if "1.5" in model:
         per_second *= 1.6
-    return Component(1.0, math.log(max(12.0, length * per_second)), _GUESS_SPREAD)
+    return Component(1.0, math.log(max(15.0, length * per_second)), _GUESS_SPREAD)
 
 
 _FAR_OFF = 0.03
