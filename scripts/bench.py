@@ -1,8 +1,19 @@
-"""``make bench``: how many videos one process can wait for, and what that costs. One table, one JSON file.
+"""``make bench``: what waiting costs, on its own and in Airflow, and what the package costs elsewhere.
 
-Every row waits for the same videos: a mix of four kinds whose latencies are published (contract §5.5), all submitted at
-once. Each row has a fresh process for the waits and a fresh one for the service, which finishes each video at its
-time and counts looks and connections. The rows:
+Four parts, one JSON file; parts of their full size also go into ``docs/performance.md``, between its markers:
+
+waits
+    How many videos one process can wait for: below.
+schedule
+    What looks cost and bring, on a virtual clock (``benchmarks/schedule.py``).
+costs
+    Imports, DAG parsing, the delivery of a large file (``benchmarks/costs.py``).
+airflow
+    Fifty videos end to end in real Airflow, by three ways to wait (``benchmarks/airflow_runs.py``).
+
+Every row of the first waits for the same videos: a mix of four kinds whose latencies are published (contract §5.5), all
+submitted at once. Each row has a fresh process for the waits and a fresh one for the service, which finishes each video
+at its time and counts looks and connections. The rows:
 
 usual
     The usual trigger: a new httpx client for each look, every five seconds.
@@ -26,14 +37,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchmarks import machine, report, work
+from benchmarks import airflow_runs, costs, machine, report, schedule, work
 from benchmarks.waits import CONN_ID, INTERVAL, KEY, Result, Row, counts
+from markers import replaced
 from processes import ChildProcess, Family, ProcessFailed, clean_environment, tail
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,6 +53,16 @@ SCRIPTS = REPOSITORY / "scripts"
 
 SIZES = (100, 1_000, 5_000, 10_000)
 QUICK = (100, 1_000)
+PAGE = REPOSITORY / "docs" / "performance.md"
+
+PARTS = ("waits", "schedule", "costs", "airflow")
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "waits": report.table,
+    "schedule": schedule.table,
+    "costs": costs.table,
+    "airflow": airflow_runs.table,
+}
+
 WHO = {"usual": ("usual",), "ours": ("ours", "ours-learned"), "floor": ("floor",)}
 
 SIDE_BY_SIDE = 100
@@ -68,7 +90,7 @@ class Wishes:
     scale: float
     patience: float
     out: Path
-    markdown: Path | None
+    parts: tuple[str, ...]
 
     @classmethod
     def read(cls, arguments: Sequence[str]) -> Wishes:
@@ -87,7 +109,7 @@ class Wishes:
             "--patience", type=float, default=PATIENCE, help="seconds from the last video to the deadline (%(default)s)"
         )
         parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "bench.json", help="the JSON file")
-        parser.add_argument("--markdown", type=Path, help="a file for the table; it is printed in any case")
+        parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; all if unset")
         given = parser.parse_args(arguments)
         return cls(
             waits=tuple(sorted(set(given.waits or (QUICK if given.quick else SIZES)))),
@@ -96,8 +118,13 @@ class Wishes:
             scale=given.scale,
             patience=given.patience,
             out=given.out.resolve(),
-            markdown=given.markdown.resolve() if given.markdown else None,
+            parts=tuple(part for part in PARTS if part in given.parts),
         )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the waits are those that the page shows."""
+        return (self.waits, self.scale, len(self.who)) == (SIZES, 1.0, sum(map(len, WHO.values())))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,18 +134,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wishes = Wishes.read(sys.argv[1:] if arguments is None else arguments)
     home = Path(tempfile.mkdtemp(prefix="grokvideo-bench-"))
     try:
-        bench = run(wishes, home)
+        bench = measured(wishes, home)
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.")
         return 130
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    text = report.table(bench)
-    if wishes.markdown:
-        wishes.markdown.parent.mkdir(parents=True, exist_ok=True)
-        wishes.markdown.write_text(text)
-    print(f"\n{text}\nAll numbers: {wishes.out}")
-    return 1 if any(row.get("failed") for row in bench["rows"]) else 0
+    print(f"\nAll numbers: {wishes.out}")
+    return 1 if any(row.get("failed") for row in bench.get("waits", {}).get("rows", [])) else 0
+
+
+def measured(wishes: Wishes, home: Path) -> dict[str, Any]:
+    """Measure the parts that were asked for and return the content of the JSON file; other parts keep what it had."""
+    bench: dict[str, Any] = json.loads(wishes.out.read_text()) if wishes.out.exists() else {}
+    for part in wishes.parts:
+        _say(f"{part}:")
+        if part == "waits":
+            found = run(wishes, home)
+        else:
+            found = {"schedule": schedule.measure, "costs": costs.measure, "airflow": airflow_runs.measure}[part]()
+        text = TABLES[part](found)
+        bench[part] = found
+        wishes.out.parent.mkdir(parents=True, exist_ok=True)
+        wishes.out.write_text(json.dumps(bench, indent=1) + "\n")
+        print(f"\n{text}\n", flush=True)
+        if part != "waits" or wishes.whole:
+            PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), part, text, PAGE.name), encoding="utf-8")
+    return bench
 
 
 def _leave(sig: int, frame: FrameType | None) -> NoReturn:
@@ -126,7 +168,7 @@ def _leave(sig: int, frame: FrameType | None) -> NoReturn:
 
 
 def run(wishes: Wishes, home: Path) -> dict[str, Any]:
-    """Run all rows and return the content of the JSON file, which is written after each group of rows."""
+    """Run all rows of the waits and return what they measured."""
     bench: dict[str, Any] = {
         "machine": machine.facts(),
         "settings": {
@@ -145,8 +187,6 @@ def run(wishes: Wishes, home: Path) -> dict[str, Any]:
         for row in Group(group, wishes.pace, home / str(index)).run():
             bench["rows"].append(row)
             _say(f"  {report.TITLES[row['who']]}: {report.line(row)}")
-        wishes.out.parent.mkdir(parents=True, exist_ok=True)
-        wishes.out.write_text(json.dumps(bench, indent=1) + "\n")
     return bench
 
 

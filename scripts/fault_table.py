@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BEGIN = "<!-- fault run: begin -->"
-END = "<!-- fault run: end -->"
+from markers import NoMarkers, replaced
+
+SECTION = "fault run"
 
 _COUNTS = {
     "tasks": "task instances",
@@ -39,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run = read_run(source)
         text = _read(target, "the document")
-        target.write_text(replaced(text, table(run), target.name), encoding="utf-8")
-    except Unusable as problem:
+        target.write_text(replaced(text, SECTION, table(run), target.name), encoding="utf-8")
+    except (Unusable, NoMarkers) as problem:
         print(problem, file=sys.stderr)
         return 1
     print(f"{target}: {len(run['rows'])} rows of {source}")
@@ -79,19 +80,6 @@ def table(run: Mapping[str, Any]) -> str:
         lines.append(_line([scenario, ", ".join(homes), *_sums(rows), asked]))
     lines.append(_line(["**sum**", "", *(f"**{count}**" for count in _sums(run["rows"])), ""]))
     return "\n".join(lines)
-
-
-def replaced(text: str, between: str, name: str) -> str:
-    """Return a document with other text between its markers.
-
-    Raises:
-        Unusable: The markers are not there, once each and in this order.
-    """
-    before, found, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed) or text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise Unusable(f"{name} does not have {BEGIN} and then {END}, once each")
-    return f"{before}{BEGIN}\n{between}\n{END}{after}"
 
 
 def _sums(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -29,6 +29,7 @@ import httpx
 import tomllib  # type: ignore[import-not-found, unused-ignore]
 from airflow_api import AirflowApiError
 from demo import start_emulator
+from markers import NoMarkers, replaced
 from packaging.requirements import Requirement
 from postgres import NotInstalled, Postgres, find_programs
 from processes import ProcessFailed
@@ -37,7 +38,7 @@ from redis_server import RedisServer, find_program
 from scale_out_cluster import WORKERS, Cluster
 from scale_out_course import DAG_ID, Course, Sample, follow
 from scale_out_evidence import Evidence, executions, files_in, in_logs, starts_in
-from scale_out_report import NoMarkers, facts, markdown, replaced, shortcomings
+from scale_out_report import facts, markdown, shortcomings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DAGS = REPOSITORY / "scripts" / "scale_out_dags"
@@ -151,7 +152,7 @@ def show(videos: int, home: Path) -> None:
         raise ScaleOutFailed("; ".join(short))
     print(f"{found['starts']} starts, {found['delivered']} videos delivered, 0 twice. Facts: {FACTS}")
     if videos == VIDEOS and PAGE.exists():
-        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
+        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), EXTRA, report, PAGE.name), encoding="utf-8")
         print(f"{PAGE}: the report is in its place")
 
 

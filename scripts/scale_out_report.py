@@ -10,13 +10,6 @@ from scale_out_cluster import TRIGGERERS, WORKERS
 from scale_out_course import VICTIM, Course
 from scale_out_evidence import Evidence, repeated, spread
 
-BEGIN = "<!-- scale-out:begin -->"
-END = "<!-- scale-out:end -->"
-
-
-class NoMarkers(ValueError):
-    """A page does not have the two markers, once each and in their order."""
-
 
 def facts(course: Course, evidence: Evidence, videos: int) -> dict[str, Any]:
     """Return the numbers of a run. Times are seconds, quantiles are p50, p90 and max."""
@@ -140,16 +133,3 @@ def _spread(values: Mapping[str, float] | None) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(str(cell) for cell in row)} |" for row in (head, rule, *rows)]
-
-
-def replaced(page: str, between: str) -> str:
-    """Return a page with other text between its markers.
-
-    Raises:
-        NoMarkers: They are not there, once each and in this order.
-    """
-    before, found, rest = page.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed) or page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise NoMarkers(f"the page does not have {BEGIN} and then {END}, once each")
-    return f"{before}{BEGIN}\n{between}\n{END}{after}"

@@ -6,12 +6,10 @@ import asyncio
 import hashlib
 import logging
 import platform
-import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +17,7 @@ import httpx
 
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
+from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
 from airflow_provider_grokvideo.core.retrying import Fault
 from airflow_provider_grokvideo.provider_info import __version__
@@ -186,19 +185,13 @@ class AsyncClient:
             yield http
 
 
-@lru_cache(maxsize=1)
-def _tls() -> ssl.SSLContext:
-    """Return one TLS context for the process: building one costs 30 ms of CPU."""
-    return httpx.create_ssl_context()
-
-
 def _settings(account: Account) -> dict[str, Any]:
     return {
         "headers": {"Authorization": f"Bearer {account.api_key}", "User-Agent": user_agent()},
         "follow_redirects": False,
         # A proxy cannot reach the worker's own loopback, and must not see an emulator's traffic.
         "trust_env": not account.is_local,
-        "verify": _tls(),
+        "verify": trust(),
         "timeout": account.timeout,
     }
 

@@ -22,6 +22,7 @@ from typing import BinaryIO
 import httpx
 from typing_extensions import assert_never
 
+from airflow_provider_grokvideo.client import tls
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.delivery import addresses, answers
 from airflow_provider_grokvideo.provider_info import __version__
@@ -203,7 +204,7 @@ class _Way:
         }
         # A client per hop: none of them can carry a cookie, and each has the proxy its host needs.
         with httpx.Client(
-            verify=_trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
+            verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
         ) as client:
             response = self._send(client, hop, request_headers, [] if proxy else found)
             try:
@@ -321,11 +322,6 @@ def _proxy_for(hop: addresses.Hop) -> str | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(hop.scheme) or proxies.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def _trust() -> ssl.SSLContext:
-    # httpx's own defaults: its bundle, or SSL_CERT_FILE and SSL_CERT_DIR of the environment.
-    return httpx.create_ssl_context()
 
 
 def _with_last(items: Sequence[str]) -> Iterator[tuple[bool, str]]:

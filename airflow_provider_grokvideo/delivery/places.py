@@ -37,6 +37,7 @@ _BROUGHT_BY = {
     "sftp": "apache-airflow-providers-sftp",
     "ssh": "apache-airflow-providers-sftp",
 }
+_PART = 8 * 1024 * 1024
 _NOTHING_SENT = "Nothing was sent or billed."
 _LOG = logging.getLogger(__name__)
 
@@ -231,7 +232,10 @@ class ObjectPlace:
 
     def put(self, local: Path, name: str) -> None:
         """Upload at once, or aside and move."""
-        self._store(name, lambda path: self.fs.put_file(str(local), path))
+        # s3fs would else hold several parts of 50 MiB in memory.
+        known = inspect.signature(getattr(self.fs, "_put_file", self.fs.put_file)).parameters
+        sparing = {"chunksize": _PART, "max_concurrency": 1} if {"chunksize", "max_concurrency"} <= known.keys() else {}
+        self._store(name, lambda path: self.fs.put_file(str(local), path, **sparing))
 
     def copy(self, source: str, name: str) -> None:
         """Let the storage copy; no byte comes here where it can."""

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_grokvideo.client import carriers
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
-from airflow_provider_grokvideo.delivery import deliver, download, store
+from airflow_provider_grokvideo.delivery import deliver, store
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.homes import FileHome, StateStoreHome
 from airflow_provider_grokvideo.journal.storage import LocalTree
@@ -139,7 +139,6 @@ def let_time_fly(patch: pytest.MonkeyPatch) -> None:
     for function in (carriers.Client.__init__, memory.Memory.__init__, deliver.deliver):
         pause = "sleep" if function is carriers.Client.__init__ else "pause"
         patch.setitem(function.__kwdefaults__, pause, lambda seconds: None)
-    patch.setattr(download, "_trust", functools.cache(download._trust))
     patch.setattr(watching, "PROPAGATION", 0.0)
     patch.setattr(waiting, "AFTER_RESUME", 0.05)
     patch.setattr(waiting, "BETWEEN_LOOKS", 0.01)

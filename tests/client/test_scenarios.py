@@ -76,13 +76,13 @@ def test_a_start_without_answer_in_time_is_in_doubt(drive, account_of, grokvideo
     [
         pytest.param("2", (2.0, 2.0), id="seconds"),
         pytest.param(None, (1.0, 1.25), id="not told"),
-        pytest.param("date", (8.0, 10.0), id="date"),
+        pytest.param("date", (8.0, 12.5), id="date"),
     ],
 )
 def test_a_refused_start_is_sent_again_after_the_pause_asked_for(
     drive, account_of, grokvideo_emulator, retry_after, expected
 ):
-    """HTTP 429 proves that nothing was accepted, so the start is sent again after the pause asked for."""
+    """HTTP 429 proves that nothing was accepted, so the start is sent again after the pause asked for, or a little later."""
     asked = formatdate(time.time() + 10, usegmt=True) if retry_after == "date" else retry_after
     grokvideo_emulator.script("http:429", on="submit", retry_after=asked)
 
@@ -102,7 +102,8 @@ def test_a_rate_limit_that_stays_is_left_to_airflow(drive, account_of, grokvideo
         drive(account_of(grokvideo_emulator), flow.submit(CLIP))
 
     assert 7.0 == caught.value.retry_after
-    assert [7.0, 7.0] == drive.pauses
+    assert 2 == len(drive.pauses)
+    assert all(7.0 <= pause <= 8.75 for pause in drive.pauses)
     assert [] == grokvideo_emulator.starts
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_table import BEGIN, END, main
+from fault_table import SECTION, main
+
+BEGIN, END = f"<!-- {SECTION}: begin -->", f"<!-- {SECTION}: end -->"
 
 EMPTY = f"# Paid once\n\n{BEGIN}\n{END}\n\nThe end.\n"
 

@@ -11,7 +11,7 @@ import pytest
 from scale_out import main, requirements
 from scale_out_course import Course, Sample
 from scale_out_evidence import Evidence, Fired, Start, executions, files_in, in_logs, spread, starts_in
-from scale_out_report import BEGIN, END, NoMarkers, facts, markdown, replaced, shortcomings
+from scale_out_report import facts, markdown, shortcomings
 
 SETTING = {"airflow": "3.3.2", "celery": "5.6.3", "slots": 4, "dead_after": 10, "cores": 2}
 
@@ -122,20 +122,6 @@ def test_executions_are_counted(tmp_path: Path) -> None:
 def test_quantiles() -> None:
     """Median, 90 % quantile and maximum of ten values."""
     assert {"p50": 4.0, "p90": 8.0, "max": 9.0} == spread([float(value) for value in range(10)])
-
-
-def test_the_page_keeps_its_own_text() -> None:
-    """Only what is between the markers changes."""
-    page = f"# Performance\n\n{BEGIN}\nold\n{END}\n\nThe end.\n"
-
-    assert f"# Performance\n\n{BEGIN}\nnew\n{END}\n\nThe end.\n" == replaced(page, "new")
-
-
-@pytest.mark.parametrize("page", ["# Performance\n", f"{END}{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
-def test_a_page_without_its_markers_is_an_error(page: str) -> None:
-    """The report is never put in a place that nobody chose."""
-    with pytest.raises(NoMarkers):
-        replaced(page, "new")
 
 
 def test_a_machine_without_servers_is_told(
