@@ -82,7 +82,7 @@ def test_a_start_without_answer_in_time_is_in_doubt(drive, account_of, grokvideo
 def test_a_refused_start_is_sent_again_after_the_pause_asked_for(
     drive, account_of, grokvideo_emulator, retry_after, expected
 ):
-    """HTTP 429 proves that nothing was accepted, so the start is sent again after the pause asked for or a bit later."""
+    """HTTP 429 proves that nothing was accepted, so the start goes again after the pause asked for or a bit later."""
     asked = formatdate(time.time() + 10, usegmt=True) if retry_after == "date" else retry_after
     grokvideo_emulator.script("http:429", on="submit", retry_after=asked)
 
