@@ -56,6 +56,7 @@ class Agenda(Generic[Key]):
         self._ranking: list[Key] = []
         self._ranked_at = float("-inf")
         self._count = 0
+        self._now = float("-inf")
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -130,17 +131,28 @@ class Agenda(Generic[Key]):
         return entry is not None and not entry.due and entry.at == item[0]
 
     def _collect(self, now: float) -> None:
+        if now < self._now:
+            self._set_back(self._now - now)
+        self._now = now
         while self._later and (self._later[0][0] <= now or not self._is_current(self._later[0])):
             item = heapq.heappop(self._later)
             if self._is_current(item):
                 self._entries[item[2]].due = True
                 self._due[item[2]] = None
 
+    def _set_back(self, seconds: float) -> None:
+        """Follow a clock that was set back, so that no look is as much later than it was meant to be."""
+        self.pace = self.pace.set_back(seconds)
+        for entry in self._entries.values():
+            entry.at -= seconds
+        self._later = [(at - seconds, count, key) for at, count, key in self._later]
+        self._ranked_at = float("-inf")
+
     def _best(self, now: float) -> Key:
         if self.pace.tokens >= len(self._due):
             return next(iter(self._due))
         # Ranking thousands takes milliseconds, and in a second the order hardly changes.
-        if now >= self._ranked_at + _RANKED_FOR or now < self._ranked_at:
+        if now >= self._ranked_at + _RANKED_FOR:
             self._ranking = sorted(self._due, key=lambda key: self._gain(self._entries[key], now))
             self._ranked_at = now
         while self._ranking:

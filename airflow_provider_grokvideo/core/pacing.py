@@ -18,6 +18,8 @@ LONGEST_CLOSURE = 300.0
 """Cap on a rate limit's ``Retry-After``, in seconds: a typing error must not silence an account for a day."""
 
 _BURST = 0.25
+_TICK = 1e-6
+"""Seconds that do not count: epoch seconds have steps of a quarter of a millionth."""
 _SLOWEST = 1 / 64
 
 
@@ -52,23 +54,31 @@ class Pace:
 
     def now(self, now: float) -> Pace:
         """Return the bucket as it is now: filled by what has passed, and recovered a little."""
-        passed = max(0.0, now - self.at)
-        rate = min(self.usual, self.rate + passed * self.usual / RECOVERY)
-        # The bucket does not fill while it is closed: what was held back would come as one burst.
-        open_for = max(0.0, min(passed, now - self.closed_until))
-        tokens = min(max(1.0, rate * _BURST), self.tokens + open_for * (self.rate + rate) / 2)
+        rate, tokens = self._level(now)
         return replace(self, rate=rate, tokens=tokens, at=max(now, self.at))
 
     def next_at(self, now: float) -> float:
         """Return when the next look is allowed: `now`, or later."""
-        state = self.now(now)
+        rate, tokens = self._level(now)
         opens = max(now, self.closed_until)
-        return opens if state.tokens >= 1.0 - 1e-9 else opens + (1.0 - state.tokens) / state.rate
+        missing = (1.0 - tokens) / rate
+        return opens if missing < _TICK else opens + missing
 
     def spent(self, now: float) -> Pace:
         """Return the bucket after one look."""
-        state = self.now(now)
-        return replace(state, tokens=state.tokens - 1.0)
+        rate, tokens = self._level(now)
+        return replace(self, rate=rate, tokens=tokens - 1.0, at=max(now, self.at))
+
+    def _level(self, now: float) -> tuple[float, float]:
+        """Return rate and tokens at a moment."""
+        passed = max(0.0, now - self.at)
+        # The bucket does not fill while it is closed: what was held back would come as one burst.
+        open_for = max(0.0, min(passed, now - self.closed_until))
+        rate, rate_then = self._recovered(passed), self._recovered(passed - open_for)
+        return rate, min(max(1.0, rate * _BURST), self.tokens + open_for * (rate_then + rate) / 2)
+
+    def _recovered(self, passed: float) -> float:
+        return min(self.usual, self.rate + passed * self.usual / RECOVERY)
 
     def limited(self, now: float, asked_at: float, retry_after: float | None) -> Pace:
         """Return the bucket after an HTTP 429.
@@ -85,3 +95,12 @@ class Pace:
             return replace(state, closed_until=closed_until)
         rate = max(state.rate / 2, state.usual * _SLOWEST)
         return replace(state, rate=rate, tokens=0.0, closed_until=closed_until, slowed_at=now)
+
+    def set_back(self, seconds: float) -> Pace:
+        """Return the same pace by a clock that was set back."""
+        return replace(
+            self,
+            at=self.at - seconds,
+            closed_until=self.closed_until - seconds,
+            slowed_at=self.slowed_at - seconds,
+        )

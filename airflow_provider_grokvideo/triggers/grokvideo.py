@@ -91,15 +91,15 @@ class GrokVideoTrigger(BaseTrigger):
     async def _wait(self) -> Event:
         given = self._kwargs
         try:
-            asked_at, account = time.time(), await self._account()
+            account, known_since = await self._account(), time.time()
             while True:
                 ended = await self._look(account)
                 if isinstance(ended, watching.Settled):
                     return Event(given.request_id, "settled", given.submitted_at)
-                known, known_at = account, asked_at
+                known = account
                 if isinstance(ended.error, AuthenticationFailed):
                     # Somebody may have changed the key. One lookup answers all who ask because of the same old one.
-                    asked_at, account = time.time(), await self._account(newer_than=known_at)
+                    account, known_since = await self._account(newer_than=known_since), time.time()
                 if account == known:
                     return abandoned(given.request_id, ended.error, given.submitted_at)
         except GrokVideoError as error:

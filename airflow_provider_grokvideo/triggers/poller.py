@@ -89,9 +89,14 @@ class Poller:
             self._timer.cancel()
         for lane in self._lanes:
             lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
-        await self._client.aclose()
-        await self._meter.close()
+        # A loop that ends cancels also this, and must not find a socket all the same.
+        try:
+            await asyncio.gather(*self._lanes, return_exceptions=True)
+        finally:
+            try:
+                await self._client.aclose()
+            finally:
+                await self._meter.close()
 
     def _wake(self) -> None:
         """Look at whoever is due, and come back when somebody else is."""
@@ -109,7 +114,7 @@ class Poller:
 
     def _lane_ended(self, lane: asyncio.Task[None]) -> None:
         self._lanes.discard(lane)
-        if not lane.cancelled():
+        if self.users:
             self._wake()
 
     async def _lane(self, wait: _Wait | None) -> None:
