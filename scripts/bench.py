@@ -66,7 +66,8 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 WHO = {"usual": ("usual",), "ours": ("ours", "ours-learned"), "floor": ("floor",)}
 
 SIDE_BY_SIDE = 100
-"""Rows of so few waits leave the machine idle most of the time, so those of one size run at the same time."""
+"""Rows of so few waits leave the machine idle most of the time, so those of one size run at the same time. Of larger
+ones the usual trigger runs alone, since it fills a core; the others do not."""
 
 PATIENCE = 110.0
 """Seconds after the last video is finished until a wait is given up."""
@@ -194,10 +195,10 @@ def planned(wishes: Wishes) -> Iterator[list[Row]]:
     """Yield the rows in groups: those of a group run at the same time."""
     for waits in wishes.waits:
         rows = [Row(who, waits, wishes.scale, wishes.patience, port=0) for who in wishes.who]
-        if waits <= SIDE_BY_SIDE:
-            yield rows
-        else:
-            yield from ([row] for row in rows)
+        alone = [] if waits <= SIDE_BY_SIDE else [row for row in rows if row.who == "usual"]
+        yield from ([row] for row in alone)
+        if together := [row for row in rows if row not in alone]:
+            yield together
 
 
 class Group:

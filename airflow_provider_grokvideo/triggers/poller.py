@@ -201,7 +201,8 @@ async def shared(account: Account, conn_id: str) -> AsyncIterator[Poller]:
         yield poller
     finally:
         poller.users -= 1
-        if not poller.users:
+        # What outlives its loop is only collected as garbage, and cannot wait for anything.
+        if not poller.users and not loop.is_closed():
             del _here.pollers[key]
             await asyncio.shield(_closing(poller, loop))
 

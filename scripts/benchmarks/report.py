@@ -192,7 +192,7 @@ def _conditions(bench: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine.items())
     return (
         f"{date}; {where}; {system}; {versions}. Pace of the connection: {settings['pace']:g} looks/s.{scale} "
-        f"Rows of up to {settings['side_by_side']} waits ran side by side, all others alone."
+        f"Rows of one size ran side by side, but the usual trigger alone above {settings['side_by_side']} waits."
     )
 
 
