@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_grokvideo.compat import AirflowNotFoundException
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, ServiceUnavailable
 from airflow_provider_grokvideo.core.events import Event, abandoned
@@ -20,6 +21,11 @@ from airflow_provider_grokvideo.triggers.poller import shared
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.core.jobs import Job
+
+
+MISSING_FOR = 15.0
+"""Seconds for which a connection that does not exist is looked for: where Airflow's own API fails for a moment, the
+triggerer is told the same, and the task had the connection a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +144,17 @@ class GrokVideoTrigger(BaseTrigger):
     async def _account(self, newer_than: float = 0.0) -> Account:
         """Look the connection up; Airflow being away for a moment must not end a wait for a paid video."""
         given = self._kwargs
+        give_up_at = min(time.time() + MISSING_FOR, given.deadline)
         while True:
             try:
                 return await account_of(given.grokvideo_conn_id, newer_than=newer_than)
-            except GrokVideoError:
-                raise
+            except GrokVideoError as error:
+                if not isinstance(error.__context__, AirflowNotFoundException) or time.time() >= give_up_at:
+                    raise
+                what = error.what
             except Exception as problem:
                 what = f"Airflow did not hand out the connection ({type(problem).__name__}: {problem})"
                 if time.time() >= given.deadline:
                     raise ServiceUnavailable(what, conn_id=given.grokvideo_conn_id) from problem
-                self.log.warning("%s; trying again", what)
-                await asyncio.sleep(watching.DEFAULT_INTERVAL)
+            self.log.warning("%s; trying again", what)
+            await asyncio.sleep(watching.DEFAULT_INTERVAL)

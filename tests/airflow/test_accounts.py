@@ -30,6 +30,7 @@ class Vault(BaseSecretsBackend):
     connection: ClassVar[dict[str, str]] = {}
     asked = 0
     refusing = 0
+    hiding = 0
     lock = threading.Lock()
 
     def __init__(self) -> None:
@@ -44,6 +45,9 @@ class Vault(BaseSecretsBackend):
             return None
         with Vault.lock:
             Vault.asked += 1
+            if Vault.hiding:
+                Vault.hiding -= 1
+                return None
             # As Airflow itself makes it from what a backend stores as JSON.
             return Connection.from_json(json.dumps(Vault.connection), conn_id=conn_id)
 
@@ -62,7 +66,7 @@ def vault(grokvideo_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iter
         "password": grokvideo_emulator.api_key,
         "extra": json.dumps({"poll_interval": 0.05}),
     }
-    for name, value in (("connection", connection), ("asked", 0), ("refusing", 0)):
+    for name, value in (("connection", connection), ("asked", 0), ("refusing", 0), ("hiding", 0)):
         monkeypatch.setattr(Vault, name, value)
     for section in ("SECRETS__BACKEND", "WORKERS__SECRETS_BACKEND"):
         monkeypatch.setenv(f"AIRFLOW__{section}", f"{__name__}.Vault")
@@ -192,6 +196,17 @@ def test_a_lookup_without_an_answer_is_repeated(vault, monkeypatch, capsys):
     assert "settled" == found["outcome"]
     assert 0 == vault.refusing
     assert "trying again" in "".join(capsys.readouterr())
+
+
+def test_a_connection_that_is_gone_for_a_moment_is_looked_for(vault, monkeypatch):
+    """Airflow says of a connection that it could not fetch that there is none; that is not believed at once."""
+    monkeypatch.setattr(watching, "DEFAULT_INTERVAL", 0.01)
+    request_id = submitted("at-once")
+    vault.hiding = 2
+
+    found = asyncio.run(event(request_id))
+
+    assert ("settled", 3) == (found["outcome"], vault.asked)
 
 
 def test_a_lookup_that_never_answers_ends_at_the_deadline(vault, monkeypatch):

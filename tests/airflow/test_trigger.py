@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.triggers import grokvideo
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
 
@@ -138,8 +139,10 @@ def test_a_video_that_finished_before_a_late_restart_is_not_lost():
     assert "settled" == event["outcome"]
 
 
-def test_a_missing_connection_is_an_event():
-    """A connection that is missing in the triggerer ends the wait with an error that can be raised as what it is."""
+def test_a_missing_connection_is_an_event(monkeypatch):
+    """A connection that stays missing in the triggerer ends the wait with an error that can be raised as what it is."""
+    monkeypatch.setattr(grokvideo, "MISSING_FOR", 0.0)
+
     (event,) = events(trigger_for("r", grokvideo_conn_id="nobody_home"))
 
     assert ("abandoned", "AuthenticationFailed") == (event["outcome"], event["error"])
