@@ -28,7 +28,7 @@ WINDOW = 96
 
 SURPRISES = 4
 """After so many in a row far off on the same side, the service has changed its speed, and the older ones are forgotten.
-By chance this happens once in a hundred thousand requests."""
+By chance this is rarer than once in a hundred thousand requests."""
 
 _STEP = 0.02
 _FIRST, _LAST = 0.5, 4000.0
@@ -205,7 +205,7 @@ def guess(kind: str | None) -> Component:
         return Component(1.0, math.log(40.0), 1.0)
     parts = [*kind.split("/"), "", "", ""]
     model, seconds, resolution = parts[1], parts[2], parts[3]
-    length = int(seconds) if seconds.isdecimal() else models.DEFAULT_SECONDS
+    length = int(seconds) if seconds.isdecimal() and len(seconds) < 4 else models.DEFAULT_SECONDS
     per_second = {"480p": 4.5, "1080p": 10.0}.get(resolution, 6.0)
     if "1.5" in model:
         per_second *= 1.6
@@ -259,7 +259,7 @@ def _slices(whole: Component) -> list[Component]:
     """Return a lognormal as some narrower ones, so that what is running can take away its early part."""
     steps = (-1.6, -0.8, 0.0, 0.8, 1.6)
     shares = [math.exp(-step * step / 2) for step in steps]
-    # The spread of the sum is that of the whole: 1 = between + within, and between is 0.93 for these steps.
+    # Together they spread as the whole does: the part that is not between them is within each.
     between = math.sqrt(sum(x * step * step for x, step in zip(shares, steps, strict=True)) / sum(shares))
     within = math.sqrt(max(0.0, 1 - (0.9 * between) ** 2))
     return [
