@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import work
-from benchmarks.waits import Result
+from benchmarks.waits import INTERVAL, Result
 
 TITLES = {
     "usual": "usual trigger",
@@ -165,8 +165,14 @@ def _compared(rows: Sequence[Mapping[str, Any]], waits: int) -> str:
     return (
         f"* {waits:,} waits, {TITLES[mine['who']]}, against the usual trigger: CPU {_part(mine, theirs, 'cpu_s')}, "
         f"peak RSS {_part(mine, theirs, 'rss_peak_mb')} (what waiting adds to it: {_growth(mine, theirs)}), "
-        f"{mine['polls_per_video']:.1f} polls per video instead of {theirs['polls_per_video']:.1f}."
+        f"{mine['polls_per_video']:.1f} polls per video instead of {theirs['polls_per_video']:.1f}{_starved(theirs)}."
     )
+
+
+def _starved(theirs: Mapping[str, Any]) -> str:
+    """Say that a row got fewer looks than it asked for, whose cost is then no measure of the work."""
+    late = theirs["lag"] is None or theirs["lag"]["p50"] > INTERVAL
+    return ", which is as many as its core allows: it starves, so it uses less than its work would need" if late else ""
 
 
 def _part(mine: Mapping[str, Any], theirs: Mapping[str, Any], name: str) -> str:
