@@ -68,7 +68,7 @@ def get_provider_info() -> dict[str, object]:
                             "together. Default 1, the one rate limit that xAI has published; raise it to what your "
                             "account allows, divided by the number of triggerers."
                         ),
-                        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1000},
+                        "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
                     },
                 },
             }
