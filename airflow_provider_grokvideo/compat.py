@@ -28,6 +28,12 @@ except ImportError:
     )
 
 try:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+except ImportError:
+    # Before 3.3 a task that waits for a person is deferred.
+    TaskAwaitingInput = None  # type: ignore[assignment,misc]
+
+try:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 except ImportError:
     # Before 3.3 there is no task state store, so nothing is given to it.
@@ -50,6 +56,7 @@ __all__ = [
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
+    "TaskAwaitingInput",
     "TaskDeferralError",
     "TaskDeferralTimeout",
     "conf",

@@ -70,6 +70,9 @@ def get_provider_info() -> dict[str, object]:
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
                     },
+                    "max_usd_per_dag_run": _limit("DAG run"),
+                    "max_usd_per_day": _limit("day"),
+                    "max_usd_per_month": _limit("month"),
                 },
             }
         ],
@@ -98,9 +101,69 @@ def get_provider_info() -> dict[str, object]:
                         "example": "True",
                         "default": "False",
                     },
+                    "prices_path": {
+                        "description": (
+                            "A JSON file, local or at an ObjectStorage URL, with prices that override the built-in "
+                            "ones for the models it names."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/grokvideo_prices.json",
+                        "default": "",
+                    },
+                    "budgets": {
+                        "description": (
+                            "What may be spent, as a JSON list. Each entry has usd, and per: one or more of dag_run, "
+                            "dag, connection, day, month. dag_id and conn_id narrow it to those, timezone overrides "
+                            "budget_timezone. A purchase that a budget has no room for is not made."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": '[{"usd": 20, "per": "day"}, {"usd": 100, "per": ["dag", "month"]}]',
+                        "default": "",
+                    },
+                    "budget_timezone": {
+                        "description": (
+                            "Whose midnight ends a day and a month of a budget. Empty: that of [core] default_timezone."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "Europe/Berlin",
+                        "default": "",
+                    },
+                    "ledger_conn_id": {
+                        "description": (
+                            "Airflow connection to the SQL database that books what is spent and holds the budgets. "
+                            "Needed where tasks run on more than one machine; PostgreSQL is recommended."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "grokvideo_ledger",
+                        "default": "",
+                    },
+                    "ledger_path": {
+                        "description": (
+                            "SQLite file of the ledger, where ledger_conn_id is empty; none for no ledger. Empty: "
+                            "grokvideo_ledger.db in AIRFLOW_HOME with the LocalExecutor, and none with others."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/var/lib/airflow/grokvideo_ledger.db",
+                        "default": "",
+                    },
                 },
             }
         },
+    }
+
+
+def _limit(per: str) -> dict[str, object]:
+    return {
+        "label": f"Max USD per {per}",
+        "description": (
+            f"What tasks may spend with this connection per {per}, all together. Empty: no limit of the connection."
+        ),
+        "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 100_000_000},
     }
 
 

@@ -18,6 +18,8 @@ LATER = {
     "delivery": "fetches and stores videos",
     "emulator": "is for tests",
     "journal.storage": "opens object storage",
+    "ledger.sql": "loads SQLAlchemy",
+    "tasks.books": "needs the prices",
     "tasks.inputs": "reads input files",
     "triggers": "waits in the triggerer",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
+from airflow_provider_grokvideo.core.money import amount
 from airflow_provider_grokvideo.core.pacing import LOCAL_PACE, USUAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
@@ -33,6 +35,7 @@ class Account:
         submit_timeout: The same for a paid start; longer, because giving up leaves it in doubt.
         poll_interval: Seconds between two looks for tasks that do not say; None lets the schedule decide.
         looks_per_second: The most looks a second that each triggerer sends; None is the default, see :attr:`pace`.
+        limits: Dollars that may be spent with this connection per ``dag_run``, ``day``, ``month``; waits do not care.
     """
 
     base_url: str
@@ -41,6 +44,7 @@ class Account:
     submit_timeout: float = 60.0
     poll_interval: float | None = None
     looks_per_second: float | None = None
+    limits: Mapping[str, Decimal] = field(default_factory=dict, compare=False)
 
     @property
     def pace(self) -> float:
@@ -71,8 +75,8 @@ def account_from(
         port: Port, where the host is a bare name.
         schema: Path of the base URL, where the connection was written as a URI.
         password: The API key.
-        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``; numbers or numeric
-            text.
+        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``,
+            ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text.
 
     Raises:
         AuthenticationFailed: There is no usable key.
@@ -85,6 +89,7 @@ def account_from(
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
         poll_interval=_seconds(extra, "poll_interval"),
         looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
+        limits=_limits(extra),
     )
 
 
@@ -146,6 +151,17 @@ def _key(password: str | None) -> str:
 
 def _seconds(extra: Mapping[str, Any], name: str) -> float | None:
     return _number(extra, name, 3600, "seconds, more than 0 and at most 3600")
+
+
+def _limits(extra: Mapping[str, Any]) -> dict[str, Decimal]:
+    """Return what a connection may spend; an empty field of its form is no limit, and 0 is one."""
+    limits = {}
+    for per in ("dag_run", "day", "month"):
+        name = f"max_usd_per_{per}"
+        value = extra.get(name)
+        if value not in (None, ""):
+            limits[per] = amount(value, f"connection extra {name}")
+    return limits
 
 
 def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> float | None:

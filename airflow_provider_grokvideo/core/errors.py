@@ -18,6 +18,7 @@
       SpendLimitExceeded      dearer than allowed             raise the limit
       JournalCorrupt          the memory is unreadable        a person decides
       JournalUnavailable      the memory cannot be reached    a retry helps
+      LedgerUnavailable       the budgets cannot be reached   a retry helps
       EventRejected           a trigger event makes no sense  look at the triggerer
 
 ``retry_helps`` says whether doing the same thing again can end differently *without a new purchase*; operators turn
@@ -240,10 +241,13 @@ class DeliveryFailed(GrokVideoError):
 
 
 class SpendLimitExceeded(GrokVideoError):
-    """The request costs more than the task allows. Nothing was sent; a retry repeats the same check."""
+    """The request costs more than the task or a budget allows. Nothing was sent; a retry repeats the same check."""
 
     retry_helps = False
-    advice = "Nothing was sent or billed. Raise the limit or ask for a shorter, smaller video."
+    advice = (
+        "Nothing was sent or billed. Raise the limit, ask for a shorter or smaller video, or let a person decide with "
+        "on_limit='ask'."
+    )
 
 
 class JournalCorrupt(GrokVideoError):
@@ -258,6 +262,12 @@ class JournalCorrupt(GrokVideoError):
 
 class JournalUnavailable(GrokVideoError):
     """What an earlier try remembered cannot be read or written now. Nothing was sent by this try; a retry helps."""
+
+    advice = "Nothing was sent. A retry helps if this passes."
+
+
+class LedgerUnavailable(GrokVideoError):
+    """A budget applies and what was spent cannot be looked up. Nothing was sent by this try; a retry helps."""
 
     advice = "Nothing was sent. A retry helps if this passes."
 

@@ -197,12 +197,14 @@ def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
     """Return the purchase of these inputs that a try has to go on with, or None.
 
     It is the last one that counts. Only where that is in doubt and an earlier one is known to be under way, as when the
-    answer to a start came after another try had sent it again, the known one comes first.
+    answer to a start came after another try had sent it again, the known one comes first. One that was handed on to be
+    waited for elsewhere does not: a clear can be meant to buy another, and that is what is in doubt then.
     """
     same = [r for r in records if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn"]
     if not same:
         return None
-    under_way = [r for r in same if r.phase == "submitted" and r.outcome is None]
+    handed_on = [r for r in same if r.waits_elsewhere and r.manifest is not None]
+    under_way = [r for r in same if r.phase == "submitted" and r.outcome is None and r not in handed_on]
     return under_way[-1] if same[-1].phase == "intent" and under_way else same[-1]
 
 

@@ -6,13 +6,23 @@ says afterwards.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from airflow_provider_grokvideo.core import models
-from airflow_provider_grokvideo.core.errors import InvalidInput, SpendLimitExceeded
+from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.money import amount, dollars, plain, ticks_of
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, VideoRequest
+
+_PER_INPUT = ("input_image", "input_video_second")
+
+_HIGHEST_RATE = Decimal(1000)
+"""Dollars per second or image above which a price is taken for a mistake."""
+
+ANY_MODEL = "*"
+"""The name under which a price file prices the models that no list names."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,30 @@ class ModelPrice:
 
 @dataclass(frozen=True)
 class Prices:
-    """A price list and the day it was read."""
+    """A price list.
+
+    Attributes:
+        as_of: The day it was read.
+        models: By the model's name.
+        others: For every model that is not listed; None leaves those without a price.
+        source: Where it comes from, for people.
+    """
 
     as_of: str
     models: Mapping[str, ModelPrice]
+    others: ModelPrice | None = None
+    source: str = ""
+
+    def of(self, model: str) -> ModelPrice | None:
+        """Return the price of a model by its name or alias; None if nobody knows it."""
+        known = models.find_model(model)
+        names = (model, known.name) if known else (model,)
+        return next((self.models[name] for name in names if name in self.models), self.others)
 
 
 DEFAULT_PRICES = Prices(
     as_of="2026-10-06",
+    source="xAI's pricing and model pages",
     models={
         "grok-imagine-video": ModelPrice(
             {"480p": Decimal("0.05"), "720p": Decimal("0.07")}, Decimal("0.002"), Decimal("0.01")
@@ -56,16 +82,30 @@ class Estimate:
         usd: The sum, exact; None if the model has no known price.
         parts: What it is made of, in words with their dollars.
         at_most: The sum is an upper bound, because the length or the size of the source is not known.
+        as_of: The day of the price list.
     """
 
     usd: Decimal | None
     parts: Mapping[str, Decimal] = field(default_factory=dict)
     at_most: bool = False
+    as_of: str = ""
 
     def __str__(self) -> str:
         if self.usd is None:
             return "unknown (the model has no known price)"
-        return f"{'at most ' if self.at_most else ''}{self.usd.normalize():f} USD"
+        return f"{'at most ' if self.at_most else ''}{dollars(self.usd)}"
+
+    @property
+    def ticks(self) -> int | None:
+        """The sum in the unit of the service's bills, never rounded down."""
+        return None if self.usd is None else ticks_of(self.usd)
+
+    def explained(self) -> str:
+        """Return the sum with its parts and the date of the prices, for a log line or a question."""
+        parts = ", ".join(f"{what}: {plain(usd)}" for what, usd in self.parts.items())
+        dated = f"prices of {self.as_of}" if self.as_of else ""
+        more = "; ".join(part for part in (parts, dated) if part)
+        return f"{self} ({more})" if more else str(self)
 
 
 def estimate(
@@ -83,58 +123,92 @@ def estimate(
         source_resolution: Its resolution; without it the dearest is assumed, because the output follows the source.
         prices: The price list.
     """
-    model = models.find_model(request.model)
-    price = prices.models.get(model.name if model else request.model)
+    price = prices.of(request.model)
     if price is None:
-        return Estimate(None)
+        return Estimate(None, as_of=prices.as_of)
     if isinstance(request, EditVideo | ExtendVideo):
-        return _of_changed(request, price, source_seconds, source_resolution)
+        return _of_changed(request, price, source_seconds, source_resolution, prices.as_of)
     resolution = request.resolution or models.DEFAULT_RESOLUTION
     if resolution not in price.output_second:
-        return Estimate(None)
+        return Estimate(None, as_of=prices.as_of)
     seconds = models.DEFAULT_SECONDS if request.duration is None else request.duration
     images = sum(1 for name, _ in request.media() if not name.startswith("reference_audios"))
     parts = {f"{seconds} s of {resolution}": seconds * price.output_second[resolution]}
     if images:
         parts[f"{images} input image{'s' if images > 1 else ''}"] = images * price.input_image
-    return Estimate(sum(parts.values(), Decimal(0)), parts)
+    return Estimate(sum(parts.values(), Decimal(0)), parts, as_of=prices.as_of)
 
 
-def check_limit(estimate: Estimate, limit: object) -> None:
-    """Compare an estimate with what a task allows.
+def price_list(document: object, *, where: str, base: Prices = DEFAULT_PRICES) -> Prices:
+    """Return the prices of a user's price file: the models it names, and those of `base` for the rest.
 
     Args:
-        estimate: What the request should cost.
-        limit: Dollars as a number or as text; None allows anything.
+        document: Parsed JSON: ``{"as_of": "2026-12-01", "models": {NAME: {"output_second": {"480p": "0.05"},
+            "input_image": "0.002", "input_video_second": "0.01"}}}`` with an optional ``source``. The name ``"*"``
+            prices every model that no list names. Dollars are text or numbers. ``input_image`` and
+            ``input_video_second`` stay as they are in `base` where they are left out.
+        where: The file, for messages.
+        base: What the file overrides.
 
     Raises:
-        InvalidInput: `limit` is no amount.
-        SpendLimitExceeded: The request costs more, or nobody knows what it costs.
+        InvalidInput: It is no price list; the message names the entry.
     """
-    allowed = _amount(limit)
-    if allowed is None:
-        return
-    if estimate.usd is None:
-        raise SpendLimitExceeded(f"the price is {estimate}, so max_cost_usd={allowed} cannot be kept")
-    if estimate.usd > allowed:
-        parts = ", ".join(f"{what}: {usd.normalize():f}" for what, usd in estimate.parts.items())
-        raise SpendLimitExceeded(f"the request would cost {estimate} ({parts}), more than max_cost_usd={allowed}")
+    if not isinstance(document, Mapping) or not isinstance(document.get("models"), Mapping):
+        raise InvalidInput(where, document, 'an object with "as_of" and "models"')
+    _only(document, ("as_of", "models", "source"), where)
+    as_of = document.get("as_of")
+    if not isinstance(as_of, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", as_of):
+        raise InvalidInput(f"{where}: as_of", as_of, "the day the prices were read, such as 2026-12-01")
+    listed = {
+        str(name): _price_of(entry, f"{where}: {name}", base.of(str(name)))
+        for name, entry in document["models"].items()
+    }
+    others = listed.pop(ANY_MODEL, base.others)
+    return Prices(as_of, {**base.models, **listed}, others, str(document.get("source") or where))
 
 
-def _amount(limit: object) -> Decimal | None:
+def over_limit(estimate: Estimate, limit: Decimal | None, field: str = "max_cost_usd") -> str | None:
+    """Return why a request is dearer than allowed; None if it is not.
+
+    What nobody knows the price of is over every limit.
+    """
     if limit is None:
         return None
-    try:
-        amount = Decimal(str(limit).strip())
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
-        raise InvalidInput("max_cost_usd", limit, "dollars, 0 or more, or None for no limit")
-    return amount
+    if estimate.usd is None:
+        return f"nobody knows its price, so {field}={plain(limit)} cannot be kept; [grokvideo] prices_path can name one"
+    return f"{field} is {plain(limit)}" if estimate.usd > limit else None
+
+
+def _price_of(entry: object, where: str, known: ModelPrice | None) -> ModelPrice:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("output_second"), Mapping):
+        raise InvalidInput(where, entry, 'an object with "output_second": {"480p": dollars, ...}')
+    _only(entry, ("output_second", *_PER_INPUT), where)
+    for name in entry["output_second"]:
+        if name not in models.RESOLUTIONS:
+            raise InvalidInput(f"{where}: output_second", name, f"one of {', '.join(models.RESOLUTIONS)}")
+    seconds = {name: _rate(usd, f"{where}: output_second {name}") for name, usd in entry["output_second"].items()}
+    if not seconds:
+        raise InvalidInput(f"{where}: output_second", {}, "at least one resolution")
+    parts = {"input_image": known.input_image, "input_video_second": known.input_video_second} if known else {}
+    named = {name: _rate(entry[name], f"{where}: {name}") for name in _PER_INPUT if name in entry}
+    return ModelPrice(seconds, **{**dict.fromkeys(_PER_INPUT, Decimal(0)), **parts, **named})
+
+
+def _rate(value: object, where: str) -> Decimal:
+    return amount(value, where, most=_HIGHEST_RATE)
+
+
+def _only(entry: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
+    if unknown := sorted(set(map(str, entry)) - set(known)):
+        raise InvalidInput(f"{where}: {unknown[0]}", entry[unknown[0]], f"the keys are {', '.join(known)}")
 
 
 def _of_changed(
-    request: EditVideo | ExtendVideo, price: ModelPrice, known_seconds: float | None, known_resolution: str | None
+    request: EditVideo | ExtendVideo,
+    price: ModelPrice,
+    known_seconds: float | None,
+    known_resolution: str | None,
+    as_of: str,
 ) -> Estimate:
     edits = isinstance(request, EditVideo)
     longest = (models.EDIT_SOURCE_SECONDS if edits else models.EXTENSION_SOURCE_SECONDS)[1]
@@ -150,4 +224,4 @@ def _of_changed(
         f"{source.normalize():f} s of input video": source * price.input_video_second,
     }
     unsure = known_seconds is None or known_resolution not in price.output_second
-    return Estimate(sum(parts.values(), Decimal(0)), parts, at_most=unsure)
+    return Estimate(sum(parts.values(), Decimal(0)), parts, at_most=unsure, as_of=as_of)

@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.core.errors import (
     ServiceUnavailable,
     VideoModerated,
 )
-from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, StoredFile
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, StoredFile, usd
 from airflow_provider_grokvideo.core.retrying import retry_after
 
 _DONE = {"done", "completed", "complete", "succeeded", "success"}
@@ -35,6 +35,9 @@ _QUERY_FAILED = {408, 409, 429}
 
 _ABOUT_THE_CALL = {401, 403, 408, 409, 429}
 """These speak of the caller or the moment, whatever words stand in their body (§7)."""
+
+_MOST_TICKS = 10**18
+"""A bill of a hundred million dollars is none."""
 
 _WORD_LENGTH = 60
 
@@ -67,6 +70,9 @@ class _Complaint:
 
     def speaks_of_moderation(self) -> bool:
         return bool(re.search(r"moderat|content[ _-]polic|usage[ _-]guideline", f"{self.code} {self.text}", re.I))
+
+    def speaks_of_retention(self) -> bool:
+        return bool(re.search(r"\bzdr\b|zero[ _-]data[ _-]retention|\bupload_url\b", self.text, re.IGNORECASE))
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.code, self.text) if part) or "no explanation"
@@ -140,6 +146,7 @@ def decode_submit(
         return VideoModerated(
             f"the content rules refused the request with HTTP {status} ({complaint})",
             code=complaint.code or "moderated",
+            cost_usd=None if (cost := usd(complaint.cost_ticks)) is None else f"{cost.normalize():f}",
             advice="Nothing was accepted. Change the prompt or the input media; the same would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
@@ -221,6 +228,14 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
         return AuthenticationFailed(said)
     if status in (408, 409) or status >= 500 or status < 200:
         return ServiceUnavailable(said)
+    if complaint.speaks_of_retention():
+        return RequestRejected(
+            said,
+            advice=(
+                "Nothing was accepted or billed. The team has zero data retention, so the service stores no video: set "
+                "deliver_via='upload' and a destination in S3."
+            ),
+        )
     return RequestRejected(said)
 
 
@@ -257,10 +272,10 @@ def _stored_file(video: Mapping[str, Any]) -> StoredFile | None:
 def _ticks(answer: Mapping[str, Any]) -> int | None:
     ticks = _object(answer, "usage").get("cost_in_usd_ticks")
     if isinstance(ticks, str) and ticks.isascii() and ticks.isdigit() and len(ticks) < 20:
-        return int(ticks)
+        ticks = int(ticks)
     if isinstance(ticks, float) and 0 <= ticks < 2**53 and ticks.is_integer():
-        return int(ticks)
-    return ticks if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks < 10**19 else None
+        ticks = int(ticks)
+    return ticks if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= _MOST_TICKS else None
 
 
 def _progress(answer: Mapping[str, Any]) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from decimal import Decimal
@@ -28,13 +28,15 @@ from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     GrokVideoError,
     InvalidInput,
+    SpendLimitExceeded,
     VideoExpired,
     VideoFailed,
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
+from airflow_provider_grokvideo.core.money import ticks_of
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.tasks import failing, handover
+from airflow_provider_grokvideo.tasks import asking, assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import (
     Purchase,
     Source,
@@ -42,15 +44,17 @@ from airflow_provider_grokvideo.tasks.manifest import (
     as_time,
     manifest,
 )
-from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
+from airflow_provider_grokvideo.tasks.memory import Memory, new_token, open_memory, outcome_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_grokvideo.core import pricing
     from airflow_provider_grokvideo.core.journal import Outcome, Record
+    from airflow_provider_grokvideo.core.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.tasks.inputs import Inputs
+    from airflow_provider_grokvideo.core.spending import Entry
+    from airflow_provider_grokvideo.tasks.books import Approval, Books
+    from airflow_provider_grokvideo.tasks.inputs import Inputs, Opened
 
 DEFER_GRACE = 60.0
 """Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
@@ -94,11 +98,27 @@ class GrokVideoBaseOperator(BaseOperator):
         ``"expired"``. None by default: the first two are usually billed, and a blocked input is blocked again.
     :param adopt_request_id: A request to take where the task would else submit: the way out of an ambiguous submit
         whose id was found. None, empty or ``"None"`` adopts nothing.
-    :param max_cost_usd: Refuse to submit when the estimate is higher. None sets no limit.
+    :param max_cost_usd: The most that one video may cost, by its estimate. None sets no limit of the task; the budgets
+        of the connection and of ``[grokvideo] budgets`` hold in any case.
+    :param budgets: Budgets of the DAG's author, besides those of the settings and of the connection:
+        ``[{"usd": 5, "per": "dag_run"}]``, as in ``[grokvideo] budgets``. They need a ledger.
+    :param on_limit: What to do with a request that ``max_cost_usd`` or a budget does not allow: ``"fail"`` without a
+        retry, ``"skip"`` the task, or ``"ask"`` a person under Required Actions, who sees its price and prompt. No
+        worker slot is held meanwhile; a no skips the task.
+    :param ask_timeout: Seconds (or timedelta) to wait for that person; then the task fails. None waits as long as the
+        DAG run does.
+    :param ask_users: Who may answer, each ``{"id": ..., "name": ...}`` as Airflow's auth manager knows them. Nobody
+        named lets everybody answer who may act on the DAG.
     """
 
-    template_fields: Sequence[str] = ("destination", "grokvideo_conn_id", "max_cost_usd", "adopt_request_id")
-    template_fields_renderers: ClassVar[dict[str, str]] = {}
+    template_fields: Sequence[str] = (
+        "destination",
+        "grokvideo_conn_id",
+        "max_cost_usd",
+        "budgets",
+        "adopt_request_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"budgets": "json"}
     ui_color = "#e8e4f3"
 
     def __init__(
@@ -117,6 +137,10 @@ class GrokVideoBaseOperator(BaseOperator):
         buy_again_after: Collection[Outcome] = (),
         adopt_request_id: str | None = None,
         max_cost_usd: float | str | Decimal | None = None,
+        budgets: Sequence[Mapping[str, Any]] = (),
+        on_limit: Literal["fail", "skip", "ask"] = "fail",
+        ask_timeout: float | timedelta | None = None,
+        ask_users: Sequence[Mapping[str, str]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -133,7 +157,12 @@ class GrokVideoBaseOperator(BaseOperator):
         self.buy_again_after = buy_again_after
         self.adopt_request_id = adopt_request_id
         self.max_cost_usd = max_cost_usd
+        self.budgets = budgets
+        self.on_limit = on_limit
+        self.ask_timeout = ask_timeout
+        self.ask_users = ask_users
         self._memory: Memory | None = None
+        self._approval: Approval | None = None
         self._journal_is_away = False
         self._bought = False
         self._goes_on: str | None = None
@@ -142,6 +171,13 @@ class GrokVideoBaseOperator(BaseOperator):
     def hook(self) -> GrokVideoHook:
         """Return the hook of the task's connection."""
         return GrokVideoHook(self.grokvideo_conn_id)
+
+    @cached_property
+    def books(self) -> Books:
+        """Return the ledger as this try sees it."""
+        from airflow_provider_grokvideo.tasks.books import Books
+
+        return Books()
 
     @abstractmethod
     def build_request(self) -> VideoRequest:
@@ -158,6 +194,8 @@ class GrokVideoBaseOperator(BaseOperator):
         with self._guarded():
             self._check_words()
             memory = self._memory = open_memory(context)
+            if memory.records or (memory.try_number or 1) > 1:
+                self.books.follow(memory.owner, memory.records, complete=memory.home is not None)
             request = self.build_request()
             with ExitStack() as files:
                 inputs = read(request, self.hook, memory, files)
@@ -168,7 +206,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 bought = None
                 if isinstance(step, journal.Submit):
                     try:
-                        bought = self._buy(inputs, memory)
+                        bought = self._buy(inputs, memory, context)
                     except AmbiguousSubmit:
                         if found := self._settle_by_upload(cast("Record", memory.current), request, context):
                             return found
@@ -208,6 +246,19 @@ class GrokVideoBaseOperator(BaseOperator):
             uploads = self._upload_uri(context) is not None
             job = look_once_more(settled.request_id, settled.submitted_at, self.hook, uploads=uploads)
             return self._deliver(job, purchase, context)
+
+    def execute_after_answer(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Buy what a person has allowed, if it is still what they saw."""
+        from airflow_provider_grokvideo.tasks.books import Approval
+
+        with self._guarded():
+            buy, by = asking.answered(event)
+            if not buy:
+                raise AirflowSkipException(f"{by} said not to buy the video")
+            asked = self._recall("asked_usd", context)
+            self._approval = Approval(None if asked in (None, _UNKNOWN) else Decimal(str(asked)), by)
+            self.log.info("%s allowed the purchase", by)
+        return self.execute(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; a trigger that was lost or never ran is a wait that ended, not a video that failed."""
@@ -253,11 +304,13 @@ class GrokVideoBaseOperator(BaseOperator):
                 "adopt_request_id", wanted, "a request that this connection's account has at the service"
             )
         self.log.info("Adopting request %s; nothing is bought", wanted)
-        return journal.Attach(memory.adopt(wanted, inputs.fingerprint, inputs.asked, self.grokvideo_conn_id))
+        adopted = memory.adopt(wanted, inputs.fingerprint, inputs.asked, self.grokvideo_conn_id)
+        self.books.follow(memory.owner, [adopted], complete=False)
+        return journal.Attach(adopted)
 
-    def _buy(self, inputs: Inputs, memory: Memory) -> Purchase:
-        """Check everything that can be checked for free, then submit."""
-        from airflow_provider_grokvideo.core import pricing, requests
+    def _buy(self, inputs: Inputs, memory: Memory, context: Context) -> Purchase:
+        """Check everything that can be checked for free, reserve the price, then submit."""
+        from airflow_provider_grokvideo.core import requests, spending
 
         if inputs.opened is None:
             raise cast("GrokVideoError", inputs.problem)
@@ -271,56 +324,114 @@ class GrokVideoBaseOperator(BaseOperator):
 
             check_writable(self.destination)
         estimate = self._estimate(request, inputs.opened.source)
-        pricing.check_limit(estimate, self.max_cost_usd)
-        ready = inputs.opened.request()
-        upload_uri = None
-        if self.deliver_via == "upload":
-            from airflow_provider_grokvideo.delivery import uploads
-
-            token = journal.upload_token(memory.owner, inputs.fingerprint, len(memory.records) + 1)
-            upload_uri = uploads.upload_uri(str(self.destination), token)
-            address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
-            ready = ready.model_copy(update={"output": {"upload_url": address}})
-        for record in journal.left_behind(memory.records, inputs.fingerprint):
-            self.log.warning("%s", failing.left_behind(record))
-        if memory.home is None:
-            self.log.warning("%s", failing.NO_JOURNAL)
-        self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate)
-        memory.intend(
-            request,
-            inputs.fingerprint,
-            inputs.asked,
+        entry = spending.Entry(
+            token=new_token(),
+            reserved_at=time.time(),
             conn_id=self.grokvideo_conn_id,
-            estimated_usd=None if estimate.usd is None else str(estimate.usd),
-            destination=None if self.destination is None else str(self.destination),
-            waits_elsewhere=not self.wait_for_completion,
-            upload_uri=upload_uri,
+            owner=memory.owner,
+            try_number=memory.try_number,
+            mode=request.mode,
+            model=request.model,
+            estimated=estimate.ticks,
+            approved_by=None if self._approval is None else self._approval.by,
         )
-        request_id = self._submit(ready, memory)
+        self._reserve(entry, estimate, request, context)
+        try:
+            ready, upload_uri = self._ready(inputs.opened, inputs.fingerprint, memory)
+            for record in journal.left_behind(memory.records, inputs.fingerprint):
+                self.log.warning("%s", failing.left_behind(record))
+            if memory.home is None:
+                self.log.warning("%s", failing.NO_JOURNAL)
+            self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
+            memory.intend(
+                request,
+                inputs.fingerprint,
+                inputs.asked,
+                token=entry.token,
+                conn_id=self.grokvideo_conn_id,
+                estimated_usd=None if estimate.usd is None else str(estimate.usd),
+                destination=None if self.destination is None else str(self.destination),
+                waits_elsewhere=not self.wait_for_completion,
+                upload_uri=upload_uri,
+            )
+        except BaseException:
+            self.books.released(entry)
+            raise
+        request_id = self._submit(ready, memory, entry)
         # The log is the last place that knows the id if this process dies before the next line.
         self.log.info("Request %s was accepted and is billed from here on", request_id)
         now = time.time()
         memory.note(phase="submitted", request_id=request_id, submitted_at=now)
+        self.books.accepted(entry, request_id)
         return Purchase(request_id, now, request, estimate.usd)
 
-    def _submit(self, request: VideoRequest, memory: Memory) -> str:
+    def _reserve(self, entry: Entry, estimate: Estimate, request: VideoRequest, context: Context) -> None:
+        """Reserve the price, or do what the user wants where a limit does not allow it."""
+        from airflow_provider_grokvideo.ledger.settings import declared_budgets
+
+        try:
+            self.books.reserve(
+                entry,
+                estimate,
+                limit=self.max_cost_usd,
+                budgets=declared_budgets(self.hook.account(), self.grokvideo_conn_id, self.budgets),
+                approval=self._approval,
+            )
+        except SpendLimitExceeded as error:
+            if self.on_limit == "skip":
+                raise AirflowSkipException(str(error.about(conn_id=self.grokvideo_conn_id))) from None
+            if self.on_limit != "ask":
+                raise
+            if self._approval is not None:
+                error.what += f". {self._approval.by} was asked about {self._approval.usd} USD"
+                raise
+            if (ti := context.get("ti")) is not None:
+                ti.xcom_push(key="asked_usd", value=_UNKNOWN if estimate.usd is None else str(estimate.usd))
+            subject, body = asking.question(request, estimate, error.what, self.grokvideo_conn_id)
+            asking.ask(
+                self,
+                context,
+                subject=subject,
+                body=body,
+                method_name="execute_after_answer",
+                timeout=self.ask_timeout,
+                users=self.ask_users,
+            )
+
+    def _ready(self, opened: Opened, fingerprint: str, memory: Memory) -> tuple[VideoRequest, str | None]:
+        """Return the request as it can be sent, and where its video is to be uploaded to."""
+        ready = opened.request()
+        if self.deliver_via != "upload":
+            return ready, None
+        from airflow_provider_grokvideo.delivery import uploads
+
+        token = journal.upload_token(memory.owner, fingerprint, len(memory.records) + 1)
+        upload_uri = uploads.upload_uri(str(self.destination), token)
+        address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
+        return ready.model_copy(update={"output": {"upload_url": address}}), upload_uri
+
+    def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> str:
         """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
         try:
             request_id = self._goes_on = self.hook.submit(request)
             self._bought = True
         except AmbiguousSubmit as error:
             memory.note(note=error.what)
+            self.books.doubted(entry)
             raise
         except GrokVideoError as error:
             memory.note(phase="withdrawn", note=error.what)
+            self.books.released(entry, error)
             raise
         except (AirflowTaskTimeout, Exception) as problem:
             if self._goes_on is not None:
                 self._bought = True
                 memory.note(phase="submitted", request_id=self._goes_on, submitted_at=time.time())
+                self.books.accepted(entry, self._goes_on)
                 raise
             what = f"the start was interrupted ({type(problem).__name__}: {problem})"
             memory.note(note=what)
+            self.books.doubted(entry)
             raise AmbiguousSubmit(what) from problem
         return request_id
 
@@ -421,6 +532,7 @@ class GrokVideoBaseOperator(BaseOperator):
             self._note(manifest=made, destination=str(self.destination))
         self.log.info("Request %s was delivered before to %s; nothing is bought", record.request_id, made["uri"])
         self._remember(Purchase(made["request_id"], record.submitted_at, request, record.estimate), context)
+        assets.tell(self.outlets, made, context)
         return made
 
     @contextmanager
@@ -446,14 +558,16 @@ class GrokVideoBaseOperator(BaseOperator):
             if uri := self._upload_uri(context):
                 ti.xcom_push(key="upload_uri", value=uri)
 
-    def _estimate(self, request: VideoRequest, opened: Source) -> pricing.Estimate:
+    def _estimate(self, request: VideoRequest, opened: Source) -> Estimate:
         from airflow_provider_grokvideo.core import pricing
+        from airflow_provider_grokvideo.ledger import settings
 
         known = self.known_source()
         return pricing.estimate(
             request,
             source_seconds=opened.seconds or known.seconds,
             source_resolution=opened.resolution or known.resolution,
+            prices=settings.prices(),
         )
 
     def _wait(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
@@ -493,7 +607,9 @@ class GrokVideoBaseOperator(BaseOperator):
         return self._deliver(wait(watch, self.hook.get_conn()), purchase, context)
 
     def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:
-        done = self._finished(self._unless_uploaded(job, purchase, context))
+        job = self._unless_uploaded(job, purchase, context)
+        self.books.settled(job, self._entry(purchase))
+        done = self._finished(job)
         made = handover.hand_over(
             done,
             purchase,
@@ -506,7 +622,26 @@ class GrokVideoBaseOperator(BaseOperator):
         # The link opens the video to whoever has it, and is dead when it would be read again.
         self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
+        assets.tell(self.outlets, made, context)
         return made
+
+    def _entry(self, purchase: Purchase) -> Entry:
+        """Return the purchase for a ledger that does not know it, as one that was switched on while it was made."""
+        from airflow_provider_grokvideo.core import spending
+
+        if self._memory is not None and self._memory.current is not None:
+            return spending.entry_of(self._memory.current)
+        ticks = None if purchase.estimated_usd is None else ticks_of(purchase.estimated_usd)
+        return spending.Entry(
+            token=f"request {purchase.request_id}"[:64],
+            reserved_at=purchase.submitted_at or time.time(),
+            conn_id=self.grokvideo_conn_id,
+            owner=self._memory.owner if self._memory is not None else journal.Owner("", "", ""),
+            mode=purchase.request.mode if purchase.request else None,
+            model=purchase.request.model if purchase.request else None,
+            estimated=ticks,
+            request_id=purchase.request_id,
+        )
 
     def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
         """Return a forgotten request as done where its video is there all the same."""
@@ -591,6 +726,7 @@ class GrokVideoBaseOperator(BaseOperator):
             "on_ambiguous_submit": ("fail", "resubmit"),
             "rerun": ("reuse", "regenerate"),
             "deliver_via": ("download", "upload"),
+            "on_limit": ("fail", "skip", "ask"),
         }
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
@@ -600,6 +736,7 @@ class GrokVideoBaseOperator(BaseOperator):
             raise InvalidInput("buy_again_after", again, f"a list of {', '.join(journal.OUTCOMES)}, or an empty one")
         if self._patience() <= 0:
             raise InvalidInput("timeout", self.timeout, "more than 0 seconds")
+        asking.check(self.ask_timeout, self.ask_users)
         watching.checked_interval(self.poll_interval)
         if self.destination is not None and str(self.destination).strip() in ("", "None"):
             raise InvalidInput(
@@ -639,6 +776,9 @@ class GrokVideoBaseOperator(BaseOperator):
             error.what_to_do = f"buy_again_after has {end!r}: a retry of this task buys again."
             return error
         return failing.after_purchase(error)
+
+
+_UNKNOWN = "unknown"
 
 
 def _unexpected(problem: BaseException) -> GrokVideoError:

@@ -59,7 +59,11 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
         "user",
         *GrokVideoBaseOperator.template_fields,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"keyframes": "json", "storage_options": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **GrokVideoBaseOperator.template_fields_renderers,
+        "keyframes": "json",
+        "storage_options": "json",
+    }
 
     def __init__(
         self,
@@ -134,7 +138,10 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
         "user",
         *GrokVideoBaseOperator.template_fields,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"storage_options": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **GrokVideoBaseOperator.template_fields_renderers,
+        "storage_options": "json",
+    }
 
     def __init__(
         self,
@@ -188,7 +195,10 @@ class GrokVideoExtendOperator(GrokVideoBaseOperator):
         "storage_options",
         *GrokVideoBaseOperator.template_fields,
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"storage_options": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **GrokVideoBaseOperator.template_fields_renderers,
+        "storage_options": "json",
+    }
 
     def __init__(
         self,

@@ -14,9 +14,9 @@ from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.compat import AirflowSensorTimeout
 from airflow_provider_grokvideo.core import events, watching
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, WaitTimeout
-from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.core.jobs import Job, Pending
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.tasks import failing, handover
+from airflow_provider_grokvideo.tasks import assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import Purchase
 
 if TYPE_CHECKING:
@@ -140,13 +140,19 @@ class GrokVideoSensor(BaseSensorOperator):
         return watching.Watch(request_id, since=since, deadline=float("inf"))
 
     def _hand_over(self, job: Job, request_id: str, context: Context) -> dict[str, Any]:
-        return handover.hand_over(
+        from airflow_provider_grokvideo.tasks.books import Books
+
+        if not isinstance(job, Pending):
+            Books().settled(job)
+        made = handover.hand_over(
             handover.finished(job, self.grokvideo_conn_id),
             Purchase(request_id),
             hook=self.hook,
             destination=self.destination,
             owner=handover.owner_of(context),
         )
+        assets.tell(self.outlets, made, context)
+        return made
 
     def _failure(self, error: GrokVideoError) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
 from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.core.money import differ, dollars
 from airflow_provider_grokvideo.tasks.manifest import Purchase, manifest, with_delivery
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ def hand_over(
         # The service may give back the address it uploaded to, whose signature is a secret.
         job = replace(job, url=None)
     made = manifest(purchase, status="done", job=job, now=time.time())
-    _tell_cost(made)
+    _tell_cost(made, purchase)
     if job.storage_error:
         log.warning("Request %s: the service could not store its copy: %s", job.request_id, job.storage_error)
     if destination is None:
@@ -254,11 +256,30 @@ def _described(request: VideoRequest | None) -> dict[str, Any]:
     return {"mode": request.mode, "model": request.model, **words}
 
 
-def _tell_cost(made: Mapping[str, Any]) -> None:
-    actual, estimated = made["cost_usd"], made["estimated_cost_usd"]
-    told = "cost an amount that the service does not tell" if actual is None else f"cost {actual} USD"
-    planned = "" if estimated is None else f" (estimate: {estimated} USD)"
-    log.info("Request %s %s%s", made["request_id"] or "(id unknown)", told, planned)
+def _tell_cost(made: Mapping[str, Any], purchase: Purchase) -> None:
+    actual, estimated = _decimal(made["cost_usd"]), purchase.estimated_usd
+    told = "cost an amount that the service does not tell" if actual is None else f"cost {dollars(actual)}"
+    planned = "" if estimated is None else f" (estimate: {dollars(estimated)})"
+    name = made["request_id"] or "(id unknown)"
+    log.info("Request %s %s%s", name, told, planned)
+    if differ(estimated, actual) and not _bound_kept(purchase, actual):
+        log.warning(
+            "Request %s: the bill differs from the estimate by more than 10 %%. If that goes on, xAI has changed its "
+            "prices: name the new ones in [grokvideo] prices_path.",
+            name,
+        )
+
+
+def _bound_kept(purchase: Purchase, actual: Decimal | None) -> bool:
+    """Say whether the estimate may have been the bound for a source of unknown length or size, and was kept."""
+    from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo
+
+    sure = purchase.request is not None and not isinstance(purchase.request, EditVideo | ExtendVideo)
+    return not sure and actual is not None and purchase.estimated_usd is not None and actual <= purchase.estimated_usd
+
+
+def _decimal(number: float | None) -> Decimal | None:
+    return None if number is None else Decimal(str(number))
 
 
 def _words(job: Moderated | Failed) -> str:

@@ -100,8 +100,8 @@ class Memory:
             self.hold(found)
         return found is not None
 
-    def intend(self, request: VideoRequest, fingerprint: str, asked: str, **facts: Any) -> None:
-        """Write down that a start is about to be sent.
+    def intend(self, request: VideoRequest, fingerprint: str, asked: str, *, token: str, **facts: Any) -> None:
+        """Write down that a start is about to be sent; `token` is its name, here and in the ledger.
 
         Raises:
             JournalUnavailable: It could not be written, or another try is faster; nothing may be sent.
@@ -111,7 +111,7 @@ class Memory:
             Record(
                 owner=self.owner,
                 number=0,
-                token=secrets.token_hex(8),
+                token=token,
                 phase="intent",
                 fingerprint=fingerprint,
                 asked=asked,
@@ -205,7 +205,7 @@ class Memory:
         record = Record(
             owner=self.owner,
             number=0,
-            token=secrets.token_hex(8),
+            token=new_token(),
             phase="submitted",
             fingerprint=fingerprint,
             asked=asked,
@@ -240,6 +240,11 @@ class Memory:
         self.current = record
         if self.home is not None:
             self.home.update(record)
+
+
+def new_token() -> str:
+    """Return a name for a purchase that no other has."""
+    return secrets.token_hex(8)
 
 
 def open_memory(context: Context) -> Memory:

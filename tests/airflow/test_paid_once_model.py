@@ -121,6 +121,7 @@ class PaidOnce(RuleBasedStateMachine):
         self.emulator.reset()
         self.mishaps.__init__()  # type: ignore[misc]
         self.patch = pytest.MonkeyPatch()
+        self.patch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
         self.folder = Path(tempfile.mkdtemp(prefix="grokvideo-model-"))
         self.store: StateStore | None = None
         self.words: dict[str, Any] = dict(CAREFUL)

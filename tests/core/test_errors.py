@@ -15,6 +15,7 @@ from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
     InvalidInput,
     JournalUnavailable,
+    LedgerUnavailable,
     RateLimited,
     ServiceUnavailable,
     VideoFailed,
@@ -65,9 +66,15 @@ def test_each_docstring_says_what_a_retry_does(kind):
 
 def test_only_what_passes_is_retried():
     """A retry helps where the same task can end differently without a new purchase."""
-    assert {GrokVideoError, RateLimited, ServiceUnavailable, WaitTimeout, DeliveryFailed, JournalUnavailable} == {
-        kind for kind in KINDS if kind.retry_helps
-    }
+    assert {
+        GrokVideoError,
+        RateLimited,
+        ServiceUnavailable,
+        WaitTimeout,
+        DeliveryFailed,
+        JournalUnavailable,
+        LedgerUnavailable,
+    } == {kind for kind in KINDS if kind.retry_helps}
 
 
 def test_a_message_is_fact_place_and_advice():

@@ -168,6 +168,16 @@ def test_the_last_purchase_of_the_same_inputs_counts():
     assert latest([], SAME) is None
 
 
+def test_a_doubtful_start_is_not_hidden_by_a_request_that_was_handed_on():
+    """A clear that was to buy another and died in the start left a doubt that no older request settles."""
+    handed_on = bought(waits_elsewhere=True, manifest={"status": "submitted"})
+    never_handed_on = bought(waits_elsewhere=True)
+    doubt = bought("intent", number=2, token="t-2")
+
+    assert doubt == latest([handed_on, doubt], SAME)
+    assert never_handed_on == latest([never_handed_on, doubt], SAME)
+
+
 def test_what_other_inputs_left_behind():
     """Doubts and requests that nobody fetched are named; what is settled, the same, or waited for elsewhere is not."""
     doubt = bought("intent", fingerprint=OTHER)

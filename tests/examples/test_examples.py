@@ -9,6 +9,9 @@ import socket
 import pytest
 from example_dags import EXAMPLES, load
 
+from airflow_provider_grokvideo.core.pricing import estimate
+from airflow_provider_grokvideo.core.requests import generation
+
 FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
@@ -183,6 +186,36 @@ def test_error_handling_stays_away_from_the_real_service(run, grokvideo_emulator
     assert {"success", "skipped"} == set(done.states.values())
     assert "success" == done.states["only_at_the_emulator"]
     assert [] == grokvideo_emulator.starts
+
+
+def test_ask_above_five_dollars_within_its_budget(run, without_first_wait, grokvideo_emulator):
+    """Takes that the run's budget has room for are bought without a question, for the price the docstring says."""
+    done = run("ask_above_five_dollars.py", seconds=1, resolution="480p", ask_above=0.24)
+    full = estimate(generation(prompt="A ship", model="grok-imagine-video-1.5", duration=15, resolution="1080p"))
+
+    assert ["success"] * 3 == list(done.states.values())
+    assert 3 * 800_000_000 == grokvideo_emulator.billed_ticks
+    assert "3.75 USD" == str(full)
+    assert_says("ask_above_five_dollars.py", "3.75 USD", "11.25 USD", "5 USD")
+
+
+def test_stop_at_twenty_a_day(run, without_first_wait, grokvideo_emulator):
+    """The clip that the day's budget has no room for is skipped, and so is everything in a second run."""
+    done = run("stop_at_twenty_a_day.py", seconds=1, usd_per_day=0.12)
+    again = run("stop_at_twenty_a_day.py", seconds=1, usd_per_day=0.12)
+
+    assert ["skipped", "success", "success"] == sorted(done.states.values())
+    assert ["skipped"] * 3 == list(again.states.values())
+    assert 2 * 500_000_000 == grokvideo_emulator.billed_ticks
+    assert "0.4 USD" == str(estimate(generation(prompt="A kettle", duration=8)))
+    assert_says("stop_at_twenty_a_day.py", "0.40 USD", "20 USD")
+
+
+def assert_says(name, *prices):
+    """Check that the docstring names the prices."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / name).read_text()))
+
+    assert [] == [price for price in prices if price not in text]
 
 
 def assert_price(name, usd, emulator, said=None):

@@ -1,0 +1,239 @@
+"""What a ledger keeps of each purchase, and what follows for it from what a task finds out.
+
+::
+
+    reserve          POST refused           submitted          the request ended
+    (before POST) ─► released (0 USD)   ─►  reserved       ─►  settled
+         └──────── answer lost: stays reserved, in doubt ──────────┘
+
+A reservation counts with its estimate until it is known what became of it. What was billed counts once the service has
+said so. Where money may be gone and the service does not say how much, the estimate goes on counting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Moderated, usd
+from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.money import MOST, plain, ticks_of
+
+State = Literal["reserved", "settled", "released"]
+Outcome = Literal["done", "moderated", "failed", "expired", "doubt", "abandoned"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One purchase in the ledger; amounts in ticks of 1/10^10 USD, the unit of the service's bills.
+
+    Attributes:
+        token: Of the journal's record of the same purchase.
+        reserved_at: Epoch seconds; decides which day and month the purchase belongs to.
+        conn_id: Connection that pays.
+        owner: Task instance that buys.
+        try_number: Its try.
+        mode: Mode of the request.
+        model: Model that was asked for; the one that was billed once that is known.
+        estimated: What it should cost; None where nobody knows.
+        billed: What the service says it cost; None as long as it has not said.
+        state: ``reserved`` (may cost its estimate), ``settled`` (it is known how it ended), ``released`` (provably not
+            accepted).
+        outcome: How it ended; ``doubt`` where the answer to the start was lost, ``abandoned`` where a person gave up a
+            request that was accepted.
+        request_id: The service's id, once it is known.
+        approved_by: Who allowed it above a limit.
+    """
+
+    token: str
+    reserved_at: float
+    conn_id: str
+    owner: Owner
+    try_number: int | None = None
+    mode: str | None = None
+    model: str | None = None
+    estimated: int | None = None
+    billed: int | None = None
+    state: State = "reserved"
+    outcome: Outcome | None = None
+    request_id: str | None = None
+    approved_by: str | None = None
+
+    @property
+    def counted(self) -> int:
+        """Ticks that count against budgets: the bill, else the estimate where money may be gone.
+
+        A request that the service gave up on without naming a cost counts nothing: bills are named with the end of a
+        request (contract §5.1), also of a failed one. A blocked, forgotten or doubtful one counts in full (§11).
+        """
+        if self.billed is not None:
+            return self.billed
+        return 0 if self.state == "released" or self.outcome == "failed" else self.estimated or 0
+
+    @property
+    def possible(self) -> int:
+        """The part of what counts that no bill has confirmed."""
+        return 0 if self.billed is not None else self.counted
+
+
+def accepted(entry: Entry, request_id: str) -> Entry:
+    """Return the entry of a start that was accepted; what is settled stays so, should this be heard late."""
+    if entry.state == "settled":
+        return replace(entry, request_id=entry.request_id or request_id)
+    return replace(entry, state="reserved", outcome=None, request_id=request_id)
+
+
+def doubted(entry: Entry) -> Entry:
+    """Return the entry of a start whose answer was lost: it keeps its reservation."""
+    return entry if entry.state == "settled" else replace(entry, state="reserved", outcome="doubt")
+
+
+def released(entry: Entry) -> Entry:
+    """Return the entry of a start that was provably not accepted."""
+    return replace(entry, state="released", outcome=None)
+
+
+def refused(entry: Entry, billed: int | None) -> Entry:
+    """Return the entry of a start that was not accepted; should the answer name a bill all the same, it is believed."""
+    return released(entry) if billed is None else replace(entry, state="settled", outcome="moderated", billed=billed)
+
+
+def settled(entry: Entry, job: FinalJob) -> Entry:
+    """Return the entry of a request that ended; what a bill said before stays where this look names none."""
+    request_id = job.request_id or entry.request_id
+    outcome: Outcome
+    ticks: int | None
+    match job:
+        case Done(model=model, cost_ticks=ticks):
+            entry, outcome = replace(entry, model=model or entry.model), "done"
+        case Moderated(cost_ticks=ticks):
+            outcome = "moderated"
+        case Failed(cost_ticks=ticks):
+            outcome = "failed"
+        case Expired():
+            if entry.state == "settled":
+                # A look at what is gone says nothing about what was known of it.
+                return entry
+            ticks, outcome = None, "expired"
+        case _:
+            assert_never(job)
+    return replace(
+        entry,
+        state="settled",
+        outcome=outcome,
+        billed=entry.billed if ticks is None else ticks,
+        request_id=request_id,
+    )
+
+
+def entry_of(record: Record) -> Entry:
+    """Return what a ledger should say of a purchase, by what the journal knows of it."""
+    entry = Entry(
+        token=record.token,
+        reserved_at=record.intended_at,
+        conn_id=record.conn_id or "",
+        owner=record.owner,
+        try_number=record.try_number,
+        mode=record.mode,
+        model=(record.manifest or {}).get("model") or record.model,
+        estimated=None if record.estimate is None else ticks_of(record.estimate),
+        request_id=record.request_id,
+    )
+    match record.phase:
+        case "intent":
+            return doubted(entry)
+        case "submitted":
+            return replace(entry, state="settled", outcome="expired") if record.outcome == "expired" else entry
+        case "delivered":
+            return replace(
+                entry, state="settled", outcome="done", billed=_ticks((record.manifest or {}).get("cost_usd"))
+            )
+        case "ended":
+            return replace(entry, state="settled", outcome=record.outcome, billed=_ticks(record.cost_usd))
+        case "withdrawn":
+            # Only what was never accepted is free: a person can forget a request, and the service bills it still.
+            return replace(entry, state="settled", outcome="abandoned") if record.request_id else released(entry)
+        case _:
+            assert_never(record.phase)
+
+
+def reconciled(entry: Entry | None, record: Record) -> Entry:
+    """Return what the ledger should say, given what it says and what the journal knows; the same if nothing is new.
+
+    The ledger hears of a bill before the video is stored, and the journal after it, so a bill is never forgotten.
+    """
+    found = entry_of(record)
+    if entry is None:
+        return found
+    if record.phase == "withdrawn" and entry.request_id:
+        # The journal has missed that it was accepted.
+        found = replace(found, state="settled", outcome="abandoned")
+    knows_more = entry.state == "settled" and entry.outcome in ("done", "moderated", "failed")
+    if knows_more and found.billed in (None, entry.billed):
+        return entry
+    if record.phase == "withdrawn" and (record.note or "").startswith("taken over"):
+        # The purchase is another map index's by now, and its record says what became of it.
+        return entry
+    return replace(
+        found,
+        token=entry.token,
+        reserved_at=entry.reserved_at,
+        owner=entry.owner,
+        try_number=entry.try_number,
+        conn_id=entry.conn_id or found.conn_id,
+        mode=entry.mode or found.mode,
+        model=found.model or entry.model,
+        estimated=found.estimated if entry.estimated is None else entry.estimated,
+        request_id=found.request_id or entry.request_id,
+        billed=entry.billed if found.billed is None else found.billed,
+        approved_by=entry.approved_by,
+    )
+
+
+def forgotten(entry: Entry) -> Entry:
+    """Return the entry of a reservation that its task instance's journal does not know.
+
+    The intent is written after the reservation and before the start is sent, so nothing was sent for it. One whose
+    request id is known was accepted all the same, by a task that had no journal.
+    """
+    return entry if entry.state != "reserved" or entry.request_id else released(entry)
+
+
+def _ticks(usd: Any) -> int | None:
+    try:
+        amount = Decimal(str(usd))
+    except InvalidOperation:
+        return None
+    return ticks_of(amount) if amount.is_finite() and 0 <= amount <= MOST else None
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry as plain JSON with dollars, for reports."""
+
+    def amount(ticks: int | None) -> str | None:
+        known = usd(ticks)
+        return None if known is None else plain(known)
+
+    owner = entry.owner
+    return {
+        "token": entry.token,
+        "reserved_at": entry.reserved_at,
+        "conn_id": entry.conn_id,
+        "dag_id": owner.dag_id,
+        "run_id": owner.run_id,
+        "task_id": owner.task_id,
+        "map_index": owner.map_index,
+        "try_number": entry.try_number,
+        "mode": entry.mode,
+        "model": entry.model,
+        "state": entry.state,
+        "outcome": entry.outcome,
+        "request_id": entry.request_id,
+        "estimated_usd": amount(entry.estimated),
+        "billed_usd": amount(entry.billed),
+        "counted_usd": amount(entry.counted),
+        "approved_by": entry.approved_by,
+    }

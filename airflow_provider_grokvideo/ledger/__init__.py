@@ -1,0 +1,1 @@
+"""Where purchases are booked and budgets are kept."""

@@ -1,0 +1,176 @@
+"""What the settings and a connection say about money: the prices, the budgets, and where the ledger is."""
+
+from __future__ import annotations
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
+from airflow_provider_grokvideo.core import budgets, pricing
+from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.client.account import Account
+    from airflow_provider_grokvideo.core.budgets import Budget
+    from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+
+FILE = "grokvideo_ledger.db"
+"""The embedded ledger's file in AIRFLOW_HOME."""
+
+NONE = "none"
+
+_PATIENCE = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+"""How long PostgreSQL's client waits for a server that has fallen silent (libpq's names: s, ms, s, s): by default for
+ever."""
+
+
+def prices() -> Prices:
+    """Return the built-in price list, or with what ``[grokvideo] prices_path`` overrides.
+
+    Raises:
+        InvalidInput: The file cannot be read, or is no price list.
+    """
+    path = _setting("prices_path")
+    return read_prices(path) if path else pricing.DEFAULT_PRICES
+
+
+def read_prices(path: str) -> Prices:
+    """Return the prices of a file, a local one or one at an ObjectStorage URL.
+
+    Raises:
+        InvalidInput: It cannot be read, or is no price list.
+    """
+    where = "[grokvideo] prices_path"
+    try:
+        text = _read(path)
+    except Exception as error:
+        raise InvalidInput(where, path, f"a file that can be read ({type(error).__name__}: {error})") from error
+    try:
+        document = json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise InvalidInput(where, path, f"a JSON file ({error})") from None
+    return pricing.price_list(document, where=path)
+
+
+def timezone() -> str:
+    """Return whose midnight ends a day and a month of a budget: ours, else Airflow's.
+
+    Raises:
+        InvalidInput: There is no such time zone.
+    """
+    name = _setting("budget_timezone") or (conf.get("core", "default_timezone", fallback="") or "UTC")
+    if name == "system":
+        import pendulum
+
+        name = pendulum.now().timezone_name or "UTC"
+    return budgets.checked_zone(name, "[grokvideo] budget_timezone")
+
+
+def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> list[Budget]:
+    """Return the budgets of the settings, of a connection and of a task; all of them hold.
+
+    Raises:
+        InvalidInput: One of them is no budget.
+    """
+    zone = timezone()
+    declared = budgets.parse(_setting("budgets"), where="[grokvideo] budgets", timezone=zone)
+    of_connection = [{"usd": usd, "per": per} for per, usd in account.limits.items()]
+    return [
+        *declared,
+        *budgets.parse(of_connection, where=f"connection {conn_id}", timezone=zone, conn_id=conn_id),
+        *budgets.parse(of_task, where="budgets", timezone=zone),
+    ]
+
+
+def open_ledger() -> SqlLedger | None:
+    """Open the ledger that the settings name; None where there is none.
+
+    ``[grokvideo] ledger_conn_id`` names an Airflow connection to an SQL database; else ``ledger_path`` an SQLite file,
+    or ``none``. With neither it is a file in AIRFLOW_HOME where all tasks run on one machine, and else there is none:
+    a file for each worker would count a part for the whole.
+
+    Raises:
+        LedgerUnavailable: The connection does not exist or is not to an SQL database.
+    """
+    if conn_id := _setting("ledger_conn_id"):
+        return open_connection(conn_id)
+    path = _setting("ledger_path")
+    if path.lower() == NONE or (not path and not runs_on_one_machine()):
+        return None
+    from airflow_provider_grokvideo.ledger.sql import open_sqlite
+
+    return open_sqlite(str(Path(path).expanduser()) if path else default_path())
+
+
+def open_connection(conn_id: str) -> SqlLedger:
+    """Open a ledger in the SQL database of an Airflow connection.
+
+    Raises:
+        LedgerUnavailable: The connection does not exist or is not to an SQL database.
+    """
+    from airflow.sdk import BaseHook
+    from sqlalchemy import NullPool
+
+    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+
+    told = f"[grokvideo] ledger_conn_id={conn_id}"
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise LedgerUnavailable(f"{told}: {error}") from error
+    try:
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]
+        patience = _PATIENCE if connection.conn_type == "postgres" else {}
+        said = connection.extra_dejson.get("sqlalchemy_query") or {}
+        engine = hook.get_sqlalchemy_engine({"poolclass": NullPool, "connect_args": {**patience, **said}})
+    except Exception as error:
+        what = (
+            f"{told} cannot be used as an SQL database ({type(error).__name__}: {error}); it needs Airflow's provider"
+        )
+        raise LedgerUnavailable(f"{what} for that database") from error
+    return SqlLedger(engine, f"in connection {conn_id}")
+
+
+def why_none() -> str:
+    """Return why there is no ledger, and what to set."""
+    if _setting("ledger_path").lower() == NONE:
+        return "[grokvideo] ledger_path is none"
+    return f"with {_executors()} each machine would have a ledger of its own; set [grokvideo] ledger_conn_id"
+
+
+def runs_on_one_machine() -> bool:
+    """Say whether all tasks run on this machine, by the configured executors."""
+    return all("LocalExecutor" in name or "SequentialExecutor" in name for name in _executors().split(","))
+
+
+def default_path() -> str:
+    """Return the embedded ledger's file."""
+    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return str(Path(home).expanduser() / FILE)
+
+
+def _executors() -> str:
+    return str(conf.get("core", "executor", fallback="LocalExecutor"))
+
+
+def _read(path: str) -> str:
+    if "://" not in path:
+        return Path(path).expanduser().read_text(encoding="utf-8")
+    from airflow.sdk import ObjectStoragePath
+
+    with ObjectStoragePath(path).open("rb") as file:  # type: ignore[no-untyped-call]
+        return str(file.read(), "utf-8")
+
+
+def _setting(name: str) -> str:
+    return (conf.get("grokvideo", name, fallback="") or "").strip()

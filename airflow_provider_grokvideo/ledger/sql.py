@@ -1,0 +1,294 @@
+"""The ledger in an SQL database: PostgreSQL in production, SQLite where one machine runs everything.
+
+Reservations are made one at a time: each transaction first takes the lock of the ledger's only lock row (SQLite: of its
+file), then adds up what counts against each budget, then writes. So no two of them can see the same room, and with one
+lock there is nothing to deadlock on. The database gives the lock back when a client dies. Sums are taken from the
+entries each time, so that a budget declared today counts what was bought before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from airflow_provider_grokvideo.core import budgets
+from airflow_provider_grokvideo.core.budgets import Overrun, Scope
+from airflow_provider_grokvideo.core.errors import LedgerUnavailable
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.spending import Entry
+
+T = TypeVar("T")
+
+LOCK_WAIT = 30
+"""Seconds that a reservation waits for others; each takes milliseconds."""
+
+FROZEN_AFTER = 15
+"""Seconds after which PostgreSQL ends a transaction that does nothing, as that of a worker that was suspended: shorter
+than what others wait."""
+
+SCHEMA = 1
+
+_READS = "grokvideo_reads"
+
+_metadata = sa.MetaData()
+
+SPEND = sa.Table(
+    "grokvideo_spend",
+    _metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("reserved_at", sa.Double(), nullable=False),
+    sa.Column("conn_id", sa.String(250), nullable=False),
+    sa.Column("dag_id", sa.String(250), nullable=False),
+    sa.Column("run_id", sa.String(250), nullable=False),
+    sa.Column("task_id", sa.String(250), nullable=False),
+    sa.Column("map_index", sa.Integer(), nullable=False),
+    sa.Column("try_number", sa.Integer()),
+    sa.Column("mode", sa.String(40)),
+    sa.Column("model", sa.String(250)),
+    sa.Column("estimated_ticks", sa.BigInteger()),
+    sa.Column("billed_ticks", sa.BigInteger()),
+    sa.Column("counted_ticks", sa.BigInteger(), nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("request_id", sa.String(250)),
+    sa.Column("approved_by", sa.String(250)),
+    sa.Index("grokvideo_spend_time", "reserved_at"),
+    sa.Index("grokvideo_spend_run", "dag_id", "run_id"),
+    sa.Index("grokvideo_spend_request", "request_id"),
+)
+
+LOCK = sa.Table(
+    "grokvideo_spend_lock",
+    _metadata,
+    sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("schema_version", sa.Integer(), nullable=False),
+)
+
+
+class SqlLedger:
+    """A ledger in a database that SQLAlchemy can reach.
+
+    Methods raise :class:`LedgerUnavailable` where the database does not answer or refuses.
+
+    Args:
+        engine: Of the database; every transaction opens a connection of its own where it has no pool, which is what
+            short tasks need.
+        told: Where it is, for people; no secrets.
+    """
+
+    def __init__(self, engine: sa.Engine, told: str) -> None:
+        self.told = told
+        self._engine = engine
+        self._is_ready = False
+        if engine.dialect.name == "sqlite":
+            _begin_by_ourselves(engine)
+
+    def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
+        """Write a reservation if every budget has room for it, in one step that no other reservation can disturb.
+
+        Args:
+            entry: The reservation. One that is there already is written anew and does not count twice.
+            scopes: The budgets that apply, from :func:`budgets.scopes`.
+            anyway: Write it although a budget has no room: a person has allowed it.
+
+        Returns:
+            The budgets without room; nothing was written unless there are none or `anyway`.
+        """
+
+        def write(connection: sa.Connection) -> list[Overrun]:
+            self._lock(connection)
+            used = [(scope, _used(connection, scope, without=entry.token)) for scope in scopes]
+            over = budgets.overruns(entry.counted, used)
+            if not over or anyway:
+                _put(connection, entry)
+            return over
+
+        return self._transact(write)
+
+    def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
+        """Write what `change` makes of an entry, None of none; return what is there then.
+
+        Concurrent changes of one entry follow one another.
+        """
+
+        def write(connection: sa.Connection) -> Entry | None:
+            self._lock(connection)
+            known = next(iter(_entries(connection, SPEND.c.token == token)), None)
+            wanted = change(known)
+            if wanted is not None and wanted != known:
+                _put(connection, wanted)
+            return wanted
+
+        return self._transact(write)
+
+    def find(self, request_id: str) -> Entry | None:
+        """Return the purchase of a request, if it is booked."""
+        found = self._read(lambda connection: _entries(connection, SPEND.c.request_id == request_id))
+        return found[-1] if found else None
+
+    def of_owner(self, owner: Owner) -> list[Entry]:
+        """Return the purchases of a task instance, oldest first."""
+        mine = sa.and_(*(SPEND.c[each.name] == getattr(owner, each.name) for each in fields(Owner)))
+        return self._read(lambda connection: _entries(connection, mine))
+
+    def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
+        """Return the purchases reserved at or after `start` and before `end`, oldest first."""
+        return self._read(lambda connection: _entries(connection, _within(start, end)))
+
+    def used(self, scope: Scope) -> int:
+        """Return the ticks that count against a budget."""
+        return self._read(lambda connection: _used(connection, scope))
+
+    def _lock(self, connection: sa.Connection) -> None:
+        """Wait until no other transaction changes the ledger; the database keeps it until this one ends."""
+        if self._engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_AFTER}s'")
+        version = sa.select(LOCK.c.schema_version).where(LOCK.c.id == 1)
+        self._check(connection.execute(version.with_for_update()).scalar_one_or_none())
+
+    def _transact(self, steps: Callable[[sa.Connection], T]) -> T:
+        with self._reported():
+            self._prepare()
+            # A snapshot taken before the lock was given would miss what was reserved in between.
+            isolated = (
+                self._engine
+                if self._engine.dialect.name == "sqlite"
+                else self._engine.execution_options(isolation_level="READ COMMITTED")
+            )
+            with isolated.begin() as connection:
+                return steps(connection)
+
+    def _read(self, steps: Callable[[sa.Connection], T]) -> T:
+        with self._reported():
+            self._prepare()
+            with self._reading() as connection:
+                return steps(connection)
+
+    def _prepare(self) -> None:
+        """Make the tables where they are missing; others may be making them at the same moment."""
+        if self._is_ready:
+            return
+        if not self._has_tables():
+            try:
+                _metadata.create_all(self._engine)
+            except SQLAlchemyError:
+                if not self._has_tables():
+                    raise
+        with self._reading() as connection:
+            version = connection.execute(sa.select(LOCK.c.schema_version)).scalar_one_or_none()
+        if version is None:
+            with suppress(IntegrityError), self._engine.begin() as connection:
+                connection.execute(LOCK.insert().values(id=1, schema_version=SCHEMA))
+        else:
+            self._check(version)
+        self._is_ready = True
+
+    def _check(self, version: int | None) -> None:
+        if version != SCHEMA:
+            raise LedgerUnavailable(
+                f"the ledger {self.told} has schema {version}, this version of the provider reads {SCHEMA}",
+                advice="Nothing was sent. Run the version of the provider that made the ledger, or a newer one.",
+            )
+
+    def _has_tables(self) -> bool:
+        with self._reading() as connection:
+            there = set(sa.inspect(connection).get_table_names())
+        return {SPEND.name, LOCK.name} <= there
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            yield connection.execution_options(**{_READS: True})
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError, OverflowError, ValueError) as error:
+            # The message of SQLAlchemy goes on with the statement; the driver's own says what is wrong.
+            cause = getattr(error, "orig", None) or error
+            first = str(cause).strip().partition("\n")[0]
+            raise LedgerUnavailable(
+                f"the ledger {self.told} does not work ({type(cause).__name__}: {first})"
+            ) from error
+
+
+def open_sqlite(path: str, told: str | None = None) -> SqlLedger:
+    """Open a ledger in a file, which is made if it is missing; its directory must be there."""
+    url = sa.URL.create("sqlite+pysqlite", database=path)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": LOCK_WAIT})
+    return SqlLedger(engine, told or path)
+
+
+def _begin_by_ourselves(engine: sa.Engine) -> None:
+    """Make a transaction take SQLite's write lock when it begins: one that takes it later may have to be undone.
+
+    Python's driver begins transactions when it sees fit unless it is told not to.
+    """
+
+    @sa.event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _began(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READS) else "BEGIN IMMEDIATE")
+
+
+def _within(start: float | None, end: float | None) -> sa.ColumnElement[bool]:
+    conditions = [
+        *([] if start is None else [SPEND.c.reserved_at >= start]),
+        *([] if end is None else [SPEND.c.reserved_at < end]),
+    ]
+    return sa.and_(sa.true(), *conditions)
+
+
+def _used(connection: sa.Connection, scope: Scope, without: str = "") -> int:
+    conditions = [_within(scope.start, scope.end), SPEND.c.token != without]
+    if scope.dag_ids is not None:
+        conditions.append(SPEND.c.dag_id.in_(scope.dag_ids))
+    if scope.conn_ids is not None:
+        conditions.append(SPEND.c.conn_id.in_(scope.conn_ids))
+    if scope.run is not None:
+        conditions += [SPEND.c.dag_id == scope.run[0], SPEND.c.run_id == scope.run[1]]
+    total = connection.execute(sa.select(sa.func.sum(SPEND.c.counted_ticks)).where(sa.and_(*conditions))).scalar_one()
+    return int(total or 0)
+
+
+def _entries(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[Entry]:
+    order = (SPEND.c.reserved_at, SPEND.c.token)
+    return [_entry(row) for row in connection.execute(sa.select(SPEND).where(condition).order_by(*order)).mappings()]
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        owner=Owner(row["dag_id"], row["run_id"], row["task_id"], row["map_index"]),
+        estimated=row["estimated_ticks"],
+        billed=row["billed_ticks"],
+        **{name: row[name] for name in _PLAIN},
+    )
+
+
+_PLAIN = (
+    "token", "reserved_at", "conn_id", "try_number", "mode", "model", "state", "outcome", "request_id", "approved_by",
+)  # fmt: skip
+
+
+def _put(connection: sa.Connection, entry: Entry) -> None:
+    """Write an entry, whether it is there or not; the lock is held, so nobody else does."""
+    row = {
+        **{name: getattr(entry, name) for name in _PLAIN},
+        **asdict(entry.owner),
+        "estimated_ticks": entry.estimated,
+        "billed_ticks": entry.billed,
+        "counted_ticks": entry.counted,
+    }
+    changed = connection.execute(SPEND.update().where(SPEND.c.token == entry.token).values(row)).rowcount
+    if changed == 0:
+        connection.execute(SPEND.insert().values(row))

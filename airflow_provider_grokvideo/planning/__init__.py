@@ -1,0 +1,1 @@
+"""What a DAG will cost, worked out without running it."""

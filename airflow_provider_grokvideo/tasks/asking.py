@@ -1,0 +1,122 @@
+"""Ask a person in Airflow's "Required Actions" whether a purchase above a limit may be made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pendulum
+
+from airflow_provider_grokvideo.compat import TaskAwaitingInput
+from airflow_provider_grokvideo.core.errors import EventRejected, InvalidInput, SpendLimitExceeded, shorten
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+
+BUY, REFUSE = "Buy", "Do not buy"
+"""The two answers; the same for every question, because Airflow keeps the first question of a task instance's try."""
+
+
+def ask(
+    operator: BaseOperator,
+    context: Context,
+    *,
+    subject: str,
+    body: str,
+    method_name: str,
+    timeout: float | timedelta | None,
+    users: Sequence[Mapping[str, str]] = (),
+) -> NoReturn:
+    """Put a question and pause the task until it is answered; no worker slot is held.
+
+    :param operator: The task.
+    :param context: Its context.
+    :param subject: One line.
+    :param body: Markdown.
+    :param method_name: Of `operator`, called with the answer as ``event``.
+    :param timeout: How long to wait, in seconds or as a timedelta; None as long as it takes.
+    :param users: Who may answer, each ``{"id": ..., "name": ...}``; nobody named lets everybody answer who may act on
+        the DAG.
+    """
+    from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
+
+    ti_id = context["ti"].id
+    wait = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+    upsert_hitl_detail(
+        ti_id=ti_id,
+        options=[BUY, REFUSE],
+        subject=subject,
+        body=body,
+        defaults=None,
+        multiple=False,
+        params={},
+        assigned_users=[HITLUser(id=user["id"], name=user["name"]) for user in users],
+    )
+    operator.log.info("%s Waiting for an answer under Required Actions.", subject)
+    if TaskAwaitingInput is not None:
+        raise TaskAwaitingInput(method_name=method_name, timeout=wait)
+    from airflow.providers.standard.triggers.hitl import HITLTrigger
+
+    trigger = HITLTrigger(
+        ti_id=ti_id,
+        options=[BUY, REFUSE],
+        params={},
+        timeout_datetime=None if wait is None else pendulum.now("UTC") + wait,
+    )
+    operator.defer(trigger=trigger, method_name=method_name)
+
+
+def check(timeout: object, users: object) -> None:
+    """Check how a person would be asked, before there is anything to ask.
+
+    :raises InvalidInput: ``ask_timeout`` or ``ask_users`` makes no sense.
+    """
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0):
+        raise InvalidInput("ask_timeout", timeout, "seconds or a timedelta, more than 0, or None")
+    named = users if isinstance(users, Sequence) and not isinstance(users, str) else [None]
+    if not all(isinstance(user, Mapping) and {"id", "name"} <= set(user) for user in named):
+        raise InvalidInput("ask_users", users, 'a list of {"id": ..., "name": ...}')
+
+
+def answered(event: object) -> tuple[bool, str]:
+    """Return whether the answer was to buy, and who gave it.
+
+    :raises SpendLimitExceeded: Nobody answered in time.
+    :raises EventRejected: It is no answer.
+    """
+    if isinstance(event, Mapping) and event.get("error_type") == "timeout":
+        raise SpendLimitExceeded("nobody answered in time whether the request may exceed its limit")
+    chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
+    if not isinstance(event, Mapping) or chosen not in ([BUY], [REFUSE]):
+        raise EventRejected(f"the answer to a question about money makes no sense: {shorten(event)}")
+    return chosen == [BUY], _who(event.get("responded_by_user"))
+
+
+def question(request: VideoRequest, estimate: Estimate, why: str, account: str) -> tuple[str, str]:
+    """Return subject and body (Markdown) of the question whether a request may be bought."""
+    prompt = str(getattr(request, "prompt", "") or "")
+    shown = prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}…"
+    facts = [f"**Mode** {request.mode}", f"**Model** {request.model}", f"**Connection** {account}"]
+    lines = [
+        f"**Estimated cost** {estimate.explained()}",
+        f"**Why you are asked** {why}",
+        " · ".join(facts),
+        *(["**Prompt**", "\n".join(f"> {line}" for line in shown.splitlines())] if shown else []),
+        "The service bills the video when it accepts the request, also if its content rules block the result. Nothing "
+        "can cancel it then.",
+    ]
+    return f"Buy a video for {estimate}?", "\n\n".join(lines)
+
+
+_SHOWN = 600
+
+
+def _who(user: Any) -> str:
+    """Return the name of who answered; Airflow hands it on as a mapping or as an object."""
+    fields = user if isinstance(user, Mapping) else getattr(user, "__dict__", {})
+    return str(fields.get("name") or fields.get("id") or "somebody")

@@ -1,0 +1,46 @@
+"""What an outlet's asset event says of a video, so that others can read cost and hash without our code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+FACTS = (
+    "request_id", "uri", "sidecar_uri", "sha256", "bytes", "duration", "width", "height", "mode", "model", "cost_usd",
+    "estimated_cost_usd", "submitted_at", "finished_at", "reused",
+)  # fmt: skip
+
+
+def extra_of(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extra of an asset event, from a manifest.
+
+    ``cost_usd`` is what the video cost whenever it was bought; ``spent_usd`` what this run of the task spent on it,
+    which is nothing where it was bought before. The temporary link stays out: events are kept, and it dies.
+    """
+    spent = 0.0 if made.get("reused") else made.get("cost_usd")
+    return {**{name: made.get(name) for name in FACTS}, "spent_usd": spent}
+
+
+def tell(outlets: Sequence[Any], made: Mapping[str, Any], context: Context) -> None:
+    """Put the facts of a stored video into the asset events of a task's outlets.
+
+    An ``Asset`` gets them as they are; an ``AssetAlias`` gets the stored file as its asset.
+    """
+    from airflow.sdk import Asset, AssetAlias
+
+    events = context.get("outlet_events")
+    if events is None or made.get("uri") is None:
+        return
+    for outlet in outlets:
+        if isinstance(outlet, AssetAlias):
+            events[outlet].add(Asset(uri=_as_uri(made["uri"])), extra=extra_of(made))
+        elif isinstance(outlet, Asset):
+            events[outlet].extra.update(extra_of(made))
+
+
+def _as_uri(place: str) -> str:
+    return place if "://" in place else Path(place).absolute().as_uri()

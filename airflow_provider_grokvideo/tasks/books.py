@@ -1,0 +1,200 @@
+"""What one try does with the ledger: reserve before the start is sent, and say afterwards what became of it.
+
+Before a purchase a ledger that fails stops the task if a budget applies. After it nothing may: a paid video is worth
+more than its booking, which the journal can repair.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from airflow_provider_grokvideo.core import money, pricing, spending
+from airflow_provider_grokvideo.core.budgets import overruns
+from airflow_provider_grokvideo.core.budgets import scopes as scopes_of
+from airflow_provider_grokvideo.core.errors import (
+    GrokVideoError,
+    InvalidInput,
+    LedgerUnavailable,
+    SpendLimitExceeded,
+    VideoFailed,
+)
+from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.ledger import settings
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.budgets import Budget, Overrun, Scope
+    from airflow_provider_grokvideo.core.jobs import FinalJob
+    from airflow_provider_grokvideo.core.journal import Owner, Record
+    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person's word that a purchase may exceed limits.
+
+    Attributes:
+        usd: The most it may cost; None where its price was unknown and that was accepted.
+        by: Who said so.
+    """
+
+    usd: Decimal | None
+    by: str
+
+    def covers(self, estimate: Estimate) -> bool:
+        """Say whether this is the purchase that the person saw."""
+        return self.usd is None if estimate.usd is None else self.usd is not None and estimate.usd <= self.usd
+
+
+class Books:
+    """The ledger as a task sees it; opened when it is first needed."""
+
+    @cached_property
+    def _ledger(self) -> SqlLedger | None:
+        return settings.open_ledger()
+
+    def reserve(
+        self,
+        entry: Entry,
+        estimate: Estimate,
+        *,
+        limit: object,
+        budgets: Sequence[Budget],
+        approval: Approval | None = None,
+    ) -> None:
+        """Reserve the estimate in every budget that applies, or refuse the purchase.
+
+        Args:
+            entry: What is about to be bought.
+            estimate: Its price.
+            limit: The task's ``max_cost_usd``.
+            budgets: All that are declared.
+            approval: Of a person who was asked.
+
+        Raises:
+            SpendLimitExceeded: It costs more than the task or a budget allows; nothing is reserved.
+            LedgerUnavailable: A budget applies and the ledger does not answer.
+            InvalidInput: A limit, a budget or a setting of the ledger makes no sense.
+        """
+        most = None if limit is None else money.amount(limit, "max_cost_usd", also=", or None for no limit")
+        scopes = scopes_of(budgets, entry.owner, entry.conn_id, entry.reserved_at)
+        allowed = approval is not None and approval.covers(estimate)
+        reasons = [] if allowed or (reason := pricing.over_limit(estimate, most)) is None else [reason]
+        if scopes and estimate.usd is None and not allowed:
+            reasons.append("nobody knows its price, so no budget can be kept; [grokvideo] prices_path can name one")
+        if reasons:
+            # Who is asked has to see everything that they would allow.
+            raise _refused(estimate, [*reasons, *map(str, self._without_room(entry, scopes))])
+        try:
+            over = self._put(entry, scopes, anyway=allowed)
+        except LedgerUnavailable as error:
+            if scopes:
+                raise
+            log.warning("%s. No budget applies, so the task goes on; this purchase is booked when it ends.", error.what)
+            return
+        if over and not allowed:
+            raise _refused(estimate, [str(each) for each in over])
+        for each in over:
+            log.warning("Allowed by %s although %s", entry.approved_by, each)
+
+    def follow(self, owner: Owner, records: Sequence[Record], *, complete: bool) -> None:
+        """Bring the ledger up to what the journal of a task instance knows.
+
+        Args:
+            owner: The task instance.
+            records: Its purchases.
+            complete: The journal knows of every start; without one nothing can be said of what is not in it.
+        """
+
+        def bring(ledger: SqlLedger) -> None:
+            known = {entry.token: entry for entry in ledger.of_owner(owner)}
+            for record in records:
+                _follow(ledger, record, known.get(record.token))
+            for token in known.keys() - {record.token for record in records}:
+                if complete and spending.forgotten(known[token]) != known[token]:
+                    ledger.change(token, lambda entry: entry and spending.forgotten(entry))
+
+        self._try(bring)
+
+    def accepted(self, entry: Entry, request_id: str) -> None:
+        """Book that a start was accepted."""
+        self._change(entry, lambda known: spending.accepted(known or entry, request_id))
+
+    def doubted(self, entry: Entry) -> None:
+        """Book that the answer to a start was lost; its reservation stays."""
+        self._change(entry, lambda known: spending.doubted(known or entry))
+
+    def released(self, entry: Entry, error: GrokVideoError | None = None) -> None:
+        """Give a reservation back: its start was not accepted, as `error` says, or never sent."""
+        usd = error.cost_usd if isinstance(error, VideoFailed) else None
+        billed = None if usd is None else money.ticks_of(Decimal(usd))
+        self._try(lambda ledger: ledger.change(entry.token, lambda known: known and spending.refused(known, billed)))
+
+    def settled(self, job: FinalJob, entry: Entry | None = None) -> None:
+        """Book how a request ended and what it cost.
+
+        Args:
+            job: What the service says.
+            entry: The purchase, written where the ledger does not know it; None books only what it knows.
+        """
+
+        def write(ledger: SqlLedger) -> None:
+            known = ledger.find(job.request_id) if job.request_id else None
+            base = known or entry
+            if base is not None:
+                ledger.change(base.token, lambda there: spending.settled(there or base, job))
+
+        self._try(write)
+
+    def _without_room(self, entry: Entry, scopes: Sequence[Scope]) -> list[Overrun]:
+        if self._ledger is None or not scopes:
+            return []
+        return overruns(entry.counted, [(scope, self._ledger.used(scope)) for scope in scopes])
+
+    def _put(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool) -> list[Overrun]:
+        if self._ledger is not None:
+            return self._ledger.reserve(entry, scopes, anyway=anyway)
+        if scopes:
+            budget = scopes[0].budget
+            raise InvalidInput(
+                budget.where, str(budget), f"without a ledger no budget can be kept: {settings.why_none()}"
+            )
+        return []
+
+    def _change(self, entry: Entry, change: Callable[[Entry | None], Entry]) -> None:
+        self._try(lambda ledger: ledger.change(entry.token, change))
+
+    def _try(self, book: Callable[[SqlLedger], object]) -> None:
+        try:
+            if self._ledger is not None:
+                book(self._ledger)
+        except Exception as error:  # noqa: BLE001 - a driver may raise anything, and the video is paid
+            told = error.what if isinstance(error, GrokVideoError) else f"{type(error).__name__}: {error}"
+            log.warning(
+                "The ledger missed something: %s. The task goes on; 'python -m airflow_provider_grokvideo reconcile' "
+                "books from the journal what is missing.",
+                told,
+            )
+
+
+def _follow(ledger: SqlLedger, record: Record, entry: Entry | None) -> None:
+    """Bring one purchase up to its record; a request has one entry, whoever adopted it and whatever for."""
+    other = ledger.find(record.request_id) if record.request_id else None
+    if other is not None and other.token != record.token:
+        if entry is not None and entry.state == "reserved":
+            # The start that was in doubt has turned out to be that request, which is booked already.
+            ledger.change(entry.token, lambda known: known and spending.released(known))
+        entry = other
+    if spending.reconciled(entry, record) != entry:
+        ledger.change(entry.token if entry else record.token, lambda known: spending.reconciled(known, record))
+
+
+def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:
+    return SpendLimitExceeded(f"the request would cost {estimate.explained()}: {'; '.join(reasons)}")
