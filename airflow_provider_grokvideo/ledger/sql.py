@@ -31,6 +31,9 @@ FROZEN_AFTER = 15
 """Seconds after which PostgreSQL ends a transaction that does nothing, as that of a worker that was suspended: shorter
 than what others wait."""
 
+LOCKING = ("postgresql", "sqlite", "mysql", "mariadb")
+"""Databases whose lock row keeps others out; elsewhere SQLAlchemy leaves ``FOR UPDATE`` away without a word."""
+
 SCHEMA = 1
 
 _READS = "grokvideo_reads"
@@ -82,6 +85,12 @@ class SqlLedger:
     """
 
     def __init__(self, engine: sa.Engine, told: str) -> None:
+        if engine.dialect.name not in LOCKING:
+            raise LedgerUnavailable(
+                f"the ledger {told} is in {engine.dialect.name}, which cannot lock a row in the way that reservations "
+                f"need: {', '.join(LOCKING)} can",
+                advice="Nothing was sent. Name another database in [grokvideo] ledger_conn_id.",
+            )
         self.told = told
         self._engine = engine
         self._is_ready = False

@@ -154,9 +154,11 @@ class Books:
         self._try(write)
 
     def _without_room(self, entry: Entry, scopes: Sequence[Scope]) -> list[Overrun]:
-        if self._ledger is None or not scopes:
+        try:
+            known = [] if self._ledger is None else [(scope, self._ledger.used(scope)) for scope in scopes]
+        except LedgerUnavailable:
             return []
-        return overruns(entry.counted, [(scope, self._ledger.used(scope)) for scope in scopes])
+        return overruns(entry.counted, known)
 
     def _put(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool) -> list[Overrun]:
         if self._ledger is not None:

@@ -93,11 +93,15 @@ class Booked(PaidOnce):
         """Do what a person does: look into the console, adopt or forget each doubtful start, fetch what nobody did."""
         for prompt in PROMPTS:
             unknown = self.unknown_starts(prompt)
-            for record in self.records(prompt):
-                if record["phase"] == "intent" and unknown:
+            records = self.records(prompt)
+            # Who has forgotten a start that was accepted all the same finds it in the console now.
+            doubtful = [record for record in records if record["phase"] == "intent"]
+            mistaken = [r for r in records if r["phase"] == "withdrawn" and r["token"] in self.forgotten]
+            for record in [*doubtful, *mistaken]:
+                if unknown:
                     found = {"request_id": unknown.pop(), "submitted_at": record["intended_at"]}
                     self.write_journal({**record, **found, "phase": "submitted", "note": "adopted by hand"})
-                elif record["phase"] == "intent":
+                else:
                     self.write_journal({**record, "phase": "withdrawn", "note": "forgotten by hand"})
         memory = open_memory({"ti": self.ti, "task_state_store": self.store})
         Books().follow(memory.owner, memory.records, complete=True)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD, usd
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES, ModelPrice, Prices, estimate
+from airflow_provider_grokvideo.core.money import MOST, amount, differ, plain, ticks_of
+from airflow_provider_grokvideo.core.pricing import (
+    DEFAULT_PRICES,
+    Estimate,
+    ModelPrice,
+    Prices,
+    estimate,
+    over_limit,
+    price_list,
+)
 from airflow_provider_grokvideo.core.requests import edit, extension, generation
 
 NEW = "grok-imagine-video-1.5"
@@ -150,3 +163,203 @@ def test_a_price_reads_like_one():
             )
         ),
     ]
+
+
+def listed(**entries):
+    """Return a price file."""
+    return {"as_of": "2026-12-01", "models": entries}
+
+
+def test_a_price_file_overrides_the_models_it_names():
+    """Models that a file does not name keep their prices; a new one gets its own, and estimates name the file's day."""
+    prices = price_list(
+        {**listed(**{LITE: {"output_second": {"480p": "0.5"}, "input_image": 0.25}}), "source": "our contract"},
+        where="prices.json",
+    )
+    overridden = estimate(clip(model=LITE, duration=2, image=PNG), prices=prices)
+
+    assert (Decimal("1.25"), "2026-12-01", "our contract") == (overridden.usd, overridden.as_of, prices.source)
+    assert Decimal("0.4") == estimate(clip(), prices=prices).usd
+
+
+def test_a_price_file_speaks_of_a_model_by_name_or_alias():
+    """A price under a model's name holds for its alias as well, and one under the alias for that alone."""
+    by_name = price_list(listed(**{NEW: {"output_second": {"480p": 1}}}), where="prices.json")
+    by_alias = price_list(listed(**{f"{NEW}-preview": {"output_second": {"480p": 1}}}), where="prices.json")
+
+    assert Decimal(1) == estimate(clip(model=f"{NEW}-preview", duration=1), prices=by_name).usd
+    assert Decimal(1) == estimate(clip(model=f"{NEW}-preview", duration=1), prices=by_alias).usd
+    assert Decimal("0.08") == estimate(clip(model=NEW, duration=1), prices=by_alias).usd
+
+
+def test_what_a_price_file_leaves_out_of_a_model_stays():
+    """An input that a file does not price costs what it did; a resolution that it does not price has no price."""
+    prices = price_list(listed(**{NEW: {"output_second": {"480p": 1}}}), where="prices.json")
+
+    assert Decimal("1.01") == estimate(clip(model=NEW, duration=1, image=PNG), prices=prices).usd
+    assert estimate(clip(model=NEW, resolution="720p"), prices=prices).usd is None
+
+
+def test_a_star_prices_every_model_that_no_list_names():
+    """Unknown models have a price where a file gives them one; listed ones keep theirs."""
+    prices = price_list(listed(**{"*": {"output_second": {"480p": "2"}, "input_image": "0.5"}}), where="prices.json")
+
+    assert Decimal("4.5") == estimate(clip(model="grok-imagine-video-9", duration=2, image=PNG), prices=prices).usd
+    assert Decimal("0.4") == estimate(clip(), prices=prices).usd
+    assert "*" not in prices.models
+
+
+PRICED = {"output_second": {"480p": "0.05"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        pytest.param([], 'prices.json=[] is not allowed: an object with "as_of" and "models"', id="a list"),
+        pytest.param({"as_of": "2026-12-01"}, 'an object with "as_of" and "models"', id="no models"),
+        pytest.param(
+            {"as_of": "2026-12-01", "models": []}, 'an object with "as_of" and "models"', id="a list of models"
+        ),
+        pytest.param({"models": {}}, "prices.json: as_of=None is not allowed: the day the prices were", id="no day"),
+        pytest.param({"as_of": "May", "models": {}}, "prices.json: as_of='May' is not allowed: the day", id="a month"),
+        pytest.param({"as_of": 20261201, "models": {}}, "prices.json: as_of=20261201 is not allowed", id="a number"),
+        pytest.param({**listed(), "prices": 1}, "as_of, models, source", id="unknown key"),
+        pytest.param(listed(m="0.05"), "prices.json: m='0.05' is not allowed: an object with", id="a price for all"),
+        pytest.param(listed(m={}), "prices.json: m={} is not allowed: an object with", id="no resolutions"),
+        pytest.param(
+            listed(m={"output_second": {}}), "prices.json: m: output_second={} is not allowed: at least", id="none"
+        ),
+        pytest.param(
+            listed(m={"output_second": {"4k": 1}}),
+            "output_second='4k' is not allowed: one of 480p, ",
+            id="no resolution",
+        ),
+        pytest.param(
+            listed(m={"output_second": {"480p": -1}}), "m: output_second 480p=-1 is not allowed: dollars", id="negative"
+        ),
+        pytest.param(
+            listed(m={"output_second": {"480p": None}}), "output_second 480p=None is not allowed: dollars", id="null"
+        ),
+        pytest.param(
+            listed(m={"output_second": {"480p": "5 ct"}}), "480p='5 ct' is not allowed: dollars", id="no number"
+        ),
+        pytest.param(
+            listed(m={"output_second": {"480p": 10**8}}), "480p=100000000 is not allowed: dollars", id="absurd"
+        ),
+        pytest.param(listed(m={**PRICED, "input_image": True}), "m: input_image=True is not allowed", id="a truth"),
+        pytest.param(listed(m={**PRICED, "input_video_second": ""}), "m: input_video_second='' is", id="empty"),
+        pytest.param(
+            listed(m={**PRICED, "input_images": 1}), "output_second, input_image, input_video_second", id="a typo"
+        ),
+    ],
+)
+def test_what_is_no_price_list_is_refused(document, message):
+    """The error names the file, the entry, the value and what is allowed; no price is guessed."""
+    with pytest.raises(InvalidInput) as told:
+        price_list(document, where="prices.json")
+
+    assert str(told.value).startswith("prices.json")
+    assert message in str(told.value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["480p", "models", "x"]), inner),
+    max_leaves=8,
+)
+MODEL = st.fixed_dictionaries(
+    {"output_second": st.dictionaries(st.sampled_from(["480p", "720p", "4k"]), VALUES) | VALUES},
+    optional={"input_image": VALUES, "input_video_second": VALUES},
+)
+
+
+@given(st.dictionaries(st.sampled_from([LITE, "*", "m"]), MODEL | VALUES) | VALUES, st.just("2026-12-01") | VALUES)
+def test_whatever_a_price_file_holds_is_read_or_refused(entries, as_of):
+    """There is no third way: what was read prices a request, and every mistake is an InvalidInput."""
+    try:
+        prices = price_list(json.loads(json.dumps({"as_of": as_of, "models": entries})), where="prices.json")
+    except InvalidInput:
+        return
+    priced = estimate(clip(model="m", duration=15, image=PNG), prices=prices)
+
+    assert priced.usd is None or 0 <= priced.usd <= MOST
+
+
+@pytest.mark.parametrize(
+    ("usd", "limit", "reason"),
+    [
+        pytest.param("0.4", None, None, id="no limit"),
+        pytest.param("0.4", "0.4", None, id="exactly the limit"),
+        pytest.param("0.4", "5", None, id="below"),
+        pytest.param("0.4", "0.3999999999", "max_cost_usd is 0.3999999999", id="a tick above"),
+        pytest.param("0", "0", None, id="nothing for nothing"),
+        pytest.param("0.4", "0", "max_cost_usd is 0", id="no money at all"),
+        pytest.param(None, None, None, id="unknown, no limit"),
+        pytest.param(
+            None,
+            "5",
+            "nobody knows its price, so max_cost_usd=5 cannot be kept; [grokvideo] prices_path can name one",
+            id="unknown, limited",
+        ),
+    ],
+)
+def test_what_is_dearer_than_allowed(usd, limit, reason):
+    """The limit itself is allowed, and what nobody knows the price of is over every limit."""
+    price = Estimate(None if usd is None else Decimal(usd))
+
+    assert reason == over_limit(price, None if limit is None else Decimal(limit))
+
+
+@pytest.mark.parametrize(
+    ("estimated", "actual", "expected"),
+    [
+        pytest.param("1", "1.1", False, id="10 % more"),
+        pytest.param("1", "1.1000000001", True, id="a tick more than that"),
+        pytest.param("1", "0.9", False, id="10 % less"),
+        pytest.param("1", "0.8999999999", True, id="a tick less than that"),
+        pytest.param("0", "0", False, id="free as expected"),
+        pytest.param("0", "0.0000000001", True, id="not free"),
+        pytest.param(None, "1", False, id="no estimate"),
+        pytest.param("1", None, False, id="no bill"),
+    ],
+)
+def test_when_a_bill_differs_from_its_estimate(estimated, actual, expected):
+    """More than a tenth of the estimate is worth a warning, in both directions."""
+    known = (None if each is None else Decimal(each) for each in (estimated, actual))
+
+    assert expected == differ(*known)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0"),
+        (5, "5"),
+        (0.1, "0.1"),
+        ("0.50", "0.5"),
+        (" 20 ", "20"),
+        ("1e1", "10"),
+        (Decimal("1E-10"), "0.0000000001"),
+    ],
+    ids=repr,
+)
+def test_an_amount_is_read_exactly(value, expected):
+    """Numbers and text are the amount that a person sees."""
+    assert expected == plain(amount(value, "max_cost_usd"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "", " ", "None", "much", -1, "-0.01", True, float("nan"), float("inf"), 10**9, [], {}, "5 USD"],
+    ids=repr,
+)
+def test_what_is_no_amount_is_refused(value):
+    """A template that rendered to nothing is a mistake, and not the absence of a limit."""
+    with pytest.raises(InvalidInput, match=r"^max_cost_usd=.* is not allowed: dollars, 0 to 100000000, or a word\."):
+        amount(value, "max_cost_usd", also=", or a word")
+
+
+@given(st.decimals(0, MOST, places=12))
+def test_ticks_are_never_rounded_down(dollars):
+    """What is less than a tick counts as one, so that no sum of reservations is below its price."""
+    assert 0 <= ticks_of(dollars) - dollars * TICKS_PER_USD < 1
