@@ -74,8 +74,8 @@ def test_a_person_is_asked_above_the_budget_and_decides(stack: AirflowStack, emu
         others = [ti for ti in tasks if ti["map_index"] not in open_questions]
         if len(open_questions) != 2 or asked or any(ti["state"] not in ("deferred", "success") for ti in others):
             return
-        # As people do: Airflow takes a task for failed whose answer comes before its scheduler has seen the pause, which
-        # a worker that is slow to end can delay by seconds.
+        # As people do: Airflow takes a task for failed whose answer comes before its scheduler has seen the pause, and
+        # a worker that is slow to end can delay that by seconds.
         if any(pendulum.now() < pendulum.parse(each["created_at"]).add(seconds=12) for each in open_questions.values()):
             return
         asked.update(open_questions)
