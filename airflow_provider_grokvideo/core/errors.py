@@ -241,13 +241,30 @@ class DeliveryFailed(GrokVideoError):
 
 
 class SpendLimitExceeded(GrokVideoError):
-    """The request costs more than the task or a budget allows. Nothing was sent; a retry repeats the same check."""
+    """The request costs more than the task or a budget allows. Nothing was sent; a retry repeats the same check.
+
+    Args:
+        why: The limits it exceeds, without the price.
+    """
 
     retry_helps = False
     advice = (
         "Nothing was sent or billed. Raise the limit, ask for a shorter or smaller video, or let a person decide with "
         "on_limit='ask'."
     )
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        request_id: str | None = None,
+        conn_id: str | None = None,
+        service_id: str | None = None,
+        advice: str | None = None,
+    ) -> None:
+        super().__init__(what, request_id=request_id, conn_id=conn_id, service_id=service_id, advice=advice)
+        self.why = why
 
 
 class JournalCorrupt(GrokVideoError):

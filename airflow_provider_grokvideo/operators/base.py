@@ -387,7 +387,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 raise
             if (ti := context.get("ti")) is not None:
                 ti.xcom_push(key="asked_usd", value=_UNKNOWN if estimate.usd is None else str(estimate.usd))
-            subject, body = asking.question(request, estimate, error.what, self.grokvideo_conn_id)
+            subject, body = asking.question(request, estimate, error.why, self.grokvideo_conn_id)
             asking.ask(
                 self,
                 context,

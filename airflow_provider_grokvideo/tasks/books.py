@@ -199,4 +199,5 @@ def _follow(ledger: SqlLedger, record: Record, entry: Entry | None) -> None:
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:
-    return SpendLimitExceeded(f"the request would cost {estimate.explained()}: {'; '.join(reasons)}")
+    why = "; ".join(reasons)
+    return SpendLimitExceeded(f"the request would cost {estimate.explained()}: {why}", why=why)
