@@ -148,6 +148,63 @@ def test_a_video_somebody_else_bought_is_not_booked(drive, grokvideo_emulator, l
     assert [] == ledger.entries()
 
 
+def test_a_request_that_another_task_adopts_is_booked_once(drive, grokvideo_emulator, ledger):
+    """Whoever fetches a request: it was bought once, by the task that sent it."""
+    first, second = StateStore(), StateStore()
+    assert attempt(drive, make(timeout=1e-6, deferrable=False), store=first) is not None
+    request_id = grokvideo_emulator.starts[0].request_id
+    drive(make("Other", adopt_request_id=request_id), TaskInstance(run_id="manual__2"), store=second)
+    drive(make(), TaskInstance(try_number=2), store=first)
+    (entry,) = ledger.entries()
+
+    assert (TICKS, "manual__1", "done") == (entry.billed, entry.owner.run_id, entry.outcome)
+    assert TICKS == grokvideo_emulator.billed_ticks
+
+
+def test_a_doubtful_start_that_turns_out_to_be_a_booked_request_is_not_booked_twice(drive, grokvideo_emulator, ledger):
+    """A person who adopts for a doubtful start what another task bought says that the start itself bought nothing."""
+    store = StateStore()
+    assert isinstance(attempt(drive, make("Lost", fault="lost_answer on=submit"), store=store), AmbiguousSubmit)
+    other = drive(make("Other"), TaskInstance(task_id="other"), store=StateStore()).result
+    drive(make("Lost", fault="lost_answer on=submit", adopt_request_id=other["request_id"]), store=store)
+
+    assert TICKS == sum(entry.counted for entry in ledger.entries() if entry.request_id == other["request_id"])
+    assert [] == [entry for entry in ledger.entries() if entry.outcome == "doubt"]
+
+
+@pytest.mark.parametrize(
+    "raised", [RuntimeError("the driver is broken"), OverflowError("too large"), KeyError("x")], ids=repr
+)
+def test_no_trouble_with_booking_stops_a_task_after_its_purchase(drive, grokvideo_emulator, monkeypatch, logs, raised):
+    """A video that is paid is delivered, whatever a database driver raises, and the log says what to run."""
+
+    def fail(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(SqlLedger, "change", fail)
+
+    assert attempt(drive, make(), store=StateStore()) is None
+    assert "airflow_provider_grokvideo reconcile" in logs()
+
+
+def test_who_is_over_two_limits_is_told_of_both(drive, grokvideo_emulator):
+    """Who is asked about max_cost_usd sees which budgets they would allow to be exceeded with it."""
+    words = {"max_cost_usd": 0.01, "budgets": [{"usd": 0.02, "per": "day"}, {"usd": 5, "per": "month"}]}
+    problem = attempt(drive, make(**words), store=StateStore())
+
+    assert isinstance(problem, SpendLimitExceeded)
+    assert "max_cost_usd is 0.01; the budget of 0.02 USD per day (budgets[0]) has 0 USD spent" in problem.why
+    assert "month" not in problem.why
+
+
+def test_a_limit_of_the_task_needs_no_ledger_to_refuse(drive, grokvideo_emulator, monkeypatch, tmp_path):
+    """What max_cost_usd does not allow fails for good, also where the ledger does not answer."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "no such folder" / "ledger.db"))
+    words = {"max_cost_usd": 0.01, "budgets": [{"usd": 5, "per": "day"}]}
+
+    assert isinstance(attempt(drive, make(**words), store=StateStore()), SpendLimitExceeded)
+
+
 def test_a_ledger_that_is_switched_on_later_learns_what_was_bought(drive, grokvideo_emulator, ledger, monkeypatch):
     """A request that was submitted before there was a ledger is booked when its task goes on."""
     store = StateStore()
@@ -260,12 +317,12 @@ def test_a_start_that_was_not_accepted_gives_its_reservation_back(drive, grokvid
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_doubtful_start_holds_its_reservation_until_a_person_settles_it(drive, grokvideo_emulator, ledger, home):
-    """Money that may be gone counts; once the start is forgotten it does not."""
+def test_a_doubtful_start_holds_its_reservation(drive, grokvideo_emulator, ledger, home):
+    """Money that may be gone counts."""
     words = {"budgets": [{"usd": 0.05, "per": "dag"}]}
-    doubtful = make("A blue ball", fault="cut_before on=submit", **words)
+    other = make("A blue ball", **words)
     assert isinstance(attempt(drive, make("Lost", fault="lost_answer on=submit", **words), store=home), AmbiguousSubmit)
-    blocked = attempt(drive, doubtful, TaskInstance(task_id="other"), store=StateStore())
+    blocked = attempt(drive, other, TaskInstance(task_id="other"), store=StateStore())
 
     assert isinstance(blocked, SpendLimitExceeded)
     assert ["doubt"] == [entry.outcome for entry in ledger.entries()]
