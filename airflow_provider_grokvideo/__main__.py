@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.journal import cli as journal
+from airflow_provider_grokvideo.ledger import cli as ledger
 from airflow_provider_grokvideo.planning import cli as plan
 
 
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     journal.add(commands)
+    ledger.add(commands)
     plan.add(commands)
     options = parser.parse_args(arguments)
     if "run" not in options:

@@ -141,19 +141,25 @@ def scopes(budgets: Iterable[Budget], owner: Owner, conn_id: str, now: float) ->
     ]
 
 
+def whole(budget: Budget, now: float) -> Scope:
+    """Return all that counts against a budget `now`, of one that is not divided among DAGs, runs or connections."""
+    start, end = window(budget, now)
+    return Scope(budget, budget.dag_ids, budget.conn_ids, start=start, end=end)
+
+
 def window(budget: Budget, now: float) -> tuple[float | None, float | None]:
     """Return when the budget's day or month began and will end, in epoch seconds; a day has 23 to 25 hours."""
     today = pendulum.from_timestamp(now, tz=budget.timezone).date()
     if "day" in budget.per:
-        return _begin(today, budget.timezone), _begin(today.add(days=1), budget.timezone)
+        return begin(today, budget.timezone), begin(today.add(days=1), budget.timezone)
     if "month" in budget.per:
         first = today.start_of("month")
-        return _begin(first, budget.timezone), _begin(first.add(months=1), budget.timezone)
+        return begin(first, budget.timezone), begin(first.add(months=1), budget.timezone)
     return None, None
 
 
-def _begin(day: pendulum.Date, timezone: str) -> float:
-    """Return the first moment of a date.
+def begin(day: pendulum.Date, timezone: str) -> float:
+    """Return the first moment of a date in a time zone, in epoch seconds.
 
     Where the clock change skips midnight that is when it is skipped, and where midnight comes twice it is the first.
     That is what a datetime with ``fold=0`` means (PEP 495).

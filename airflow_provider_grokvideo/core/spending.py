@@ -196,10 +196,11 @@ def reconciled(entry: Entry | None, record: Record) -> Entry:
 def forgotten(entry: Entry) -> Entry:
     """Return the entry of a reservation that its task instance's journal does not know.
 
-    The intent is written after the reservation and before the start is sent, so nothing was sent for it. One whose
-    request id is known was accepted all the same, by a task that had no journal.
+    The intent is written after the reservation and before the start is sent, so nothing was sent for it. One that is
+    known to have been sent, by its request id or by the doubt about it, has lost its record and keeps its reservation.
     """
-    return entry if entry.state != "reserved" or entry.request_id else released(entry)
+    sent = entry.request_id is not None or entry.outcome == "doubt"
+    return entry if entry.state != "reserved" or sent else released(entry)
 
 
 def _ticks(usd: Any) -> int | None:

@@ -74,7 +74,7 @@ def add(commands: Any) -> None:
 def list_all(options: argparse.Namespace) -> int:
     """Print all purchases, or the orphans with the commands that settle them."""
     wanted = Wanted(options.dag_id, options.run_id, options.task_id)
-    with _shelf(options) as shelf:
+    with open_shelf(options) as shelf:
         found = list(shelf.purchases(wanted))
     problems = [each for each in found if isinstance(each, Problem)]
     records = sorted((each for each in found if isinstance(each, Record)), key=lambda record: record.intended_at)
@@ -97,7 +97,7 @@ def list_all(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print all records of one task instance."""
     owner = _owner(options)
-    with _shelf(options) as shelf:
+    with open_shelf(options) as shelf:
         records = shelf.home(owner).records()
     if options.json:
         _say_json(home=shelf.told, purchases=[each.to_json() for each in records])
@@ -111,7 +111,7 @@ def show(options: argparse.Namespace) -> int:
 def adopt(options: argparse.Namespace) -> int:
     """Give a request to the start in doubt."""
     owner = _owner(options)
-    with _shelf(options) as shelf:
+    with open_shelf(options) as shelf:
         home = shelf.home(owner)
         token, now = secrets.token_hex(8), time.time()
         edit = edits.adopt(home.records(), owner, options.request_id.strip(), token=token, now=now, force=options.force)
@@ -121,7 +121,7 @@ def adopt(options: argparse.Namespace) -> int:
 def forget(options: argparse.Namespace) -> int:
     """Withdraw the start in doubt."""
     owner = _owner(options)
-    with _shelf(options) as shelf:
+    with open_shelf(options) as shelf:
         home = shelf.home(owner)
         return _settle(home, edits.forget(home.records(), owner, force=options.force))
 
@@ -140,7 +140,7 @@ def _settle(home: Home, edit: edits.Edit) -> int:
 
 
 @contextmanager
-def _shelf(options: argparse.Namespace) -> Iterator[Shelf]:
+def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
     """Open the journals that the options and settings name, and say which."""
     path, url = options.journal_path, options.api_url
     words = ["--journal-path", path] if path else ["--api-url", url] if url else []

@@ -56,6 +56,9 @@ class Shelf(Protocol):
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
         """Return what is readable and what is not."""
 
+    def has(self, owner: Owner) -> bool:
+        """Say whether a task instance without a record is known to have bought nothing."""
+
 
 class FileShelf:
     """A ``journal_path``; a local one has to be there, because a misspelt one would look like an empty journal.
@@ -88,6 +91,10 @@ class FileShelf:
             parts = file.split("/")
             if all(name is None or has == part for name, has, part in zip(given, folders, parts, strict=False)):
                 yield from self._read(file)
+
+    def has(self, owner: Owner) -> bool:
+        """Say yes: Airflow never removes these files."""
+        return True
 
     def _read(self, file: str) -> Iterator[Record | Problem]:
         content = self._tree.read(file)
@@ -127,3 +134,7 @@ class ApiShelf:
                 yield from self.home(owner).records()
             except JournalCorrupt as error:
                 yield Problem(str(owner), error.what)
+
+    def has(self, owner: Owner) -> bool:
+        """Ask whether Airflow has the task instance still; what it has deleted had a journal that is gone too."""
+        return owner in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)

@@ -73,7 +73,16 @@ def timezone() -> str:
         import pendulum
 
         name = pendulum.now().timezone_name or "UTC"
-    return budgets.checked_zone(name, "[grokvideo] budget_timezone")
+    return budgets.checked_zone("UTC" if name == "utc" else name, "[grokvideo] budget_timezone")
+
+
+def declared() -> list[Budget]:
+    """Return the budgets of the settings.
+
+    Raises:
+        InvalidInput: One of them is no budget.
+    """
+    return budgets.parse(_setting("budgets"), where="[grokvideo] budgets", timezone=timezone())
 
 
 def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> list[Budget]:
@@ -83,10 +92,9 @@ def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> li
         InvalidInput: One of them is no budget.
     """
     zone = timezone()
-    declared = budgets.parse(_setting("budgets"), where="[grokvideo] budgets", timezone=zone)
     of_connection = [{"usd": usd, "per": per} for per, usd in account.limits.items()]
     return [
-        *declared,
+        *declared(),
         *budgets.parse(of_connection, where=f"connection {conn_id}", timezone=zone, conn_id=conn_id),
         *budgets.parse(of_task, where="budgets", timezone=zone),
     ]
@@ -104,12 +112,20 @@ def open_ledger() -> SqlLedger | None:
     """
     if conn_id := _setting("ledger_conn_id"):
         return open_connection(conn_id)
-    path = _setting("ledger_path")
-    if path.lower() == NONE or (not path and not runs_on_one_machine()):
+    path = embedded_path()
+    if path is None:
         return None
     from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
-    return open_sqlite(str(Path(path).expanduser()) if path else default_path())
+    return open_sqlite(path)
+
+
+def embedded_path() -> str | None:
+    """Return the file of the embedded ledger; None where the ledger is elsewhere, or there is none."""
+    path = _setting("ledger_path")
+    if _setting("ledger_conn_id") or path.lower() == NONE or (not path and not runs_on_one_machine()):
+        return None
+    return str(Path(path).expanduser()) if path else default_path()
 
 
 def open_connection(conn_id: str) -> SqlLedger:

@@ -113,10 +113,12 @@ class Books:
             complete: The journal knows of every start; without one nothing can be said of what is not in it.
         """
 
+        from airflow_provider_grokvideo.ledger.following import follow
+
         def bring(ledger: SqlLedger) -> None:
             known = {entry.token: entry for entry in ledger.of_owner(owner)}
             for record in records:
-                _follow(ledger, record, known.get(record.token))
+                follow(ledger, record, known.get(record.token))
             for token in known.keys() - {record.token for record in records}:
                 if complete and spending.forgotten(known[token]) != known[token]:
                     ledger.change(token, lambda entry: entry and spending.forgotten(entry))
@@ -184,18 +186,6 @@ class Books:
                 "books from the journal what is missing.",
                 told,
             )
-
-
-def _follow(ledger: SqlLedger, record: Record, entry: Entry | None) -> None:
-    """Bring one purchase up to its record; a request has one entry, whoever adopted it and whatever for."""
-    other = ledger.find(record.request_id) if record.request_id else None
-    if other is not None and other.token != record.token:
-        if entry is not None and entry.state == "reserved":
-            # The start that was in doubt has turned out to be that request, which is booked already.
-            ledger.change(entry.token, lambda known: known and spending.released(known))
-        entry = other
-    if spending.reconciled(entry, record) != entry:
-        ledger.change(entry.token if entry else record.token, lambda known: spending.reconciled(known, record))
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:

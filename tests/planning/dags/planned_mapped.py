@@ -9,11 +9,13 @@ with DAG("known_lists", schedule=None, default_args={"duration": 4}):
         prompt=["A", "B"], resolution=["480p", "720p"]
     )
     GrokVideoEditOperator.partial(task_id="edits", prompt="In winter").expand(video=clips.output)
-    GrokVideoGenerateOperator.partial(task_id="rows", retries=2).expand_kwargs([
-        {"prompt": "A", "duration": 2},
-        {"prompt": "B", "model": "grok-imagine-video-1.5", "image": "s3://bucket/b.png"},
-        {"prompt": "C", "duration": 2, "on_ambiguous_submit": "resubmit"},
-    ])
+    GrokVideoGenerateOperator.partial(task_id="rows", retries=2).expand_kwargs(
+        [
+            {"prompt": "A", "duration": 2},
+            {"prompt": "B", "model": "grok-imagine-video-1.5", "image": "s3://bucket/b.png"},
+            {"prompt": "C", "duration": 2, "on_ambiguous_submit": "resubmit"},
+        ]
+    )
     GrokVideoGenerateOperator.partial(task_id="nobody").expand(prompt=[])
 
     @task_group

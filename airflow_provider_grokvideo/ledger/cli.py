@@ -1,0 +1,330 @@
+"""``python -m airflow_provider_grokvideo spend`` and ``reconcile``: what was spent, and a ledger that missed something.
+
+Exit codes: 0 done, 1 nothing was found or changed, 2 it could not be done, 3 something was left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+from airflow_provider_grokvideo.core import budgets, reports, spending
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, LedgerUnavailable
+from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.reports import Line, in_dollars
+from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.journal import cli as journal
+from airflow_provider_grokvideo.journal.shelves import Problem, Shelf, Wanted
+from airflow_provider_grokvideo.journal.tables import printable
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+
+DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
+
+OLD_ENOUGH = 10
+"""Minutes after which a reservation without a journal record is taken for that of a dead task: the record follows the
+reservation as soon as the inputs are uploaded."""
+
+_WHERE = """\
+Where the ledger is: --ledger-conn-id, else --ledger-path, else [grokvideo] ledger_conn_id or ledger_path of this
+machine's Airflow settings, else grokvideo_ledger.db in AIRFLOW_HOME.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the words ``spend`` and ``reconcile`` to a command line.
+
+    Args:
+        commands: What ``argparse.ArgumentParser.add_subparsers`` returned; options get a ``run`` that takes them and
+            returns the exit code.
+    """
+    spend = _word(commands, "spend", show, "what was spent", _WHERE)
+    spend.add_argument(
+        "--since", metavar="DAY", help="first day, such as 2026-11-01; by default the first of the month"
+    )
+    spend.add_argument("--until", metavar="DAY", help="last day; by default today")
+    words = ", ".join(reports.WORDS)
+    spend.add_argument(
+        "--by", nargs="+", default=["day"], choices=reports.WORDS, metavar="WORD", help=f"out of {words}"
+    )
+    spend.add_argument("--dag-id", metavar="D", help="only of this DAG")
+    spend.add_argument("--conn-id", metavar="C", help="only by this connection")
+    spend.add_argument("--timezone", metavar="TZ", help="whose midnight ends a day; by default that of the budgets")
+    spend.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    spend.add_argument("--entries", action="store_true", help="a row for each purchase")
+    told = f"{_WHERE}\nWhere the journal is: as for the command journal."
+    text = "bring the ledger up to what the journals know"
+    reconcile = _word(commands, "reconcile", bring, text, told)
+    reconcile.add_argument(
+        "--older-than",
+        type=float,
+        default=OLD_ENOUGH,
+        metavar="MINUTES",
+        help=f"release only reservations without a journal record that are older; {OLD_ENOUGH} by default",
+    )
+    reconcile.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    where = reconcile.add_mutually_exclusive_group()
+    where.add_argument("--journal-path", metavar="PATH", help="a journal in files, local or an ObjectStorage URL")
+    where.add_argument("--api-url", metavar="URL", help="a journal in the task state store of this Airflow")
+    reconcile.add_argument(
+        "--operator",
+        action="append",
+        default=[],
+        metavar="CLASS",
+        help="look also at tasks of this class, derived from an operator of this provider (task state store only)",
+    )
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print what was spent in a period."""
+    from airflow_provider_grokvideo.ledger import settings
+
+    zone = budgets.checked_zone(options.timezone, "--timezone") if options.timezone else settings.timezone()
+    since, until = _period(options, zone)
+    ledger = _opened(options)
+    after = until.add(days=1)
+    found = ledger.entries(budgets.begin(since, zone), budgets.begin(after, zone))
+    bought = [entry for entry in found if entry.state != "released" and _is(entry, options)]
+    lines = reports.grouped(bought, options.by, zone)
+    total = reports.line((), bought)
+    held = _budgets(ledger) if since <= pendulum.now(zone).date() <= until else []
+    _tell(f"ledger: {ledger.told}; {since} to {until}, {zone}")
+    if options.format == "json":
+        parts: dict[str, Any] = {"ledger": ledger.told, "timezone": zone, "since": str(since), "until": str(until)}
+        if options.entries:
+            parts["purchases"] = [spending.as_json(entry) for entry in bought]
+        parts["groups"] = [each.to_json(options.by) for each in lines]
+        _say(json.dumps({**parts, "total": total.to_json(()), "budgets": held}, indent=2))
+    elif options.format == "csv":
+        rows = (
+            [spending.as_json(each) for each in bought] if options.entries else [x.to_json(options.by) for x in lines]
+        )
+        _csv(rows)
+    else:
+        _say(*(_purchases(bought, zone) if options.entries else _table(lines, options.by, total)))
+        _say(*(f"budget: {each['told']}" for each in held))
+    return DONE if bought else NOTHING
+
+
+def bring(options: argparse.Namespace) -> int:
+    """Bring the ledger up to what the journals know."""
+    from airflow_provider_grokvideo.ledger.following import follow
+
+    ledger = _opened(options)
+    _tell(f"ledger: {ledger.told}")
+    with journal.open_shelf(options) as shelf:
+        found = list(shelf.purchases(Wanted()))
+        records = [each for each in found if isinstance(each, Record)]
+        problems = [each for each in found if isinstance(each, Problem)]
+        known = {entry.token: entry for entry in ledger.entries()}
+        before = sum(entry.counted for entry in known.values())
+        changes = [
+            change
+            for record in records
+            for change in follow(ledger, record, known.get(record.token), only_look=options.dry_run)
+        ]
+        dead, kept = _dead(known.values(), records, problems, shelf, time.time() - 60 * options.older_than)
+        for entry in dead:
+            changes.append((entry, spending.forgotten(entry)))
+            if not options.dry_run:
+                ledger.change(entry.token, lambda there: there and spending.forgotten(there))
+    for was, is_ in changes:
+        _say(printable(f"{is_.owner}: {_state(was)} -> {_state(is_)}"))
+    _say(*(printable(f"kept: {entry.owner}: {_state(entry)}: {why}") for entry, why in kept))
+    _say(*(printable(f"unreadable: {each.where}: {each.what}") for each in problems))
+    after = before + sum(is_.counted - (was.counted if was else 0) for was, is_ in changes)
+    verb = "would change" if options.dry_run else "changed"
+    _say(f"{len(changes)} {verb}; what counts: {in_dollars(before)} USD before, {in_dollars(after)} USD after")
+    if problems or kept:
+        return INCOMPLETE
+    return DONE if changes else NOTHING
+
+
+def _dead(
+    entries: Iterable[Entry], records: Sequence[Record], problems: Sequence[Problem], shelf: Shelf, before: float
+) -> tuple[list[Entry], list[tuple[Entry, str]]]:
+    """Return the reservations whose tasks died before they sent anything, and those of which that is not sure."""
+    written = {record.token for record in records}
+    dead: list[Entry] = []
+    kept: list[tuple[Entry, str]] = []
+    for entry in entries:
+        if entry.token in written or spending.forgotten(entry) == entry or entry.reserved_at > before:
+            continue
+        if problems and not _reads(shelf, entry.owner):
+            kept.append((entry, "its journal cannot be read"))
+        elif not shelf.has(entry.owner):
+            kept.append((entry, "Airflow does not know the task instance any more, so its journal is gone"))
+        else:
+            dead.append(entry)
+    return dead, kept
+
+
+def _reads(shelf: Shelf, owner: Owner) -> bool:
+    try:
+        shelf.home(owner).records()
+    except GrokVideoError:
+        return False
+    return True
+
+
+def _opened(options: argparse.Namespace) -> SqlLedger:
+    """Open the ledger that the options or settings name."""
+    # As Airflow's own commands do, so that connections of its metadata database are found.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    with warnings.catch_warnings():
+        # Airflow tells its own deprecations on standard output, where the report goes.
+        warnings.simplefilter("ignore")
+        return _open(options)
+
+
+def _open(options: argparse.Namespace) -> SqlLedger:
+    """Open the ledger; a file that is not there is not made by looking."""
+    from airflow_provider_grokvideo.ledger import settings
+    from airflow_provider_grokvideo.ledger.sql import open_sqlite
+
+    if options.ledger_conn_id:
+        return settings.open_connection(options.ledger_conn_id)
+    path = options.ledger_path or settings.embedded_path()
+    if path is not None:
+        if not Path(path).is_file():
+            raise LedgerUnavailable(f"nothing was booked yet: there is no {path}")
+        return open_sqlite(path)
+    ledger = settings.open_ledger()
+    if ledger is None:
+        raise LedgerUnavailable(f"there is no ledger: {settings.why_none()}")
+    return ledger
+
+
+def _period(options: argparse.Namespace, zone: str) -> tuple[pendulum.Date, pendulum.Date]:
+    today = pendulum.now(zone).date()
+    until = _day(options.until, "--until") or today
+    since = _day(options.since, "--since") or until.start_of("month")
+    if since > until:
+        raise InvalidInput("--since", str(since), f"a day not after {until}")
+    return since, until
+
+
+def _day(text: str | None, where: str) -> pendulum.Date | None:
+    if text is None:
+        return None
+    try:
+        # More would be read as a time, or as something that is no day.
+        return pendulum.Date.fromisoformat(text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else "")
+    except ValueError:
+        raise InvalidInput(where, text, "a day such as 2026-11-23") from None
+
+
+def _is(entry: Entry, options: argparse.Namespace) -> bool:
+    return options.dag_id in (None, entry.owner.dag_id) and options.conn_id in (None, entry.conn_id)
+
+
+def _budgets(ledger: SqlLedger) -> list[dict[str, str]]:
+    """Return how much of the budgets of the settings is used, as far as each is one sum."""
+    from airflow_provider_grokvideo.ledger import settings
+
+    held = []
+    for budget in settings.declared():
+        if set(budget.per) <= {"day", "month"}:
+            used = ledger.used(budgets.whole(budget, time.time()))
+            told = f"{budget} ({budget.where}): {in_dollars(used)} USD spent or reserved"
+            held.append({"limit_usd": in_dollars(budget.ticks), "used_usd": in_dollars(used), "told": told})
+    return held
+
+
+_NUMBERS = ("PURCHASES", "BILLED $", "POSSIBLE $", "ESTIMATED $", "BLOCKED", "FAILED", "OPEN")
+
+
+def _table(lines: Sequence[Line], by: Sequence[str], total: Line) -> list[str]:
+    headings = [*map(str.upper, by), *_NUMBERS]
+    rows = [[*map(printable, each.keys), *_cells(each)] for each in lines]
+    rows.append(["total", *[""] * (len(by) - 1), *_cells(total)])
+    return _aligned(headings, rows, len(by))
+
+
+def _cells(each: Line) -> list[str]:
+    amounts = map(in_dollars, (each.billed, each.possible, each.estimated))
+    return [str(each.purchases), *amounts, *map(str, (each.moderated, each.failed, each.open))]
+
+
+def _purchases(entries: Sequence[Entry], zone: str) -> list[str]:
+    headings = ["WHEN", "TASK", "MODEL", "OUTCOME", "REQUEST ID", "EST. $", "BILLED $"]
+    rows = []
+    for entry in entries:
+        when = pendulum.from_timestamp(entry.reserved_at, tz=zone).strftime("%Y-%m-%d %H:%M")
+        owner = entry.owner
+        task = f"{owner.dag_id}.{owner.task_id}{'' if owner.map_index < 0 else f'[{owner.map_index}]'}"
+        outcome = reports.WORDS["outcome"](entry, zone)
+        texts = [when, task, entry.model or "-", outcome, entry.request_id or "-"]
+        amounts = ["-" if ticks is None else in_dollars(ticks) for ticks in (entry.estimated, entry.billed)]
+        rows.append([*map(printable, texts), *amounts])
+    return _aligned(headings, rows, 5)
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> list[str]:
+    """Return the lines of a table whose first columns are texts and whose others are numbers."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if index < texts else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in (headings, *rows)
+    ]
+
+
+def _state(entry: Entry | None) -> str:
+    if entry is None:
+        return "not booked"
+    outcome = f", {entry.outcome}" if entry.outcome else ""
+    return f"{entry.state}{outcome}, {in_dollars(entry.counted)} USD"
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _word(commands: Any, name: str, run: Any, text: str, epilog: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--ledger-conn-id", metavar="ID", help="a ledger in the database of this Airflow connection")
+    where.add_argument("--ledger-path", metavar="FILE", help="a ledger in an SQLite file")
+    parser.set_defaults(run=lambda options: _guarded(run, options))
+    return parser
+
+
+def _guarded(run: Any, options: argparse.Namespace) -> int:
+    try:
+        return int(run(options))
+    except GrokVideoError as error:
+        # The advice of these errors is for tasks; a person at a terminal needs the fact.
+        _tell(f"error: {error.what}")
+        return FAILED
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{each}\n" for each in lines))
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{printable(text)}\n")

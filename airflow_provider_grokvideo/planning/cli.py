@@ -1,0 +1,122 @@
+"""``python -m airflow_provider_grokvideo plan``: what the DAGs of a file can cost at most, without running them.
+
+Exit codes: 0 done, 1 nothing was found, 2 it could not be done, 3 a total is not an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_grokvideo.core.errors import GrokVideoError
+from airflow_provider_grokvideo.journal.tables import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.planning.report import Plan
+
+DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
+
+_HOW = """\
+The file is imported, and nothing is executed, sent or looked up: no task, no connection, no database. What is known
+only when a task runs is taken as the dearest possible, and said; a number of items that nobody knows stays n.
+Exit codes: 0 done, 1 nothing found, 2 it could not be done, 3 a total is no upper bound.
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the word ``plan`` to a command line.
+
+    Args:
+        commands: What ``argparse.ArgumentParser.add_subparsers`` returned; options get a ``run`` that takes them and
+            returns the exit code.
+    """
+    parser = commands.add_parser(
+        "plan",
+        help="what the DAGs of a file can cost at most: a run, and a month at their schedule",
+        description="What the DAGs of a file can cost at most: a run, and a month at their schedule.",
+        epilog=_HOW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dag_file", metavar="DAG_FILE")
+    parser.add_argument("--dag-id", metavar="D", help="only this DAG of the file")
+    parser.add_argument(
+        "--month", metavar="YYYY-MM", type=_month, help="the month to plan; default: the next whole one"
+    )
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.set_defaults(run=_guarded)
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what the DAGs of a file can cost."""
+    from airflow_provider_grokvideo.planning import report
+    from airflow_provider_grokvideo.planning.loading import load
+
+    prices = _prices()
+    dags = load(options.dag_file)
+    if options.dag_id is not None:
+        if options.dag_id not in dags:
+            return _nothing(f"{options.dag_file} has no DAG {options.dag_id}; it has {_names(dags)}")
+        dags = {options.dag_id: dags[options.dag_id]}
+    if not dags:
+        return _nothing(f"{options.dag_file} has no DAG")
+    plans = [_plan_of(dags[dag_id], options.month, prices) for dag_id in sorted(dags)]
+    if not any(each.lines for each in plans):
+        return _nothing(f"no task of this provider that buys something in {_names(dags)}")
+    if options.format == "json":
+        sys.stdout.write(f"{json.dumps(report.as_json(plans, prices, options.dag_file), indent=2)}\n")
+    elif options.format == "csv":
+        sys.stdout.write(report.as_csv(plans))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in report.table(plans, prices)))
+    return DONE if all(each.is_bound for each in plans) else INCOMPLETE
+
+
+def _plan_of(dag: Any, month: str | None, prices: Prices) -> Plan:
+    import pendulum
+
+    from airflow_provider_grokvideo.planning.dags import DagReader, have_journal
+    from airflow_provider_grokvideo.planning.report import Plan
+    from airflow_provider_grokvideo.planning.schedule import runs_in
+
+    lines = DagReader(dag, prices, remembers=have_journal()).lines
+    return Plan(dag.dag_id, lines, runs_in(dag, month, pendulum.now("UTC")))
+
+
+def _prices() -> Prices:
+    from airflow_provider_grokvideo.ledger import settings
+
+    return settings.prices()
+
+
+def _month(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{3}-(0[1-9]|1[0-2])", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a month such as 2027-02")
+    return text
+
+
+def _names(dags: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(dags)) or "none"
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    try:
+        return plan(options)
+    except GrokVideoError as error:
+        # The advice of these errors is for tasks; a person at a terminal needs the fact.
+        _complain(error.what)
+        return FAILED
+
+
+def _nothing(what: str) -> int:
+    _complain(what)
+    return NOTHING
+
+
+def _complain(what: str) -> None:
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in f"error: {what}".splitlines()))

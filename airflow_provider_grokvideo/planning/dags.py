@@ -1,0 +1,227 @@
+"""What one run of a DAG can buy at most: one line for each task of this provider and price."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
+from airflow_provider_grokvideo.core import planning
+from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.money import amount
+from airflow_provider_grokvideo.core.planning import UNKNOWN, Clip, Kind, Line, Order, Worst
+from airflow_provider_grokvideo.core.pricing import Prices
+from airflow_provider_grokvideo.operators.grokvideo import (
+    GrokVideoBaseOperator,
+    GrokVideoEditOperator,
+    GrokVideoExtendOperator,
+    GrokVideoGenerateOperator,
+)
+from airflow_provider_grokvideo.planning.arguments import Known, Made, Templates, is_mapped
+from airflow_provider_grokvideo.planning.mapping import Item, Items, items_of, joined
+
+_KINDS: Mapping[Kind, type[GrokVideoBaseOperator]] = {
+    "generate": GrokVideoGenerateOperator,
+    "edit": GrokVideoEditOperator,
+    "extend": GrokVideoExtendOperator,
+}
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The task instances of one task.
+
+    Attributes:
+        each: Item of the task itself, and items of the task groups around it, by the identity of what expands them.
+        per_item: What there is an unknown number of; empty where these are all.
+    """
+
+    each: Sequence[tuple[Item, Mapping[int, Item]]]
+    per_item: str = ""
+
+
+class DagReader:
+    """Prices the tasks of one DAG; nothing of them is executed.
+
+    A mapped task is constructed once for each of its items, as Airflow does before it runs.
+
+    Args:
+        dag: As its file defines it.
+        prices: The price list.
+        remembers: Whether tasks have a journal. Without one a retry cannot know of a purchase that a crash hid.
+    """
+
+    def __init__(self, dag: Any, prices: Prices, *, remembers: bool = True) -> None:
+        self.dag = dag
+        self._prices = prices
+        self._remembers = remembers
+        self._templates = Templates(dag)
+        self._instances: dict[str, Instances] = {}
+        self._worsts: dict[str, list[Worst]] = {}
+        self._priced: dict[str, Worst] = {}
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        """What the tasks of this provider can cost, in the order in which they run."""
+        ours = [task for task in self.dag.topological_sort() if is_ours(task)]
+        return [line for task in ours for line in self._lines(task)]
+
+    def _lines(self, task: Any) -> list[Line]:
+        counted = Counter(self._worsts_of(task))
+        if not counted:
+            return [Line(task.task_id, Worst(planning.NOTHING, notes=("nothing to map over",)), count=0)]
+        per_item = self._instances_of(task).per_item
+        return [Line(task.task_id, worst, count, per_item) for worst, count in counted.items()]
+
+    def _worsts_of(self, task: Any) -> list[Worst]:
+        if task.task_id not in self._worsts:
+            each = self._instances_of(task).each
+            self._worsts[task.task_id] = [self._worst(task, index, *instance) for index, instance in enumerate(each)]
+        return self._worsts[task.task_id]
+
+    def _instances_of(self, task: Any) -> Instances:
+        if task.task_id not in self._instances:
+            self._instances[task.task_id] = self._expanded(task)
+        return self._instances[task.task_id]
+
+    def _expanded(self, task: Any) -> Instances:
+        groups = [(group._expand_input, group.group_id) for group in task.iter_mapped_task_groups()]
+        around = [items_of(expand_input, name, self._counted) for expand_input, name in reversed(groups)]
+        own = items_of(task.expand_input, task.task_id, self._counted) if is_mapped(task) else Items([{}])
+        keys = [id(expand_input) for expand_input, _ in reversed(groups)]
+        each = [
+            (item, dict(zip(keys, outer, strict=True)))
+            for *outer, item in product(*(items.each for items in around), own.each)
+        ]
+        return Instances(each, joined(*(items.per_item for items in (*around, own))))
+
+    def _counted(self, task: Any) -> tuple[int, str] | None:
+        if not is_mapped(task) and next(task.iter_mapped_task_groups(), None) is None:
+            return None
+        instances = self._instances_of(task)
+        return len(instances.each), instances.per_item
+
+    def _worst(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
+        kind = _kind_of(task)
+        if kind is None:
+            return Worst(None, notes=("it builds its requests itself",))
+        try:
+            known = Known(_unmapped(task, item, kind), self._templates, groups)
+        except Exception as error:  # noqa: BLE001 - the constructor may be the user's
+            return Worst(None, notes=(f"it cannot be constructed ({type(error).__name__}: {error})",))
+        order, notes = self._order(known, kind, index)
+        # Many items of a list differ in nothing but their prompt.
+        words = {name: value for name, value in order.arguments.items() if name != "prompt"}
+        key = json.dumps([repr(order.source), str(order.limit), order.asks, order.tries, kind, words], default=repr)
+        if not _is_prompt(order.arguments["prompt"]):
+            return _with(planning.worst(order, self._prices), notes)
+        if key not in self._priced:
+            self._priced[key] = planning.worst(order, self._prices)
+        return _with(self._priced[key], notes)
+
+    def _order(self, known: Known, kind: Kind, index: int) -> tuple[Order, tuple[str, ...]]:
+        video = UNKNOWN if kind == "generate" else known.value("video")
+        source = self._clip(video, known.task, index) if isinstance(video, Made) else Clip()
+        tries, notes = _tries(known.task, remembers=self._remembers)
+        limit = known.value("max_cost_usd")
+        order = Order(
+            kind,
+            {name: _plain(known.value(name)) for name in planning.ARGUMENTS[kind]},
+            source=source,
+            limit=_dollars(limit),
+            asks=known.task.on_limit == "ask",
+            tries=tries,
+        )
+        if limit is not None and order.limit is None:
+            notes = (*notes, "max_cost_usd is not known and not counted")
+        return order, notes
+
+    def _clip(self, made: Made, by: Any, index: int) -> Clip:
+        """Return what is known of the clip that a task instance gets from another task."""
+        clips = [worst.clip for worst in self._worsts_of(made.task)] if is_ours(made.task) else []
+        if made.index is None and list(by.iter_mapped_task_groups()) == list(made.task.iter_mapped_task_groups()):
+            clips = clips[index : index + 1]
+        elif made.index is not None:
+            clips = clips[made.index : made.index + 1]
+        seconds = [clip.seconds for clip in clips]
+        resolutions = {clip.resolution for clip in clips}
+        longest = max((each for each in seconds if each is not None), default=None)
+        return Clip(None if None in seconds else longest, resolutions.pop() if len(resolutions) == 1 else None)
+
+
+def is_ours(task: Any) -> bool:
+    """Say whether a task, mapped or not, is of an operator of this provider or derived from one."""
+    return issubclass(_class_of(task), GrokVideoBaseOperator)
+
+
+def _class_of(task: Any) -> type[Any]:
+    found: type[Any] = task.operator_class if is_mapped(task) else type(task)
+    return found
+
+
+def _kind_of(task: Any) -> Kind | None:
+    """Return what a task does; None where a subclass builds another request than its arguments say."""
+    operator = _class_of(task)
+    for kind, known in _KINDS.items():
+        if issubclass(operator, known) and operator.build_request is known.build_request:
+            return kind
+    return None
+
+
+def _unmapped(task: Any, item: Item, kind: Kind) -> Any:
+    if not is_mapped(task):
+        return task
+    if item is None:
+        given = planning.ARGUMENTS[kind] if kind == "generate" else ("video", *planning.ARGUMENTS[kind])
+        item = {name: UNKNOWN for name in given if name not in task.partial_kwargs}
+    return task.unmap(item)
+
+
+def _is_prompt(value: Any) -> bool:
+    return value is UNKNOWN or (isinstance(value, str) and value.strip() not in ("", "None"))
+
+
+def _tries(task: Any, *, remembers: bool) -> tuple[int, tuple[str, ...]]:
+    """Return how many times a task instance can buy, and why."""
+    reasons = []
+    if task.on_ambiguous_submit == "resubmit":
+        reasons.append("on_ambiguous_submit='resubmit'")
+    if again := sorted(map(str, task.buy_again_after or ())):
+        reasons.append(f"buy_again_after={again}")
+    if not remembers:
+        reasons.append("no journal")
+    tries = int(task.retries or 0) + 1
+    if not reasons or tries == 1:
+        return 1, ()
+    return tries, (f"up to {tries} purchases each: retries={tries - 1} with {', '.join(reasons)}",)
+
+
+def have_journal() -> bool:
+    """Say whether tasks have a journal: in the configured place, or in Airflow's task state store (3.3+)."""
+    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
+    return bool(path) or NEVER_EXPIRE is not None
+
+
+def _dollars(value: Any) -> Any:
+    try:
+        return None if value is None or value is UNKNOWN else amount(value, "max_cost_usd")
+    except InvalidInput:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a value for a request: what another task will return is unknown there."""
+    if isinstance(value, Made):
+        return UNKNOWN
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return {key: _plain(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _with(worst: Worst, notes: tuple[str, ...]) -> Worst:
+    return replace(worst, notes=(*worst.notes, *notes))

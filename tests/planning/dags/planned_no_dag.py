@@ -1,0 +1,1 @@
+"""No DAG, although it talks of Airflow."""
