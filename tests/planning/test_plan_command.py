@@ -138,16 +138,13 @@ def test_nothing_of_the_user_is_called():
 def test_without_a_journal_every_retry_may_buy():
     """Where no try knows of the ones before it, the retries of a task count."""
     dag = load(str(DAGS / "planned_mapped.py"))["known_lists"]
-    tries = {
-        remembers: [
-            line.worst.tries
-            for line in DagReader(dag, DEFAULT_PRICES, remembers=remembers).lines
-            if line.task_id == "rows"
-        ]
-        for remembers in (True, False)
-    }
 
-    assert {True: [1, 1, 3], False: [3, 3, 3]} == tries
+    def tries(*, remembers):
+        lines = DagReader(dag, DEFAULT_PRICES, remembers=remembers).lines
+        return [line.worst.tries for line in lines if line.task_id == "rows"]
+
+    assert [1, 1, 3] == tries(remembers=True)
+    assert [3, 3, 3] == tries(remembers=False)
 
 
 def test_no_connection_is_opened(plan, monkeypatch):
