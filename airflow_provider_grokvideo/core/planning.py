@@ -268,7 +268,7 @@ def _media_choices(name: str, value: Any) -> Sequence[Any]:
             return (None, _MEDIA) if value is UNKNOWN else (_MEDIA,)
         case "reference_images":
             most = max(model.references.images for model in models.MODELS)
-            return (None, [_MEDIA]) if value is UNKNOWN else (_filled(value, _MEDIA),)
+            return (None, [_MEDIA] * most) if value is UNKNOWN else (_filled(value, _MEDIA),)
         case "reference_audios":
             return (None, ["voice"]) if value is UNKNOWN else (_filled(value, "voice"),)
         case "keyframes":

@@ -34,7 +34,6 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
-from airflow_provider_grokvideo.core.money import ticks_of
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.tasks import asking, assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import (
@@ -44,7 +43,7 @@ from airflow_provider_grokvideo.tasks.manifest import (
     as_time,
     manifest,
 )
-from airflow_provider_grokvideo.tasks.memory import Memory, new_token, open_memory, outcome_of
+from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -310,7 +309,8 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def _buy(self, inputs: Inputs, memory: Memory, context: Context) -> Purchase:
         """Check everything that can be checked for free, reserve the price, then submit."""
-        from airflow_provider_grokvideo.core import requests, spending
+        from airflow_provider_grokvideo.core import requests
+        from airflow_provider_grokvideo.tasks import books
 
         if inputs.opened is None:
             raise cast("GrokVideoError", inputs.problem)
@@ -324,17 +324,7 @@ class GrokVideoBaseOperator(BaseOperator):
 
             check_writable(self.destination)
         estimate = self._estimate(request, inputs.opened.source)
-        entry = spending.Entry(
-            token=new_token(),
-            reserved_at=time.time(),
-            conn_id=self.grokvideo_conn_id,
-            owner=memory.owner,
-            try_number=memory.try_number,
-            mode=request.mode,
-            model=request.model,
-            estimated=estimate.ticks,
-            approved_by=None if self._approval is None else self._approval.by,
-        )
+        entry = books.about_to_buy(request, estimate, memory, self.grokvideo_conn_id, self._approval)
         self._reserve(entry, estimate, request, context)
         try:
             ready, upload_uri = self._ready(inputs.opened, inputs.fingerprint, memory)
@@ -383,16 +373,14 @@ class GrokVideoBaseOperator(BaseOperator):
             if self.on_limit != "ask":
                 raise
             if self._approval is not None:
-                error.what += f". {self._approval.by} was asked about {self._approval.usd} USD"
+                error.what += f"; what {self._approval.by} has allowed is less"
                 raise
             if (ti := context.get("ti")) is not None:
                 ti.xcom_push(key="asked_usd", value=_UNKNOWN if estimate.usd is None else str(estimate.usd))
-            subject, body = asking.question(request, estimate, error.why, self.grokvideo_conn_id)
             asking.ask(
                 self,
                 context,
-                subject=subject,
-                body=body,
+                asking.question(request, estimate, error.why, self.grokvideo_conn_id),
                 method_name="execute_after_answer",
                 timeout=self.ask_timeout,
                 users=self.ask_users,
@@ -607,8 +595,10 @@ class GrokVideoBaseOperator(BaseOperator):
         return self._deliver(wait(watch, self.hook.get_conn()), purchase, context)
 
     def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:
+        from airflow_provider_grokvideo.tasks.books import bought
+
         job = self._unless_uploaded(job, purchase, context)
-        self.books.settled(job, self._entry(purchase))
+        self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
         done = self._finished(job)
         made = handover.hand_over(
             done,
@@ -624,24 +614,6 @@ class GrokVideoBaseOperator(BaseOperator):
         self._goes_on = None
         assets.tell(self.outlets, made, context)
         return made
-
-    def _entry(self, purchase: Purchase) -> Entry:
-        """Return the purchase for a ledger that does not know it, as one that was switched on while it was made."""
-        from airflow_provider_grokvideo.core import spending
-
-        if self._memory is not None and self._memory.current is not None:
-            return spending.entry_of(self._memory.current)
-        ticks = None if purchase.estimated_usd is None else ticks_of(purchase.estimated_usd)
-        return spending.Entry(
-            token=f"request {purchase.request_id}"[:64],
-            reserved_at=purchase.submitted_at or time.time(),
-            conn_id=self.grokvideo_conn_id,
-            owner=self._memory.owner if self._memory is not None else journal.Owner("", "", ""),
-            mode=purchase.request.mode if purchase.request else None,
-            model=purchase.request.model if purchase.request else None,
-            estimated=ticks,
-            request_id=purchase.request_id,
-        )
 
     def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
         """Return a forgotten request as done where its video is there all the same."""

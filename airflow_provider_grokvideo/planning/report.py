@@ -21,6 +21,7 @@ WIDTH = 120
 
 ASSUMED = (
     "every task runs once in a run, whatever branches and trigger rules say, and nobody clears one",
+    "a retry has the same arguments, and goes on with what was bought unless a line says otherwise",
     "params have their defaults; every other template is unknown until the task runs",
     "a clip that a task makes is as long and as large as was asked for",
     "budgets are not counted; they can only stop purchases",

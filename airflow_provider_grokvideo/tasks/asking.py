@@ -24,9 +24,8 @@ BUY, REFUSE = "Buy", "Do not buy"
 def ask(
     operator: BaseOperator,
     context: Context,
+    question: tuple[str, str],
     *,
-    subject: str,
-    body: str,
     method_name: str,
     timeout: float | timedelta | None,
     users: Sequence[Mapping[str, str]] = (),
@@ -35,8 +34,7 @@ def ask(
 
     :param operator: The task.
     :param context: Its context.
-    :param subject: One line.
-    :param body: Markdown.
+    :param question: Subject and body, from :func:`question`.
     :param method_name: Of `operator`, called with the answer as ``event``.
     :param timeout: How long to wait, in seconds or as a timedelta; None as long as it takes.
     :param users: Who may answer, each ``{"id": ..., "name": ...}``; nobody named lets everybody answer who may act on
@@ -45,6 +43,7 @@ def ask(
     from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
     ti_id = context["ti"].id
+    subject, body = question
     wait = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
     upsert_hitl_detail(
         ti_id=ti_id,

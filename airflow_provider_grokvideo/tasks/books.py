@@ -7,6 +7,7 @@ more than its booking, which the journal can repair.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,15 +24,19 @@ from airflow_provider_grokvideo.core.errors import (
     SpendLimitExceeded,
     VideoFailed,
 )
+from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger import settings
+from airflow_provider_grokvideo.tasks.memory import Memory, new_token
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.budgets import Budget, Overrun, Scope
     from airflow_provider_grokvideo.core.jobs import FinalJob
-    from airflow_provider_grokvideo.core.journal import Owner, Record
+    from airflow_provider_grokvideo.core.journal import Record
     from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.ledger.sql import SqlLedger
+    from airflow_provider_grokvideo.tasks.manifest import Purchase
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +117,6 @@ class Books:
             records: Its purchases.
             complete: The journal knows of every start; without one nothing can be said of what is not in it.
         """
-
         from airflow_provider_grokvideo.ledger.following import follow
 
         def bring(ledger: SqlLedger) -> None:
@@ -186,6 +190,44 @@ class Books:
                 "books from the journal what is missing.",
                 told,
             )
+
+
+def about_to_buy(
+    request: VideoRequest, estimate: Estimate, memory: Memory, conn_id: str, approval: Approval | None
+) -> Entry:
+    """Return the reservation of a start that is about to be sent."""
+    return Entry(
+        token=new_token(),
+        reserved_at=time.time(),
+        conn_id=conn_id,
+        owner=memory.owner,
+        try_number=memory.try_number,
+        mode=request.mode,
+        model=request.model,
+        estimated=estimate.ticks,
+        approved_by=None if approval is None else approval.by,
+    )
+
+
+def bought(purchase: Purchase, memory: Memory | None, conn_id: str) -> Entry:
+    """Return a purchase for a ledger that does not know it, as one that was switched on while it was made."""
+    if memory is not None and memory.current is not None:
+        return spending.entry_of(memory.current)
+    request = purchase.request
+    return Entry(
+        token=f"request {purchase.request_id}"[:64],
+        reserved_at=purchase.submitted_at or time.time(),
+        conn_id=conn_id,
+        owner=NOBODY if memory is None else memory.owner,
+        mode=None if request is None else request.mode,
+        model=None if request is None else request.model,
+        estimated=None if purchase.estimated_usd is None else money.ticks_of(purchase.estimated_usd),
+        request_id=purchase.request_id,
+    )
+
+
+NOBODY = Owner("", "", "")
+"""The owner of what a task bought whose journal could not even be opened."""
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:

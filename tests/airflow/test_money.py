@@ -481,6 +481,20 @@ def test_an_asset_event_has_cost_and_hash(grokvideo_emulator, tmp_path):
     assert (0.05, 0.0, True) == tuple(again[asset].extra[name] for name in ("cost_usd", "spent_usd", "reused"))
 
 
+def test_an_asset_event_that_airflow_does_not_take_stops_nothing(grokvideo_emulator, tmp_path, logs):
+    """The video is paid and stored; that its event says nothing of cost is a warning."""
+
+    class Refusing(dict):
+        def __missing__(self, outlet):
+            raise KeyError(outlet)
+
+    task = make(destination=f"{tmp_path}/ball.mp4", deferrable=False, outlets=[AssetAlias("clips")])
+    context = {"ti": TaskInstance(), "task_state_store": StateStore(), "outlet_events": Refusing()}
+
+    assert "done" == task().execute(context)["status"]
+    assert "goes without cost and hash" in logs()
+
+
 def test_a_question_shows_what_it_is_about():
     """Price with its parts, reason, model, connection and prompt, and that nothing can be taken back."""
     request = generation(prompt="A red ball\nrolls", duration=5, model="grok-imagine-video-1.5")

@@ -20,9 +20,11 @@ from pretended_airflow import TOKEN, PretendedAirflow, pretended_airflow
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.__main__ import main
 from airflow_provider_grokvideo.core.journal import Attach, Owner, Policy, Record, Submit, latest, next_step
+from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.journal.homes import STATE_KEY, FileHome, StateStoreHome
 from airflow_provider_grokvideo.journal.rest import OPERATORS, AirflowApi
 from airflow_provider_grokvideo.journal.storage import open_tree
+from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
 RUN = "manual__2026-11-22T10:00:00+00:00 'x' $(y)"
 OWNER = Owner("films", RUN, "make", 0)
@@ -677,3 +679,21 @@ def test_it_is_a_program(tmp_path: Path):
 
     assert 0 == ended.returncode, ended.stderr
     assert 1 == len(json.loads(ended.stdout)["purchases"])
+
+
+def test_reconcile_releases_only_what_its_journal_can_vouch_for(journal: Journal, tmp_path: Path, capsys):
+    """A dead reservation of a task that is known is released; one of a run that Airflow has deleted stays."""
+    ledger = open_sqlite(str(tmp_path / "ledger.db"))
+    gone = Owner("films", "deleted", "make")
+    for token, owner in (("dead", OWNER), ("t1", OWNER), ("orphan", gone)):
+        ledger.reserve(Entry(token, 1795376600.0, "grokvideo_default", owner, estimated=5 * 10**8), [])
+    journal.hold(DELIVERED)
+    code = main(["reconcile", "--ledger-path", ledger.told, *journal.words])
+    said = capsys.readouterr().out
+    states = {entry.token: (entry.state, entry.outcome) for entry in ledger.entries()}
+    vouched = journal.airflow is None
+
+    assert (0 if vouched else 3) == code
+    assert ("released" if vouched else "reserved", None) == states["orphan"]
+    assert {"dead": ("released", None), "t1": ("settled", "done")} == {k: v for k, v in states.items() if k != "orphan"}
+    assert vouched == ("its journal is gone" not in said)
