@@ -27,9 +27,10 @@ from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.journal import cli as journal
 from airflow_provider_grokvideo.journal.shelves import Problem, Shelf, Wanted
 from airflow_provider_grokvideo.journal.tables import printable
+from airflow_provider_grokvideo.ledger.backends import NoLedger
 
 if TYPE_CHECKING:
-    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+    from airflow_provider_grokvideo.ledger.backends import Ledger
 
 DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
 
@@ -179,7 +180,7 @@ def _reads(shelf: Shelf, owner: Owner) -> bool:
     return True
 
 
-def _opened(options: argparse.Namespace) -> SqlLedger:
+def _opened(options: argparse.Namespace) -> Ledger:
     """Open the ledger that the options or settings name."""
     # As Airflow's own commands do, so that connections of its metadata database are found.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
@@ -189,7 +190,7 @@ def _opened(options: argparse.Namespace) -> SqlLedger:
         return _open(options)
 
 
-def _open(options: argparse.Namespace) -> SqlLedger:
+def _open(options: argparse.Namespace) -> Ledger:
     """Open the ledger; a file that is not there is not made by looking."""
     from airflow_provider_grokvideo.ledger import settings
     from airflow_provider_grokvideo.ledger.sql import open_sqlite
@@ -202,8 +203,8 @@ def _open(options: argparse.Namespace) -> SqlLedger:
             raise LedgerUnavailable(f"nothing was booked yet: there is no {path}")
         return open_sqlite(path)
     ledger = settings.open_ledger()
-    if ledger is None:
-        raise LedgerUnavailable(f"there is no ledger: {settings.why_none()}")
+    if isinstance(ledger, NoLedger):
+        raise LedgerUnavailable(f"there is no ledger: {ledger.told}")
     return ledger
 
 
@@ -230,7 +231,7 @@ def _is(entry: Entry, options: argparse.Namespace) -> bool:
     return options.dag_id in (None, entry.owner.dag_id) and options.conn_id in (None, entry.conn_id)
 
 
-def _budgets(ledger: SqlLedger) -> list[dict[str, str]]:
+def _budgets(ledger: Ledger) -> list[dict[str, str]]:
     """Return how much of the budgets of the settings is used, as far as each is one sum."""
     from airflow_provider_grokvideo.ledger import settings
 

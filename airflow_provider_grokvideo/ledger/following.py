@@ -5,10 +5,10 @@ from __future__ import annotations
 from airflow_provider_grokvideo.core import spending
 from airflow_provider_grokvideo.core.journal import Record
 from airflow_provider_grokvideo.core.spending import Entry
-from airflow_provider_grokvideo.ledger.sql import SqlLedger
+from airflow_provider_grokvideo.ledger.backends import Ledger
 
 
-def follow(ledger: SqlLedger, record: Record, entry: Entry | None, *, only_look: bool = False) -> list[Change]:
+def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_look: bool = False) -> list[Change]:
     """Bring a purchase up to its record; a request has one entry, whoever adopted it and whatever for.
 
     Args:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
 from airflow_provider_grokvideo.core import budgets, pricing
 from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
+from airflow_provider_grokvideo.ledger.backends import NoLedger
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.core.budgets import Budget
     from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.ledger.backends import Ledger
     from airflow_provider_grokvideo.ledger.sql import SqlLedger
 
 FILE = "grokvideo_ledger.db"
@@ -100,12 +102,12 @@ def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> li
     ]
 
 
-def open_ledger() -> SqlLedger | None:
-    """Open the ledger that the settings name; None where there is none.
+def open_ledger() -> Ledger:
+    """Open the ledger that the settings name.
 
     ``[grokvideo] ledger_conn_id`` names an Airflow connection to an SQL database; else ``ledger_path`` an SQLite file,
     or ``none``. With neither it is a file in AIRFLOW_HOME where all tasks run on one machine, and else there is none:
-    a file for each worker would count a part for the whole.
+    a file for each worker would count a part for the whole. None is a :class:`NoLedger`, which says why.
 
     Raises:
         LedgerUnavailable: The connection does not exist or is not to an SQL database.
@@ -114,7 +116,7 @@ def open_ledger() -> SqlLedger | None:
         return open_connection(conn_id)
     path = embedded_path()
     if path is None:
-        return None
+        return NoLedger(_why_none())
     from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
     return open_sqlite(path)
@@ -157,8 +159,7 @@ def open_connection(conn_id: str) -> SqlLedger:
     return SqlLedger(engine, f"in connection {conn_id}")
 
 
-def why_none() -> str:
-    """Return why there is no ledger, and what to set."""
+def _why_none() -> str:
     if _setting("ledger_path").lower() == NONE:
         return "[grokvideo] ledger_path is none"
     return f"with {_executors()} each machine would have a ledger of its own; set [grokvideo] ledger_conn_id"

@@ -19,7 +19,6 @@ from airflow_provider_grokvideo.core.budgets import overruns
 from airflow_provider_grokvideo.core.budgets import scopes as scopes_of
 from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
-    InvalidInput,
     LedgerUnavailable,
     SpendLimitExceeded,
     VideoFailed,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.journal import Record
     from airflow_provider_grokvideo.core.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+    from airflow_provider_grokvideo.ledger.backends import Ledger
     from airflow_provider_grokvideo.tasks.manifest import Purchase
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class Books:
     """The ledger as a task sees it; opened when it is first needed."""
 
     @cached_property
-    def _ledger(self) -> SqlLedger | None:
+    def _ledger(self) -> Ledger:
         return settings.open_ledger()
 
     def reserve(
@@ -98,7 +97,7 @@ class Books:
             # Who is asked has to see everything that they would allow.
             raise _refused(estimate, [*reasons, *map(str, self._without_room(entry, scopes))])
         try:
-            over = self._put(entry, scopes, anyway=allowed)
+            over = self._ledger.reserve(entry, scopes, anyway=allowed)
         except LedgerUnavailable as error:
             if scopes:
                 raise
@@ -119,7 +118,7 @@ class Books:
         """
         from airflow_provider_grokvideo.ledger.following import follow
 
-        def bring(ledger: SqlLedger) -> None:
+        def bring(ledger: Ledger) -> None:
             known = {entry.token: entry for entry in ledger.of_owner(owner)}
             for record in records:
                 follow(ledger, record, known.get(record.token))
@@ -151,7 +150,7 @@ class Books:
             entry: The purchase, written where the ledger does not know it; None books only what it knows.
         """
 
-        def write(ledger: SqlLedger) -> None:
+        def write(ledger: Ledger) -> None:
             known = ledger.find(job.request_id) if job.request_id else None
             base = known or entry
             if base is not None:
@@ -161,28 +160,17 @@ class Books:
 
     def _without_room(self, entry: Entry, scopes: Sequence[Scope]) -> list[Overrun]:
         try:
-            known = [] if self._ledger is None else [(scope, self._ledger.used(scope)) for scope in scopes]
+            known = [(scope, self._ledger.used(scope)) for scope in scopes]
         except LedgerUnavailable:
             return []
         return overruns(entry.counted, known)
 
-    def _put(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool) -> list[Overrun]:
-        if self._ledger is not None:
-            return self._ledger.reserve(entry, scopes, anyway=anyway)
-        if scopes:
-            budget = scopes[0].budget
-            raise InvalidInput(
-                budget.where, str(budget), f"without a ledger no budget can be kept: {settings.why_none()}"
-            )
-        return []
-
     def _change(self, entry: Entry, change: Callable[[Entry | None], Entry]) -> None:
         self._try(lambda ledger: ledger.change(entry.token, change))
 
-    def _try(self, book: Callable[[SqlLedger], object]) -> None:
+    def _try(self, book: Callable[[Ledger], object]) -> None:
         try:
-            if self._ledger is not None:
-                book(self._ledger)
+            book(self._ledger)
         except Exception as error:  # noqa: BLE001 - a driver may raise anything, and the video is paid
             told = error.what if isinstance(error, GrokVideoError) else f"{type(error).__name__}: {error}"
             log.warning(

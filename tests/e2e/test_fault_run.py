@@ -18,6 +18,7 @@ from fault_run import Clock, Purchase, Tally, advised, clear, follow, logged_id,
 from stack import AirflowStack
 
 from airflow_provider_grokvideo.emulator import Emulator
+from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
 if TYPE_CHECKING:
     from conftest import StackFactory
@@ -342,3 +343,18 @@ def test_nothing_else_was_bought(emulator: Emulator, tally: Tally):
     assert 0 == sum(row.lost for row in tally.rows)
     assert len(emulator.starts) * PRICE_TICKS == emulator.billed_ticks
     assert 0 == emulator.leaks
+
+
+def test_every_bill_of_the_run_is_in_the_ledger(stack: AirflowStack, emulator: Emulator):
+    """Whatever was killed: each request that a task knows is booked to the tick, and doubts cover what no task knows."""
+    entries = open_sqlite(str(stack.home / "grokvideo_ledger.db")).entries()
+    booked = {entry.request_id: entry for entry in entries if entry.request_id}
+    known = {start.request_id: start.billed_ticks for start in emulator.starts if start.request_id in booked}
+    unknown = emulator.billed_ticks - sum(known.values())
+    doubts = sum(entry.counted for entry in entries if entry.outcome == "doubt")
+
+    assert known == {request_id: booked[request_id].billed for request_id in known}
+    assert len(booked) == len(known)
+    assert len(known) >= 0.9 * len(emulator.starts)
+    assert unknown <= doubts
+    assert emulator.billed_ticks <= sum(entry.counted for entry in entries)

@@ -18,6 +18,7 @@ from airflow_provider_grokvideo.client.account import Account, account_from
 from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
 from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES
 from airflow_provider_grokvideo.ledger import settings
+from airflow_provider_grokvideo.ledger.backends import NoLedger
 
 LOCAL = "LocalExecutor"
 CELERY = "CeleryExecutor"
@@ -64,9 +65,9 @@ def test_several_machines_have_no_ledger_unless_it_is_named(executor, home, sett
     """A file for each worker would count a part for the whole, so there is none, and the reason says what to set."""
     setting(executor)
 
-    assert settings.open_ledger() is None
+    assert isinstance(settings.open_ledger(), NoLedger)
     assert f"with {executor} each machine would have a ledger of its own; set [grokvideo] ledger_conn_id" == (
-        settings.why_none()
+        settings.open_ledger().told
     )
 
 
@@ -92,8 +93,8 @@ def test_there_can_be_no_ledger(word, home, setting):
     """``none`` switches it off, and no file is made."""
     setting(ledger_path=word)
 
-    assert settings.open_ledger() is None
-    assert "[grokvideo] ledger_path is none" == settings.why_none()
+    assert isinstance(settings.open_ledger(), NoLedger)
+    assert "[grokvideo] ledger_path is none" == settings.open_ledger().told
     assert [] == list(home.iterdir())
 
 
