@@ -346,7 +346,7 @@ def test_nothing_else_was_bought(emulator: Emulator, tally: Tally):
 
 
 def test_every_bill_of_the_run_is_in_the_ledger(stack: AirflowStack, emulator: Emulator):
-    """Whatever was killed: each request that a task knows is booked to the tick, and doubts cover what no task knows."""
+    """Whatever was killed: each request that a task knows is booked to the tick, and doubts cover the others."""
     entries = open_sqlite(str(stack.home / "grokvideo_ledger.db")).entries()
     booked = {entry.request_id: entry for entry in entries if entry.request_id}
     known = {start.request_id: start.billed_ticks for start in emulator.starts if start.request_id in booked}

@@ -186,7 +186,7 @@ def test_a_mistake_in_the_budgets_is_named(setting):
 @pytest.mark.parametrize(
     ("airflow", "ours", "zone"),
     [
-        ("utc", "", "utc"),
+        ("utc", "", "UTC"),
         ("Europe/Berlin", "", "Europe/Berlin"),
         ("Europe/Berlin", "America/Havana", "America/Havana"),
     ],
