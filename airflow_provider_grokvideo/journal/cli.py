@@ -9,20 +9,27 @@ import argparse
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from airflow_provider_grokvideo.core import journal_edits as edits
-from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
+from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.homes import Home
 from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, Wanted
-
-DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
+from airflow_provider_grokvideo.terminal import (
+    DONE,
+    INCOMPLETE,
+    NOTHING,
+    complain,
+    guarded,
+    printable,
+    say,
+    tell,
+)
 
 _WHERE = """\
 Where the journal is: --journal-path, else --api-url, else [grokvideo] journal_path of this machine's Airflow settings,
@@ -88,9 +95,9 @@ def list_all(options: argparse.Namespace) -> int:
         for record in chosen:
             lines += ["", *tables.settling(record, shelf.words)]
     lines += [""] if lines else []
-    lines += [tables.printable(f"unreadable: {each.where}: {each.what}") for each in problems]
+    lines += [printable(f"unreadable: {each.where}: {each.what}") for each in problems]
     more = f"; {len(problems)} unreadable" if problems else ""
-    _say(*lines, tables.counts(chosen) + more)
+    say(*lines, tables.counts(chosen) + more)
     return INCOMPLETE if problems else DONE
 
 
@@ -102,9 +109,9 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         _say_json(home=shelf.told, purchases=[each.to_json() for each in records])
     elif records:
-        _say(*(line for each in records for line in [*tables.everything(each), ""]), tables.counts(records))
+        say(*(line for each in records for line in [*tables.everything(each), ""]), tables.counts(records))
     else:
-        _complain(edits.no_purchase(owner))
+        complain(edits.no_purchase(owner))
     return DONE if records else NOTHING
 
 
@@ -129,13 +136,13 @@ def forget(options: argparse.Namespace) -> int:
 def _settle(home: Home, edit: edits.Edit) -> int:
     """Write a change down and read it back: a try of the task may be writing too."""
     if isinstance(edit, edits.Refused):
-        _complain(edit.why)
+        complain(edit.why)
         return NOTHING
     if isinstance(edit, edits.Change):
         (home.create if edit.is_new else home.update)(edit.record)
         if edit.record not in home.records():
             raise JournalUnavailable("a try of the task wrote at the same moment; look at it with show")
-    _say(_sentence(edit.told))
+    say(_sentence(edit.told))
     return DONE
 
 
@@ -148,7 +155,7 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
         path, url = _configured()
     if path:
         shelf: Shelf = FileShelf(path, words)
-        _tell(f"journal: {shelf.told}")
+        tell(f"journal: {shelf.told}")
         yield shelf
         return
     if not url:
@@ -160,7 +167,7 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
 
     with AirflowApi(url, os.environ) as api:
         shelf = ApiShelf(api, words, getattr(options, "operator", ()))
-        _tell(f"journal: {shelf.told}")
+        tell(f"journal: {shelf.told}")
         yield shelf
 
 
@@ -183,7 +190,7 @@ def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--journal-path", metavar="PATH", help="a journal in files, local or an ObjectStorage URL")
     where.add_argument("--api-url", metavar="URL", help="a journal in the task state store of this Airflow")
-    parser.set_defaults(run=lambda options: _guarded(run, options))
+    parser.set_defaults(run=lambda options: guarded(run, options))
     return parser
 
 
@@ -195,15 +202,6 @@ def _task_verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentP
     return parser
 
 
-def _guarded(run: Any, options: argparse.Namespace) -> int:
-    try:
-        return int(run(options))
-    except GrokVideoError as error:
-        # The advice of these errors is for tasks; a person at a terminal needs the fact.
-        _complain(error.what)
-        return FAILED
-
-
 def _help(parser: argparse.ArgumentParser) -> int:
     parser.print_help()
     return DONE
@@ -213,20 +211,8 @@ def _owner(options: argparse.Namespace) -> Owner:
     return Owner(options.dag_id, options.run_id, options.task_id, options.map_index)
 
 
-def _say(*lines: str) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-
-
 def _say_json(**parts: str | Iterable[Any]) -> None:
-    _say(json.dumps(parts, indent=2))
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{tables.printable(line)}\n")
-
-
-def _complain(what: str) -> None:
-    _tell(f"error: {what}")
+    say(json.dumps(parts, indent=2))
 
 
 def _sentence(text: str) -> str:

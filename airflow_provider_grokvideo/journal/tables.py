@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.terminal import printable
 
 _HEADINGS = ("WHEN (UTC)", "TASK", "PHASE", "EST. $", "BILLED $", "REQUEST ID")
 _NUMBERS = frozenset({"EST. $", "BILLED $"})
@@ -99,11 +100,6 @@ def billed_usd(record: Record) -> str | None:
     """Return what the service billed, as far as it said so."""
     cost = record.cost_usd if record.cost_usd is not None else (record.manifest or {}).get("cost_usd")
     return None if cost is None else str(cost)
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 _OF_THE_HEADING = frozenset({"schema", "dag_id", "run_id", "task_id", "map_index", "number", "phase"})

@@ -26,13 +26,11 @@ from airflow_provider_grokvideo.core.reports import Line, in_dollars
 from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.journal import cli as journal
 from airflow_provider_grokvideo.journal.shelves import Problem, Shelf, Wanted
-from airflow_provider_grokvideo.journal.tables import printable
 from airflow_provider_grokvideo.ledger.backends import NoLedger
+from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, guarded, printable, say, tell
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.ledger.backends import Ledger
-
-DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
 
 OLD_ENOUGH = 10
 """Minutes after which a reservation without a journal record is taken for that of a dead task: the record follows the
@@ -101,21 +99,21 @@ def show(options: argparse.Namespace) -> int:
     lines = reports.grouped(bought, options.by, zone)
     total = reports.line((), bought)
     held = _budgets(ledger) if since <= pendulum.now(zone).date() <= until else []
-    _tell(f"ledger: {ledger.told}; {since} to {until}, {zone}")
+    tell(f"ledger: {ledger.told}; {since} to {until}, {zone}")
     if options.format == "json":
         parts: dict[str, Any] = {"ledger": ledger.told, "timezone": zone, "since": str(since), "until": str(until)}
         if options.entries:
             parts["purchases"] = [spending.as_json(entry) for entry in bought]
         parts["groups"] = [each.to_json(options.by) for each in lines]
-        _say(json.dumps({**parts, "total": total.to_json(()), "budgets": held}, indent=2))
+        say(json.dumps({**parts, "total": total.to_json(()), "budgets": held}, indent=2))
     elif options.format == "csv":
         rows = (
             [spending.as_json(each) for each in bought] if options.entries else [x.to_json(options.by) for x in lines]
         )
         _csv(rows)
     else:
-        _say(*(_purchases(bought, zone) if options.entries else _table(lines, options.by, total)))
-        _say(*(f"budget: {each['told']}" for each in held))
+        say(*(_purchases(bought, zone) if options.entries else _table(lines, options.by, total)))
+        say(*(f"budget: {each['told']}" for each in held))
     return DONE if bought else NOTHING
 
 
@@ -124,7 +122,7 @@ def bring(options: argparse.Namespace) -> int:
     from airflow_provider_grokvideo.ledger.following import follow
 
     ledger = _opened(options)
-    _tell(f"ledger: {ledger.told}")
+    tell(f"ledger: {ledger.told}")
     with journal.open_shelf(options) as shelf:
         found = list(shelf.purchases(Wanted()))
         records = [each for each in found if isinstance(each, Record)]
@@ -142,12 +140,12 @@ def bring(options: argparse.Namespace) -> int:
             if not options.dry_run:
                 ledger.change(entry.token, lambda there: there and spending.forgotten(there))
     for was, is_ in changes:
-        _say(printable(f"{is_.owner}: {_state(was)} -> {_state(is_)}"))
-    _say(*(printable(f"kept: {entry.owner}: {_state(entry)}: {why}") for entry, why in kept))
-    _say(*(printable(f"unreadable: {each.where}: {each.what}") for each in problems))
+        say(printable(f"{is_.owner}: {_state(was)} -> {_state(is_)}"))
+    say(*(printable(f"kept: {entry.owner}: {_state(entry)}: {why}") for entry, why in kept))
+    say(*(printable(f"unreadable: {each.where}: {each.what}") for each in problems))
     after = before + sum(is_.counted - (was.counted if was else 0) for was, is_ in changes)
     verb = "would change" if options.dry_run else "changed"
-    _say(f"{len(changes)} {verb}; what counts: {in_dollars(before)} USD before, {in_dollars(after)} USD after")
+    say(f"{len(changes)} {verb}; what counts: {in_dollars(before)} USD before, {in_dollars(after)} USD after")
     if problems or kept:
         return INCOMPLETE
     return DONE if changes else NOTHING
@@ -310,22 +308,5 @@ def _word(commands: Any, name: str, run: Any, text: str, epilog: str) -> argpars
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--ledger-conn-id", metavar="ID", help="a ledger in the database of this Airflow connection")
     where.add_argument("--ledger-path", metavar="FILE", help="a ledger in an SQLite file")
-    parser.set_defaults(run=lambda options: _guarded(run, options))
+    parser.set_defaults(run=lambda options: guarded(run, options))
     return parser
-
-
-def _guarded(run: Any, options: argparse.Namespace) -> int:
-    try:
-        return int(run(options))
-    except GrokVideoError as error:
-        # The advice of these errors is for tasks; a person at a terminal needs the fact.
-        _tell(f"error: {error.what}")
-        return FAILED
-
-
-def _say(*lines: str) -> None:
-    sys.stdout.write("".join(f"{each}\n" for each in lines))
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{printable(text)}\n")

@@ -11,16 +11,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core.errors import GrokVideoError
-from airflow_provider_grokvideo.journal.tables import printable
+from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, complain, guarded, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_grokvideo.core.pricing import Prices
     from airflow_provider_grokvideo.planning.report import Plan
-
-DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
 
 _HOW = """\
 The file is imported, and nothing is executed, sent or looked up: no task, no connection, no database. What is known
@@ -49,7 +46,7 @@ def add(commands: Any) -> None:
         "--month", metavar="YYYY-MM", type=_month, help="the month to plan; default: the next whole one"
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    parser.set_defaults(run=_guarded)
+    parser.set_defaults(run=lambda options: guarded(plan, options))
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -69,11 +66,11 @@ def plan(options: argparse.Namespace) -> int:
     if not any(each.lines for each in plans):
         return _nothing(f"no task of this provider that buys something in {_names(dags)}")
     if options.format == "json":
-        sys.stdout.write(f"{json.dumps(report.as_json(plans, prices, options.dag_file), indent=2)}\n")
+        say(json.dumps(report.as_json(plans, prices, options.dag_file), indent=2))
     elif options.format == "csv":
         sys.stdout.write(report.as_csv(plans))
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in report.table(plans, prices)))
+        say(*report.table(plans, prices))
     return DONE if all(each.is_bound for each in plans) else INCOMPLETE
 
 
@@ -104,19 +101,6 @@ def _names(dags: Mapping[str, Any]) -> str:
     return ", ".join(sorted(dags)) or "none"
 
 
-def _guarded(options: argparse.Namespace) -> int:
-    try:
-        return plan(options)
-    except GrokVideoError as error:
-        # The advice of these errors is for tasks; a person at a terminal needs the fact.
-        _complain(error.what)
-        return FAILED
-
-
 def _nothing(what: str) -> int:
-    _complain(what)
+    complain(what)
     return NOTHING
-
-
-def _complain(what: str) -> None:
-    sys.stderr.write("".join(f"{printable(line)}\n" for line in f"error: {what}".splitlines()))

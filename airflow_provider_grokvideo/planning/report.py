@@ -13,8 +13,8 @@ from typing import Any
 from airflow_provider_grokvideo.core.money import plain
 from airflow_provider_grokvideo.core.planning import Line, Total, total
 from airflow_provider_grokvideo.core.pricing import Prices
-from airflow_provider_grokvideo.journal.tables import printable
 from airflow_provider_grokvideo.planning.schedule import Runs
+from airflow_provider_grokvideo.terminal import printable
 
 WIDTH = 120
 """Columns that the table fits into, unless the name of a task or model is very long."""
