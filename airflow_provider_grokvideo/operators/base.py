@@ -48,6 +48,7 @@ from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_grokvideo.core.cards import Outcome as Shown
     from airflow_provider_grokvideo.core.journal import Outcome, Record
     from airflow_provider_grokvideo.core.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
@@ -165,6 +166,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self._journal_is_away = False
         self._bought = False
         self._goes_on: str | None = None
+        self._asked_for: VideoRequest | None = None
 
     @cached_property
     def hook(self) -> GrokVideoHook:
@@ -190,12 +192,12 @@ class GrokVideoBaseOperator(BaseOperator):
         from airflow_provider_grokvideo.tasks.inputs import read
 
         started = time.time()
-        with self._guarded():
+        with self._guarded(context):
             self._check_words()
             memory = self._memory = open_memory(context)
             if memory.records or (memory.try_number or 1) > 1:
                 self.books.follow(memory.owner, memory.records, complete=memory.home is not None)
-            request = self.build_request()
+            request = self._asked_for = self.build_request()
             with ExitStack() as files:
                 inputs = read(request, self.hook, memory, files)
                 doubted = memory.last(inputs.fingerprint)
@@ -233,7 +235,7 @@ class GrokVideoBaseOperator(BaseOperator):
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
         self._bought = True
-        with self._guarded():
+        with self._guarded(context):
             from airflow_provider_grokvideo.tasks.waiting import look_once_more
 
             settled = events.parse(event)
@@ -250,9 +252,10 @@ class GrokVideoBaseOperator(BaseOperator):
         """Buy what a person has allowed, if it is still what they saw."""
         from airflow_provider_grokvideo.tasks.books import Approval
 
-        with self._guarded():
+        with self._guarded(context):
             buy, by = asking.answered(event)
             if not buy:
+                self._show(context, None, error=SpendLimitExceeded(f"{by} said not to buy the video", advice=""))
                 raise AirflowSkipException(f"{by} said not to buy the video")
             asked = self._recall("asked_usd", context)
             self._approval = Approval(None if asked in (None, _UNKNOWN) else Decimal(str(asked)), by)
@@ -265,7 +268,7 @@ class GrokVideoBaseOperator(BaseOperator):
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
             self._bought = True
-            with self._guarded():
+            with self._guarded(context):
                 self._goes_on = self._recall("request_id", context)
                 self._memory = self._opened_again(context, self._goes_on)
                 raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
@@ -282,6 +285,10 @@ class GrokVideoBaseOperator(BaseOperator):
     def known_source(self) -> Source:
         """Return what the arguments tell about the clip that is edited or extended."""
         return Source()
+
+    def made_from(self) -> tuple[str, Any] | None:
+        """Return the argument that holds the clip or picture that the video starts from, and its value."""
+        return None
 
     def _next_step(self, inputs: Inputs, memory: Memory) -> journal.Step:
         policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
@@ -369,6 +376,7 @@ class GrokVideoBaseOperator(BaseOperator):
             )
         except SpendLimitExceeded as error:
             if self.on_limit == "skip":
+                self._show(context, None, error=error)
                 raise AirflowSkipException(str(error.about(conn_id=self.grokvideo_conn_id))) from None
             if self.on_limit != "ask":
                 raise
@@ -377,6 +385,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 raise
             if (ti := context.get("ti")) is not None:
                 ti.xcom_push(key="asked_usd", value=_UNKNOWN if estimate.usd is None else str(estimate.usd))
+            self._show(context, "asking", request=request, estimated_usd=estimate.usd)
             asking.ask(
                 self,
                 context,
@@ -462,13 +471,14 @@ class GrokVideoBaseOperator(BaseOperator):
     def _begin(self, purchase: Purchase, context: Context, started: float) -> dict[str, Any]:
         self._remember(purchase, context)
         if not self.wait_for_completion:
-            return self._submitted(purchase)
+            return self._submitted(purchase, context)
         return self._wait(purchase, context, started)
 
-    def _submitted(self, purchase: Purchase) -> dict[str, Any]:
+    def _submitted(self, purchase: Purchase, context: Context) -> dict[str, Any]:
         """Hand on a request that another task waits for."""
         made = manifest(purchase, status="submitted")
         self._note(manifest=made)
+        self._show(context, "submitted", purchase=purchase, made=made)
         return made
 
     def _hold(self, record: Record) -> None:
@@ -488,7 +498,7 @@ class GrokVideoBaseOperator(BaseOperator):
         )  # fmt: skip
         self._remember(purchase, context)
         if not self.wait_for_completion:
-            return self._submitted(purchase)
+            return self._submitted(purchase, context)
         now = time.time()
         since = now if purchase.submitted_at is None else purchase.submitted_at
         watch = watching.Watch(purchase.request_id, since=since, deadline=self._deadline(started, since))
@@ -519,24 +529,51 @@ class GrokVideoBaseOperator(BaseOperator):
             made = handover.redeliver(made, request, destination=self.destination, owner=owner)
             self._note(manifest=made, destination=str(self.destination))
         self.log.info("Request %s was delivered before to %s; nothing is bought", record.request_id, made["uri"])
-        self._remember(Purchase(made["request_id"], record.submitted_at, request, record.estimate), context)
+        purchase = Purchase(made["request_id"], record.submitted_at, request, record.estimate)
+        self._remember(purchase, context)
+        self._show(context, "delivered", purchase=purchase, made=made)
         assets.tell(self.outlets, made, context)
         return made
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self, context: Context) -> Iterator[None]:
         """Tell Airflow whether a retry is safe, whatever goes wrong: after a purchase only where the journal has it."""
         try:
             yield
         except GrokVideoError as error:
-            ruling = self._after_purchase if self._bought else self._before_purchase
-            raise ruling(error) from error.__cause__
+            raise self._ruled(error, context) from error.__cause__
         except (AirflowSkipException, AirflowFailException):
             raise
         except (AirflowTaskTimeout, Exception) as problem:
             if not self._bought:
                 raise
-            raise self._after_purchase(_unexpected(problem)) from problem
+            raise self._ruled(_unexpected(problem), context) from problem
+
+    def _ruled(self, error: GrokVideoError, context: Context) -> GrokVideoError:
+        """Return the error to raise, and show it; a moderated video may skip the task instead."""
+        try:
+            error = self._after_purchase(error) if self._bought else self._before_purchase(error)
+        finally:
+            self._show(context, None, error=error)
+        return error
+
+    def _show(
+        self, context: Context, outcome: Shown | None, *, purchase: Purchase | None = None, **facts: Any
+    ) -> None:
+        """Bring the card of this task instance up to date, for the Video tab."""
+        from airflow_provider_grokvideo.tasks.cards import show
+
+        if purchase is not None:
+            bought = {
+                "request": purchase.request,
+                "request_id": purchase.request_id or None,
+                "submitted_at": purchase.submitted_at,
+                "estimated_usd": purchase.estimated_usd,
+            }
+            facts = {**bought, **facts}
+        facts.setdefault("request", self._asked_for)
+        records = self._memory.records if self._memory else ()
+        show(context, outcome, made_from=self.made_from(), records=records, conn_id=self.grokvideo_conn_id, **facts)
 
     def _remember(self, purchase: Purchase, context: Context) -> None:
         """Keep in XCom what the resumed task, a sensor or a person needs to know."""
@@ -562,6 +599,7 @@ class GrokVideoBaseOperator(BaseOperator):
         now = time.time()
         since = purchase.submitted_at or now
         deadline = self._deadline(started, since)
+        self._show(context, "waiting", purchase=purchase, deadline=deadline)
         kind = None if purchase.request is None else purchase.request.kind()
         if self.deferrable:
             from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
@@ -612,6 +650,7 @@ class GrokVideoBaseOperator(BaseOperator):
         # The link opens the video to whoever has it, and is dead when it would be read again.
         self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
+        self._show(context, "delivered" if made["uri"] else "done", purchase=purchase, made=made)
         assets.tell(self.outlets, made, context)
         return made
 

@@ -98,6 +98,10 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
         self.storage_options = storage_options
         self.user = user
 
+    def made_from(self) -> tuple[str, Any] | None:
+        """Return the first frame, where there is one."""
+        return None if self.image is None else ("image", self.image)
+
     def build_request(self) -> VideoRequest:
         """Return the generation that the arguments describe."""
         from airflow_provider_grokvideo.core import requests
@@ -164,6 +168,10 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
         """Return what another task's manifest tells about the clip."""
         return source_facts(self.video)
 
+    def made_from(self) -> tuple[str, Any] | None:
+        """Return the clip."""
+        return "video", self.video
+
     def build_request(self) -> VideoRequest:
         """Return the edit that the arguments describe."""
         from airflow_provider_grokvideo.core import requests
@@ -220,6 +228,10 @@ class GrokVideoExtendOperator(GrokVideoBaseOperator):
     def known_source(self) -> Source:
         """Return what another task's manifest tells about the clip."""
         return source_facts(self.video)
+
+    def made_from(self) -> tuple[str, Any] | None:
+        """Return the clip."""
+        return "video", self.video
 
     def build_request(self) -> VideoRequest:
         """Return the extension that the arguments describe."""

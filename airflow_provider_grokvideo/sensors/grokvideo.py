@@ -22,6 +22,8 @@ from airflow_provider_grokvideo.tasks.manifest import Purchase
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_grokvideo.core.cards import Outcome
+
 
 class GrokVideoSensor(BaseSensorOperator):
     """Wait until a request is done, then store its video if there is a destination; return the manifest.
@@ -83,7 +85,8 @@ class GrokVideoSensor(BaseSensorOperator):
             if isinstance(verdict, watching.Settled):
                 return self._hand_over(verdict.job, request_id, context)
         except GrokVideoError as error:
-            raise self._failure(error) from error.__cause__
+            raise self._failure(error, context) from error.__cause__
+        self._show(context, "waiting", request_id=request_id, deadline=watch.deadline)
         return self._defer(watch, now)
 
     def _defer(self, watch: watching.Watch, now: float) -> NoReturn:
@@ -112,9 +115,10 @@ class GrokVideoSensor(BaseSensorOperator):
             job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
             return self._hand_over(job, settled.request_id, context)
         except WaitTimeout as error:
+            self._show(context, None, error=error)
             raise AirflowSensorTimeout(str(error)) from None
         except GrokVideoError as error:
-            raise self._failure(error) from error.__cause__
+            raise self._failure(error, context) from error.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
@@ -128,10 +132,11 @@ class GrokVideoSensor(BaseSensorOperator):
             if isinstance(verdict, watching.Abandoned):
                 raise verdict.error
             if isinstance(verdict, watching.LookAgain):
+                self._show(context, "waiting", request_id=request_id)
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._hand_over(verdict.job, request_id, context))
         except GrokVideoError as error:
-            raise self._failure(error) from error.__cause__
+            raise self._failure(error, context) from error.__cause__
 
     def _watch(self, request_id: str, context: Context, now: float) -> watching.Watch:
         """Return the wait this poke is part of; BaseSensorOperator keeps the deadline itself."""
@@ -151,11 +156,19 @@ class GrokVideoSensor(BaseSensorOperator):
             destination=self.destination,
             owner=handover.owner_of(context),
         )
+        self._show(context, "delivered" if made["uri"] else "done", made=made)
         assets.tell(self.outlets, made, context)
         return made
 
-    def _failure(self, error: GrokVideoError) -> GrokVideoError:
+    def _show(self, context: Context, outcome: Outcome | None, **facts: Any) -> None:
+        """Bring the card of this task instance up to date, for the Video tab."""
+        from airflow_provider_grokvideo.tasks.cards import show
+
+        show(context, outcome, conn_id=self.grokvideo_conn_id, **facts)
+
+    def _failure(self, error: GrokVideoError, context: Context) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)
+        self._show(context, None, error=error)
         return failing.for_airflow(handover.skip_if_wanted(error, self.on_moderated))
 
     def _checked_id(self) -> str:

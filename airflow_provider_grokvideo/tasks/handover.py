@@ -142,7 +142,7 @@ def hand_over(
         request_id=job.request_id,
         expected=Expectation(duration=_expected_seconds(job, purchase.request)),
         manifest=made,
-        request=_described(purchase.request),
+        request=described(purchase.request),
         owner=dict(owner),
         allow_loopback=hook.account().is_local,
     )
@@ -172,7 +172,7 @@ def take_over(
         request_id=made["request_id"],
         expected=Expectation(duration=seconds),
         manifest=made,
-        request=_described(request),
+        request=described(request),
         owner=dict(owner),
     )
     return with_delivery(made, delivered)
@@ -198,7 +198,7 @@ def redeliver(
         request_id=made["request_id"],
         expected=Expectation(duration=made.get("duration")),
         manifest=made,
-        request=_described(request),
+        request=described(request),
         owner=dict(owner),
         allow_loopback=False,
     )
@@ -248,7 +248,7 @@ def _expected_seconds(job: Done, request: VideoRequest | None) -> float | None:
     return job.duration if asked is None else float(asked)
 
 
-def _described(request: VideoRequest | None) -> dict[str, Any]:
+def described(request: VideoRequest | None) -> dict[str, Any]:
     """Return what was asked for, for the sidecar: as sent, with paths where there were paths."""
     if request is None:
         return {}

@@ -1,0 +1,118 @@
+"""Keep a task instance's card up to date: what the page in Airflow's UI shows of its video."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_grokvideo.core import cards
+from airflow_provider_grokvideo.core.cards import Card, MadeFrom, Outcome
+from airflow_provider_grokvideo.tasks.handover import described
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_grokvideo.core.errors import GrokVideoError
+    from airflow_provider_grokvideo.core.journal import Record
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+
+log = logging.getLogger(__name__)
+
+
+def show(
+    context: Context,
+    outcome: Outcome | None,
+    *,
+    request: VideoRequest | None = None,
+    made_from: tuple[str, Any] | None = None,
+    made: Mapping[str, Any] | None = None,
+    error: GrokVideoError | None = None,
+    records: Sequence[Record] = (),
+    **facts: Any,
+) -> None:
+    """Write the card of the task instance that runs; what is not told stays as an earlier leg of the try wrote it.
+
+    A card is for people to look at. One that cannot be written is said in the log and stops nothing.
+
+    Args:
+        context: The task's.
+        outcome: How far the video is; None where the error says it.
+        request: What was asked for.
+        made_from: The argument and the value that an edit, extension or image starts from.
+        made: The manifest.
+        error: Why the task stops.
+        records: The journal's purchases of the task instance.
+        facts: Further fields of the card; None is not told.
+    """
+    ti = context.get("ti")
+    if ti is None:
+        return
+    try:
+        told: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
+        if "estimated_usd" in told:
+            told["estimated_usd"] = cards.dollars(told["estimated_usd"])
+        if request is None:
+            told = {**_earlier(ti), **told}
+        else:
+            told |= _asked(request, made_from)
+        if made is not None:
+            told |= _made(made)
+        told["problem"] = None if error is None else cards.problem_of(error)
+        if error is not None:
+            told |= {"request_id": error.request_id or told.get("request_id")}
+            told |= {"cost_usd": cards.dollars(getattr(error, "cost_usd", None)) or told.get("cost_usd")}
+            outcome = outcome or cards.outcome_of(error)
+        if records:
+            told["purchases"] = cards.purchases_of(records)
+        card = Card(**{**told, "outcome": outcome, "at": time.time()})
+        ti.xcom_push(key=cards.KEY, value=card.to_json())
+    except Exception as problem:  # noqa: BLE001 - nothing that happens to a card may cost a video
+        log.warning("The Video tab is not up to date: %s: %s", type(problem).__name__, problem)
+
+
+def _earlier(ti: Any) -> dict[str, Any]:
+    card = cards.parse(ti.xcom_pull(task_ids=ti.task_id, key=cards.KEY, map_indexes=ti.map_index))
+    return {} if card is None else dict(card)
+
+
+def _asked(request: VideoRequest, made_from: tuple[str, Any] | None) -> dict[str, Any]:
+    from airflow_provider_grokvideo.delivery.deliver import shareable
+
+    words: dict[str, Any] = shareable(described(request))
+    return {
+        "mode": words.pop("mode"),
+        "model": words.pop("model"),
+        "prompt": words.pop("prompt", None),
+        "parameters": words,
+        "kind": request.kind(),
+        "made_from": None if made_from is None else _source(*made_from),
+    }
+
+
+def _made(made: Mapping[str, Any]) -> dict[str, Any]:
+    told = {
+        "manifest": dict(made),
+        "request_id": made.get("request_id"),
+        "model": made.get("model"),
+        "mode": made.get("mode"),
+        "estimated_usd": cards.dollars(made.get("estimated_cost_usd")),
+        "cost_usd": cards.dollars(made.get("cost_usd")),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _source(field: str, value: Any) -> MadeFrom:
+    from airflow_provider_grokvideo.delivery.deliver import shareable
+
+    if isinstance(value, Mapping):
+        address = value.get("uri") or value.get("url") or value.get("file_id")
+        request_id = value.get("request_id")
+    else:
+        address, request_id = value, None
+    return MadeFrom(
+        field=field,
+        request_id=None if request_id is None else str(request_id),
+        address=None if address is None else str(shareable(str(address))),
+    )
