@@ -76,6 +76,12 @@ def get_provider_info() -> dict[str, object]:
                 },
             }
         ],
+        "plugins": [
+            {
+                "name": "grokvideo",
+                "plugin-class": "airflow_provider_grokvideo.plugins.grokvideo.GrokVideoPlugin",
+            }
+        ],
         "config": {
             "grokvideo": {
                 "description": "Settings of airflow-provider-grokvideo.",
@@ -100,6 +106,16 @@ def get_provider_info() -> dict[str, object]:
                         "type": "boolean",
                         "example": "True",
                         "default": "False",
+                    },
+                    "ui": {
+                        "description": (
+                            "Show the Video tab on task instances and the page Grok videos in Airflow's UI. Read when "
+                            "the API server starts."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": "False",
+                        "default": "True",
                     },
                     "prices_path": {
                         "description": (

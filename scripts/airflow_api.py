@@ -23,8 +23,9 @@ class AirflowApi:
         base_url: Address of the api-server, without a path.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, login: tuple[str, str] | None = None) -> None:
         self.base_url = base_url
+        self._login = login
         # trust_env: a proxy of the user has no business on loopback.
         self._http = httpx.Client(base_url=base_url, timeout=30, trust_env=False)
 
@@ -57,7 +58,11 @@ class AirflowApi:
             raise AirflowApiError(f"{method} {path}: {fault!r}") from fault
 
     def _log_in(self) -> None:
-        answer = self._http.get("/auth/token")
+        if self._login is None:
+            answer = self._http.get("/auth/token")
+        else:
+            name, password = self._login
+            answer = self._http.post("/auth/token", json={"username": name, "password": password})
         if not answer.is_success:
             raise AirflowApiError(f"No token from the api-server: {answer.status_code} {answer.text[:200]}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"

@@ -49,6 +49,7 @@ class AirflowStack:
         executor: Airflow's name of an executor that needs no broker.
         start_timeout: Seconds for each of the two steps, making the database and all components being alive.
             About 30 s are usual on two cores; a laptop busy with an installation takes longer.
+        login: User and password of the stack's own client, where not everybody is an admin.
         on_progress: Called with a short line at each step of the start.
 
     Raises:
@@ -67,6 +68,7 @@ class AirflowStack:
         parallelism: int = 4,
         executor: str = "LocalExecutor",
         start_timeout: float = 180.0,
+        login: tuple[str, str] | None = None,
         on_progress: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.home = home.resolve()
@@ -76,7 +78,7 @@ class AirflowStack:
         self._say = on_progress
         port, self._worker_log_port, self._triggerer_log_port = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
-        self.api = AirflowApi(self.url)
+        self.api = AirflowApi(self.url, login)
         self.env = clean_environment(**self._settings(port, parallelism, executor)) | dict(env or {})
         self._started_at: dict[str, datetime] = {}
 

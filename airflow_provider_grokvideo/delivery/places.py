@@ -66,6 +66,9 @@ class Place(Protocol):
     def open(self, name: str) -> IO[bytes]:
         """Open what is stored under a name for reading."""
 
+    def part(self, name: str, start: int, end: int) -> bytes:
+        """Return the bytes from `start` up to and without `end` of what is stored under a name."""
+
     def size(self, name: str) -> int | None:
         """Return the length of what is stored under a name; None if nothing is."""
 
@@ -178,6 +181,12 @@ class LocalPlace:
         """Open a file."""
         return (self.directory / name).open("rb")
 
+    def part(self, name: str, start: int, end: int) -> bytes:
+        """Return a part of a file."""
+        with self.open(name) as file:
+            file.seek(start)
+            return file.read(end - start)
+
     def size(self, name: str) -> int | None:
         """Return the length of a file."""
         try:
@@ -280,6 +289,11 @@ class ObjectPlace:
         """Open an object; reads fetch ranges."""
         stream: IO[bytes] = self.fs.open(self._path(name), "rb")
         return stream
+
+    def part(self, name: str, start: int, end: int) -> bytes:
+        """Return a part of an object by one call for just these bytes."""
+        content: bytes = self.fs.cat_file(self._path(name), start=start, end=end)
+        return content
 
     def size(self, name: str) -> int | None:
         """Return the length of an object, asked for anew."""

@@ -557,9 +557,7 @@ class GrokVideoBaseOperator(BaseOperator):
             self._show(context, None, error=error)
         return error
 
-    def _show(
-        self, context: Context, outcome: Shown | None, *, purchase: Purchase | None = None, **facts: Any
-    ) -> None:
+    def _show(self, context: Context, outcome: Shown | None, *, purchase: Purchase | None = None, **facts: Any) -> None:
         """Bring the card of this task instance up to date, for the Video tab."""
         from airflow_provider_grokvideo.tasks.cards import show
 
@@ -638,6 +636,9 @@ class GrokVideoBaseOperator(BaseOperator):
         job = self._unless_uploaded(job, purchase, context)
         self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
         done = self._finished(job)
+        if self.destination is not None:
+            at_service = manifest(purchase, status="done", job=done, now=time.time())
+            self._show(context, "waiting", purchase=purchase, made=at_service)
         made = handover.hand_over(
             done,
             purchase,

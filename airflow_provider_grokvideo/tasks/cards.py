@@ -81,6 +81,8 @@ def _asked(request: VideoRequest, made_from: tuple[str, Any] | None) -> dict[str
     from airflow_provider_grokvideo.delivery.deliver import shareable
 
     words: dict[str, Any] = shareable(described(request))
+    if made_from is not None:
+        words.pop(made_from[0], None)
     return {
         "mode": words.pop("mode"),
         "model": words.pop("model"),

@@ -1,0 +1,1 @@
+"""The Video tab and the Grok videos page in Airflow's UI."""

@@ -1,0 +1,119 @@
+"""Airflow's public REST API, asked in the api-server's own process as the user who looks at the page.
+
+What the user may not see is refused here as it is there, by the same code; nothing of Airflow's database is touched.
+"""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import HTTPException, Request
+from typing_extensions import Self
+
+from airflow_provider_grokvideo.core import cards
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.showing import Task
+
+PAGE = 100
+"""The longest page that Airflow gives by default."""
+
+
+class Airflow:
+    """The REST API as one user sees it.
+
+    Args:
+        request: The user's request for the page; its credentials are passed on.
+    """
+
+    def __init__(self, request: Request) -> None:
+        inner, app = request.scope["grokvideo.airflow"]
+        state = request.scope.get("state")
+
+        async def as_user(scope: Any, receive: Any, send: Any) -> None:
+            # Airflow's own middleware may have renewed the user's token; who that is stands in the state.
+            await inner({**scope, "app": app, "state": dict(state or {})}, receive, send)
+
+        names = ("authorization", "cookie")
+        headers = {name: request.headers[name] for name in names if name in request.headers}
+        transport = httpx.ASGITransport(app=as_user, raise_app_exceptions=False)
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url="http://airflow", headers=headers, trust_env=False, timeout=60
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """Return what is at a path below ``/api/v2``.
+
+        Raises:
+            HTTPException: Airflow refuses the user (401, 403), has no such thing (404), or fails (502).
+        """
+        answer = await self._http.get(f"/api/v2{path}", params=params)
+        if answer.is_success:
+            return answer.json()
+        status = answer.status_code if answer.status_code in (401, 403, 404) else 502
+        raise HTTPException(status, _detail(answer))
+
+    async def card(self, owner: Owner) -> cards.Card | None:
+        """Return the card of a task instance; None where what is there is none.
+
+        Raises:
+            HTTPException: As :meth:`get`; 404 where there is nothing.
+        """
+        path = f"{_task(owner)}/xcomEntries/{cards.KEY}"
+        value = (await self.get(path, map_index=owner.map_index))["value"]
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                return None
+        return cards.parse(value)
+
+    async def task_instance(self, owner: Owner) -> dict[str, Any]:
+        """Return a task instance as Airflow shows it.
+
+        Raises:
+            HTTPException: As :meth:`get`.
+        """
+        mapped = "" if owner.map_index < 0 else f"/{owner.map_index}"
+        found: dict[str, Any] = await self.get(f"{_task(owner)}{mapped}")
+        return found
+
+    async def may_see(self, dag_id: str) -> bool:
+        """Say whether the user may read what the tasks of a DAG have left."""
+        try:
+            await self.get(f"/dags/{quote(dag_id, safe='')}/dagRuns/~/taskInstances/~/xcomEntries", limit=1)
+        except HTTPException as refused:
+            if refused.status_code in (403, 404):
+                return False
+            raise
+        return True
+
+
+def task_of(found: dict[str, Any]) -> Task:
+    """Return what the page needs of a task instance."""
+    retries = found.get("max_tries")
+    return Task(found.get("state"), found.get("try_number"), None if retries is None else retries + 1)
+
+
+def _task(owner: Owner) -> str:
+    dag_id, run_id, task_id = (quote(each, safe="") for each in (owner.dag_id, owner.run_id, owner.task_id))
+    return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        told = answer.json().get("detail")
+    except ValueError:
+        told = None
+    return told if isinstance(told, str) else f"Airflow answered {answer.status_code}"

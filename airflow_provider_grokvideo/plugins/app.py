@@ -1,0 +1,203 @@
+"""The page's server: pages, what they show as JSON, and the bytes of videos."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import airflow
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from packaging.version import Version
+
+from airflow_provider_grokvideo.core import showing
+from airflow_provider_grokvideo.core.cards import Card
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.showing import Shown
+from airflow_provider_grokvideo.ledger import settings
+from airflow_provider_grokvideo.plugins import media, spend
+from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
+from airflow_provider_grokvideo.plugins.catalogue import Catalogue
+from airflow_provider_grokvideo.plugins.grokvideo import root_path
+from airflow_provider_grokvideo.plugins.looking import Looks
+
+STATIC = Path(__file__).parent / "static"
+
+WEEK = 7 * 86_400.0
+"""Seconds that the gallery shows where nothing else is asked for."""
+
+MOST = 500
+"""Videos on one page."""
+
+_MEDIA = "'self' https: http://127.0.0.1:* http://localhost:*"
+HEADERS = {
+    "Content-Security-Policy": (
+        f"default-src 'self'; img-src {_MEDIA} data:; media-src {_MEDIA}; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def _owner(dag_id: str, run_id: str, task_id: str, map_index: Annotated[str | None, Query()] = None) -> Owner:
+    """Return the task instance that a query names; Airflow leaves its placeholder in that of an unmapped one."""
+    index = int(map_index) if map_index and map_index.lstrip("-").isdecimal() else -1
+    return Owner(dag_id, run_id, task_id, max(-1, index))
+
+
+Named = Annotated[Owner, Depends(_owner)]
+
+
+@cache
+def application() -> FastAPI:
+    """Return the application, built once in each process."""
+    app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
+    catalogue = Catalogue(newest_first=Version(airflow.__version__).release >= (3, 2))
+    looks, shelf = Looks(), media.Shelf()
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.middleware("http")
+    async def add_headers(request: Request, call_next: Any) -> Response:
+        answer: Response = await call_next(request)
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+    @app.get("/")
+    async def gallery_page(request: Request) -> Response:
+        return await _page(request, "gallery.html")
+
+    @app.get("/video")
+    async def video_page(request: Request) -> Response:
+        return await _page(request, "video.html")
+
+    @app.get("/request")
+    async def request_page(request: Request) -> Response:
+        return await _page(request, "request.html")
+
+    @app.get("/api/videos")
+    async def videos(
+        request: Request,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 60,
+    ) -> JSONResponse:
+        now = time.time()
+        end = now if until is None else _epoch(until)
+        start = end - WEEK if since is None else _epoch(since)
+        async with Airflow(request) as user:
+            listed, truncated = await catalogue.recent(user, start, end, limit)
+            shown = showing.joined(listed)
+            spent = await spend.of_period(user, shown, start, end)
+        return JSONResponse(
+            {
+                "videos": [_brief(each, catalogue, now) for each in shown],
+                "truncated": truncated,
+                "shown": len(shown),
+                "spend": spent,
+                "now": showing.iso(now),
+                "timezone": _timezone(),
+            }
+        )
+
+    @app.get("/api/video")
+    async def one(request: Request, owner: Named, look: bool = False) -> JSONResponse:
+        now = time.time()
+        async with Airflow(request) as user:
+            found = await _shown(user, owner)
+            others = await catalogue.of_run(user, owner)
+            found = next(iter(showing.joined([found], others)))
+            view = showing.view(found, now=now, curve=catalogue.curve(found.card.kind), root=root_path())
+            view["notice"] = await _notice(shelf, user, found.card)
+        if view["notice"]:
+            view["video"] = view["sidecar"] = None
+        view["before"] = showing.before(found, others)
+        view["chain"] = showing.chain(found, others)
+        if look and view["waiting"] and found.card.conn_id and found.card.request_id:
+            job, at = await looks.at(found.card.conn_id, found.card.request_id)
+            view = showing.looked_at(view, job, at)
+        return JSONResponse(view)
+
+    @app.get("/api/request")
+    async def at_service(request: Request, owner: Named) -> JSONResponse:
+        async with Airflow(request) as user:
+            card = (await _shown(user, owner)).card
+        if not card.conn_id or not card.request_id:
+            raise HTTPException(404, "This task has no request at the service")
+        job, at = await looks.at(card.conn_id, card.request_id)
+        return JSONResponse(showing.service_says(card, job, at))
+
+    @app.api_route("/media/{what}", methods=["GET", "HEAD"])
+    async def file(request: Request, what: str, owner: Named, download: bool = False) -> Response:
+        async with Airflow(request) as user:
+            card = await _card(user, owner)
+            if what == "source":
+                return media.respond(await media.source(shelf, user, card, owner), request)
+            if what == "poster":
+                return media.respond(await media.poster(shelf, user, card), request)
+            if what not in ("video", "sidecar"):
+                raise HTTPException(404, "video, poster, source or sidecar")
+            found = await media.video(shelf, user, card)
+        if what == "sidecar":
+            return JSONResponse(media.sidecar(found))
+        return media.respond(found, request, attachment=download)
+
+    return app
+
+
+async def _page(request: Request, name: str) -> Response:
+    try:
+        async with Airflow(request) as user:
+            await user.get("/dags", limit=1)
+    except HTTPException as refused:
+        if refused.status_code == 401:
+            login = f'<p>You are not logged in. <a href="{root_path()}/">Log in to Airflow</a>, then come back.</p>'
+            return HTMLResponse(f"<!doctype html><title>Grok videos</title>{login}", 401)
+    return FileResponse(STATIC / name, media_type="text/html")
+
+
+async def _card(user: Airflow, owner: Owner) -> Card:
+    card = await user.card(owner)
+    if card is None:
+        raise HTTPException(404, "What this task has left is not of this version")
+    return card
+
+
+async def _shown(user: Airflow, owner: Owner) -> Shown:
+    found = await user.task_instance(owner)
+    return Shown(owner, await _card(user, owner), task_of(found))
+
+
+async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
+    """Return why a delivered video cannot be shown, if it cannot."""
+    if not (card.manifest or {}).get("uri"):
+        return None
+    try:
+        await media.video(shelf, user, card)
+    except HTTPException as refused:
+        return str(refused.detail)
+    return None
+
+
+def _brief(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any]:
+    view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path())
+    for left_out in ("parameters", "purchases"):
+        del view[left_out]
+    return view
+
+
+def _timezone() -> str:
+    try:
+        return settings.timezone()
+    except Exception:  # noqa: BLE001 - a page is no place to stumble over a setting
+        return "UTC"
+
+
+def _epoch(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

@@ -1,0 +1,148 @@
+"""The cards that a user may see: found through Airflow's list of XCom entries, read once each.
+
+The list comes with every request and says what there is and what the user may see; a card that was read before and has
+not changed since is not read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from fastapi import HTTPException
+
+from airflow_provider_grokvideo.core import cards, showing
+from airflow_provider_grokvideo.core.cards import Card
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.latency import Curve, Latencies
+from airflow_provider_grokvideo.core.showing import Shown
+from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow, task_of
+
+KEPT = 20_000
+"""Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
+
+AT_ONCE = 8
+"""Cards that are read at the same time, so that one page does not take all of the api-server's threads."""
+
+LISTED = 5_000
+"""Entries that are looked through for one page on Airflow 3.1, whose list cannot be asked for the newest first."""
+
+_SEEN_WITHIN = 3.0
+"""Seconds within which a finished video was usually seen to be finished."""
+
+
+class Catalogue:
+    """What this process has read of all cards; safe to use from any thread.
+
+    Args:
+        newest_first: Whether Airflow can sort its list (3.2 and later).
+    """
+
+    def __init__(self, *, newest_first: bool) -> None:
+        self._newest_first = newest_first
+        self._known: OrderedDict[Owner, tuple[str, Card | None]] = OrderedDict()
+        self._latencies = Latencies()
+        self._lock = threading.Lock()
+
+    async def recent(self, airflow: Airflow, since: float, until: float, limit: int) -> tuple[list[Shown], bool]:
+        """Return the videos of a period, the newest first, and whether there are more.
+
+        Args:
+            airflow: As the user sees it.
+            since: Epoch seconds from which on.
+            until: Epoch seconds up to which.
+            limit: How many at most.
+
+        Raises:
+            HTTPException: Airflow refuses or fails.
+        """
+        entries = await self._entries(airflow, since, until, limit)
+        found = await self._shown(airflow, entries[:limit])
+        return found, len(entries) > limit
+
+    async def of_run(self, airflow: Airflow, owner: Owner) -> list[Shown]:
+        """Return the videos of a DAG run, as many as one page of Airflow's list holds.
+
+        Raises:
+            HTTPException: Airflow refuses or fails.
+        """
+        return await self._shown(airflow, await _page(airflow, owner.dag_id, owner.run_id, 0))
+
+    def curve(self, kind: str | None) -> Curve:
+        """Return how long requests of a kind take, by those that were seen."""
+        with self._lock:
+            return self._latencies.of(kind).curve
+
+    async def _entries(self, airflow: Airflow, since: float, until: float, limit: int) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"run_after_lte": showing.iso(until)}
+        if self._newest_first:
+            asked["order_by"] = "-timestamp"
+        else:
+            asked["run_after_gte"] = showing.iso(max(0.0, since - 7 * 86_400))
+        found: list[dict[str, Any]] = []
+        for offset in range(0, LISTED, PAGE):
+            page = await _page(airflow, "~", "~", offset, **asked)
+            times = [(_epoch(entry["timestamp"]), entry) for entry in page]
+            found += [entry for at, entry in times if since <= at <= until]
+            past = self._newest_first and (len(found) > limit or any(at < since for at, _ in times))
+            if len(page) < PAGE or past:
+                break
+        return sorted(found, key=lambda entry: _epoch(entry["timestamp"]), reverse=True)
+
+    async def _shown(self, airflow: Airflow, entries: Iterable[dict[str, Any]]) -> list[Shown]:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def read(entry: dict[str, Any]) -> Shown | None:
+            async with gate:
+                return await self._one(airflow, entry)
+
+        found = await asyncio.gather(*map(read, entries))
+        return [each for each in found if each is not None]
+
+    async def _one(self, airflow: Airflow, entry: dict[str, Any]) -> Shown | None:
+        owner = Owner(entry["dag_id"], entry["run_id"], entry["task_id"], entry["map_index"])
+        written = str(entry["timestamp"])
+        with self._lock:
+            at, card = self._known.get(owner, ("", None))
+            if at == written:
+                self._known.move_to_end(owner)
+        try:
+            if at != written:
+                card = await airflow.card(owner)
+                self._keep(owner, written, card)
+            if card is None:
+                return None
+            if card.outcome in cards.ENDINGS:
+                return Shown(owner, card)
+            return Shown(owner, card, task_of(await airflow.task_instance(owner)))
+        except HTTPException as gone:
+            # Cleared or deleted since it was listed.
+            if gone.status_code == 404:
+                return None
+            raise
+
+    def _keep(self, owner: Owner, written: str, card: Card | None) -> None:
+        with self._lock:
+            self._known[owner] = (written, card)
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+            if card is not None and (taught := showing.taught_by(card)) is not None:
+                kind, seconds = taught
+                self._latencies.learn(kind, max(0.0, seconds - _SEEN_WITHIN), seconds, 0.5, ())
+
+
+async def _page(airflow: Airflow, dag_id: str, run_id: str, offset: int, **asked: Any) -> list[dict[str, Any]]:
+    from urllib.parse import quote
+
+    path = f"/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}/taskInstances/~/xcomEntries"
+    answer = await airflow.get(path, xcom_key=cards.KEY, limit=PAGE, offset=offset, **asked)
+    entries: list[dict[str, Any]] = answer["xcom_entries"]
+    return entries
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,78 @@
+"""What Airflow is told of the Video tab and the Grok videos page.
+
+Airflow imports this module in every process that looks at plugins, so nothing of the page is imported before the first
+request for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.plugins_manager import AirflowPlugin
+
+from airflow_provider_grokvideo.compat import conf
+
+PREFIX = "/grokvideo"
+
+
+def root_path() -> str:
+    """Return the path that Airflow is served under, without a slash at its end."""
+    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
+
+
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    """Serve the page; an ASGI application that is built with its first request."""
+    from airflow_provider_grokvideo.plugins.app import application
+
+    await application()(scope, receive, send)
+
+
+class KnowsAirflow:
+    """Middleware that hands the page the api-server it runs in, so that it can ask its REST API without a network."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http":
+            scope["grokvideo.airflow"] = (self.app, scope["app"])
+        await self.app(scope, receive, send)
+
+
+def _views() -> list[dict[str, Any]]:
+    here = f"{root_path()}{PREFIX}"
+    icons = {"icon": f"{here}/static/icon.svg", "icon_dark_mode": f"{here}/static/icon-dark.svg"}
+    place = "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
+    return [
+        {
+            "name": "Video",
+            "href": f"{here}/video?{place}",
+            "destination": "task_instance",
+            "url_route": "grokvideo",
+            **icons,
+        },
+        {
+            "name": "Grok videos",
+            "href": f"{here}/",
+            "destination": "nav",
+            "category": "browse",
+            "url_route": "grokvideos",
+            **icons,
+        },
+    ]
+
+
+_ON = conf.getboolean("grokvideo", "ui", fallback=True)
+
+
+class GrokVideoPlugin(AirflowPlugin):
+    """The page, the tab on task instances, and the entry in the navigation."""
+
+    name = "grokvideo"
+    fastapi_apps = [{"app": page, "url_prefix": PREFIX, "name": "Grok videos"}] if _ON else []
+    fastapi_root_middlewares = (
+        [{"name": "Grok videos", "middleware": KnowsAirflow, "args": [], "kwargs": {}}] if _ON else []
+    )
+    external_views = _views() if _ON else []

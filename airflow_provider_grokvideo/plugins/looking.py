@@ -1,0 +1,66 @@
+"""Ask the service how far a request is, for somebody who watches its page.
+
+A look is free, and counts towards the same limit as those of the triggerer. So requests are looked at rarely, and all
+viewers of this process share one look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+
+from airflow_provider_grokvideo.core.jobs import Job
+
+BETWEEN_LOOKS = 10.0
+"""Seconds between two looks at one request."""
+
+BETWEEN_ANY = 4.0
+"""Seconds between two looks at any: a quarter of the one look a second that xAI has published."""
+
+KEPT = 1_000
+
+log = logging.getLogger(__name__)
+
+
+class Looks:
+    """What this process has seen of requests that somebody watches."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str], tuple[float, Job | None]] = OrderedDict()
+        self._last = 0.0
+
+    async def at(self, conn_id: str, request_id: str) -> tuple[Job | None, float]:
+        """Return what the service says of a request, and when it said so; None where nobody knows."""
+        now, key = time.time(), (conn_id, request_id)
+        at, job = self._seen.get(key, (0.0, None))
+        if now - at < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY:
+            return job, at
+        self._last = now
+        # Written before the look, so that those who ask meanwhile do not look too.
+        self._keep(key, now, job)
+        seen = await asyncio.to_thread(_look, conn_id, request_id)
+        self._keep(key, time.time(), seen or job)
+        return self._seen[key][1], self._seen[key][0]
+
+    def _keep(self, key: tuple[str, str], at: float, job: Job | None) -> None:
+        self._seen[key] = (at, job)
+        self._seen.move_to_end(key)
+        while len(self._seen) > KEPT:
+            self._seen.popitem(last=False)
+
+
+def _look(conn_id: str, request_id: str) -> Job | None:
+    from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+
+    try:
+        hook = GrokVideoHook(conn_id)
+        # A card names the connection, and people may edit cards: no key goes to a host of another service.
+        if hook.get_connection(conn_id).conn_type != GrokVideoHook.conn_type:
+            return None
+        with hook.get_conn():
+            return hook.get_job(request_id)
+    except Exception as error:  # noqa: BLE001 - the page does without
+        log.info("Request %s cannot be looked at from the API server: %s: %s", request_id, type(error).__name__, error)
+        return None

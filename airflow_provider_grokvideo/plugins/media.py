@@ -1,0 +1,263 @@
+"""The bytes of videos, posters and sidecars, for those who may see the DAG they belong to.
+
+The card says where a video is, and people may edit cards. So a card's word is not enough to read a file: the sidecar
+beside it must say that this request of a DAG the user may see put it there, and the bytes must be those of a video or a
+picture. A file without a sidecar is served only as the source of a clip, where the DAG itself named it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from fastapi import HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response, StreamingResponse
+
+from airflow_provider_grokvideo.core.cards import Card
+from airflow_provider_grokvideo.core.errors import GrokVideoError
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.delivery import destination, places, sniffing
+from airflow_provider_grokvideo.delivery.places import Place
+from airflow_provider_grokvideo.plugins import ranges
+from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
+
+CHUNK = 1024 * 1024
+"""Bytes that are read at once; what a viewer who turns away has cost."""
+
+SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg", "image/png", "image/webp"})
+
+BELIEVED = 30.0
+"""Seconds for which what was found at an address is believed: a player asks for many parts of one file."""
+
+_LARGEST_SIDECAR = 1024 * 1024
+_HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that was looked into.
+
+    Attributes:
+        place: The storage it is in.
+        name: Its name there.
+        size: Bytes.
+        mime: What it is, by its content.
+        sidecar: What the JSON file beside it says; None where there is none of ours.
+        tag: What changes with the file.
+    """
+
+    place: Place
+    name: str
+    size: int
+    mime: str
+    sidecar: Mapping[str, Any] | None
+    tag: str
+
+
+class Shelf:
+    """What this process found at addresses it was asked for; for a short time."""
+
+    def __init__(self, most: int = 1_000) -> None:
+        self._most = most
+        self._known: OrderedDict[str, tuple[float, Found]] = OrderedDict()
+
+    async def find(self, uri: str) -> Found:
+        """Look into a file.
+
+        Raises:
+            HTTPException: It is not there (404), is nothing a page shows (415), or its storage fails (502).
+        """
+        until, found = self._known.get(uri, (0.0, None))
+        if found is None or time.monotonic() > until:
+            found = await run_in_threadpool(_find, uri)
+            self._known[uri] = (time.monotonic() + BELIEVED, found)
+            self._known.move_to_end(uri)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return found
+
+
+async def video(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
+    """Return the delivered video of a card.
+
+    Raises:
+        HTTPException: There is none, the user may not see it, or it is another one by now.
+    """
+    uri = _told(card, "uri")
+    found = await shelf.find(uri)
+    await _allowed(found, card.request_id, airflow)
+    return found
+
+
+async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
+    """Return the picture beside the delivered video of a card.
+
+    Raises:
+        HTTPException: As :func:`video`.
+    """
+    of = await video(shelf, airflow, card)
+    uri = _told(card, "uri")
+    name = f"{of.name.removesuffix(destination.SUFFIX)}.poster.jpg"
+    found = await shelf.find(f"{uri[: -len(of.name)]}{name}")
+    return Found(found.place, found.name, found.size, found.mime, of.sidecar, found.tag)
+
+
+async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Found:
+    """Return what the video of a card was made from: another task's video, or a file that the DAG names.
+
+    Raises:
+        HTTPException: As :func:`video`.
+    """
+    made_from = card.made_from
+    if made_from is None or made_from.address is None:
+        raise HTTPException(404, "This video was not made from a file")
+    found = await shelf.find(made_from.address)
+    if found.sidecar is not None:
+        await _allowed(found, made_from.request_id or found.sidecar.get("request_id"), airflow)
+        return found
+    # No sidecar says whose it is. What the DAG wrote into the task's argument may be shown; a card alone may not.
+    rendered = (await airflow.task_instance(owner)).get("rendered_fields") or {}
+    if str(rendered.get(made_from.field)) != made_from.address:
+        raise HTTPException(403, "The task's arguments do not name this file")
+    return found
+
+
+def sidecar(found: Found) -> dict[str, Any]:
+    """Return the sidecar of a video for people to read; of addresses of the storage only the file's name."""
+    told = dict(found.sidecar or {})
+    return {name: PurePosixPath(str(value)).name if _is_address(name, value) else value for name, value in told.items()}
+
+
+def respond(found: Found, request: Request, *, attachment: bool = False) -> Response:
+    """Return the answer with a file, or with the part of it that a browser asks for."""
+    headers = {**_HEADERS, "ETag": found.tag}
+    if request.headers.get("if-none-match") == found.tag:
+        return Response(status_code=304, headers=headers)
+    kept = request.headers.get("if-range") in (None, found.tag)
+    part = ranges.wanted(request.headers.get("range") if kept else None, found.size)
+    if part is None:
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{found.size}"})
+    if attachment:
+        headers["Content-Disposition"] = _attachment(found.name)
+    told = {**headers, **part.headers()}
+    if request.method == "HEAD":
+        return Response(status_code=part.status, headers=told, media_type=found.mime)
+    return StreamingResponse(_bytes(found, part), part.status, told, media_type=found.mime)
+
+
+async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
+    at = part.start
+    while at < part.end:
+        chunk = await run_in_threadpool(found.place.part, found.name, at, min(at + CHUNK, part.end))
+        if not chunk:
+            # Shorter than a moment ago: it ends before the promised length, so that nobody takes it for whole.
+            return
+        yield chunk
+        at += len(chunk)
+
+
+async def _allowed(found: Found, request_id: str | None, airflow: Airflow) -> None:
+    beside = found.sidecar
+    if beside is None:
+        raise HTTPException(404, "There is no sidecar beside the video, so nobody can tell whose it is")
+    dag_id = str(beside["owner"]["dag_id"])
+    if not await airflow.may_see(dag_id):
+        raise HTTPException(403, "You may not see the results of the DAG that this video belongs to")
+    if beside.get("request_id") != request_id:
+        run_id = beside["owner"].get("run_id")
+        raise HTTPException(404, f"Another video took its place: request {beside.get('request_id')} of run {run_id}")
+
+
+def _told(card: Card, name: str) -> str:
+    told = (card.manifest or {}).get(name)
+    if not isinstance(told, str) or not told:
+        raise HTTPException(404, "The video was not delivered to a destination")
+    return told
+
+
+def _find(uri: str) -> Found:
+    try:
+        found = _looked_into(*_opened(uri), uri)
+    except GrokVideoError as error:
+        raise HTTPException(502, f"The API server cannot open the video's storage ({type(error).__name__})") from error
+    except HTTPException:
+        raise
+    except FileNotFoundError:
+        raise HTTPException(404, _GONE) from None
+    except PermissionError:
+        raise HTTPException(502, "The API server may not read the video's storage") from None
+    except Exception as error:
+        # The message of a storage library can hold the address and more.
+        raise HTTPException(502, f"The video's storage does not answer ({type(error).__name__})") from error
+    if found.mime not in SHOWABLE:
+        raise HTTPException(415, "What is there is neither a video nor a picture")
+    return found
+
+
+def _looked_into(place: Place, name: str, uri: str) -> Found:
+    size = place.size(name)
+    if size is None:
+        raise HTTPException(404, _not_here(place))
+    format_ = sniffing.sniff(place.part(name, 0, min(size, sniffing.HEAD_BYTES)))
+    beside = _sidecar(place, name)
+    stands_for = f"{uri}\n{size}\n{(beside or {}).get('request_id')}\n{(beside or {}).get('sha256')}"
+    tag = f'"{hashlib.sha256(stands_for.encode()).hexdigest()[:24]}"'
+    return Found(place, name, size, format_.mime, beside, tag)
+
+
+def _opened(uri: str) -> tuple[Place, str]:
+    directory, slash, name = uri.rpartition("/")
+    scheme = uri.partition("://")[0].lower() if "://" in uri else "file"
+    local = scheme in ("file", "local")
+    if local:
+        directory = directory.partition("://")[2] if "://" in directory else directory
+    if scheme in ("http", "https") or not slash or not name or (local and not directory.startswith("/")):
+        raise HTTPException(404, "A file at this address is not shown here")
+    return places.open_place(directory, is_local=local, field="destination", shown="the video's storage"), name
+
+
+def _sidecar(place: Place, name: str) -> Mapping[str, Any] | None:
+    if not name.endswith(destination.SUFFIX):
+        return None
+    beside = f"{name.removesuffix(destination.SUFFIX)}.json"
+    if (place.size(beside) or _LARGEST_SIDECAR + 1) > _LARGEST_SIDECAR:
+        return None
+    try:
+        record = json.loads(place.read(beside) or b"null")
+    except ValueError:
+        return None
+    owner = record.get("owner") if isinstance(record, Mapping) else None
+    ours = isinstance(owner, Mapping) and isinstance(owner.get("dag_id"), str) and "request_id" in record
+    return record if ours and record.get("schema") == 1 else None
+
+
+_GONE = "The file is not where it was put"
+
+
+def _not_here(place: Place) -> str:
+    local = isinstance(place, places.LocalPlace)
+    hint = "; the API server sees only its own disk, so use object storage or a shared one" if local else ""
+    return f"{_GONE}{hint}"
+
+
+def _is_address(name: str, value: object) -> bool:
+    return name.endswith("uri") and isinstance(value, str)
+
+
+def _attachment(name: str) -> str:
+    from urllib.parse import quote
+
+    plain = "".join(each if each.isascii() and each.isprintable() and each not in '"\\%' else "_" for each in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
