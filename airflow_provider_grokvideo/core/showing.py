@@ -72,20 +72,17 @@ def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
         shown: The cards.
         others: Further cards among which the submitter may be.
     """
-    handed_on = {
-        each.card.request_id: each.card
-        for each in (*shown, *others)
-        if each.card.outcome == "submitted" and each.card.request_id
-    }
+    handed_on = {each.card.request_id: each.card for each in (*shown, *others) if each.card.outcome == "submitted"}
     waited_for = {each.card.request_id for each in shown if each.card.outcome != "submitted"}
     found = []
     for each in shown:
-        asked = handed_on.get(each.card.request_id)
-        if each.card.outcome == "submitted" and each.card.request_id in waited_for:
-            continue
-        if asked is not None and each.card.outcome != "submitted":
-            each = replace(each, card=_told_by(asked, each.card))
-        found.append(each)
+        asked = handed_on.get(each.card.request_id) if each.card.request_id else None
+        if asked is None:
+            found.append(each)
+        elif each.card.outcome != "submitted":
+            found.append(replace(each, card=_told_by(asked, each.card)))
+        elif each.card.request_id not in waited_for:
+            found.append(each)
     return found
 
 
