@@ -171,7 +171,15 @@ async def _card(user: Airflow, owner: Owner) -> Card:
 
 async def _shown(user: Airflow, owner: Owner) -> Shown:
     found = await user.task_instance(owner)
-    return Shown(owner, await _card(user, owner), task_of(found))
+    try:
+        card = await _card(user, owner)
+    except HTTPException as nothing:
+        if nothing.status_code == 404:
+            ours = str(found.get("operator_name") or found.get("operator")).startswith("GrokVideo")
+            told = "This task has not asked for a video yet." if ours else "This task makes no Grok video."
+            raise HTTPException(404, told) from None
+        raise
+    return Shown(owner, card, task_of(found))
 
 
 async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:

@@ -1,0 +1,58 @@
+"""Videos of every outcome, for the page that shows them."""
+
+import os
+from pathlib import Path
+
+from airflow.sdk import DAG, task
+
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
+from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
+
+OUT = os.environ.get("GROKVIDEO_TEST_OUTPUT", "videos")
+PICTURE = os.environ.get("GROKVIDEO_TEST_PICTURE", "picture.png")
+WORDS = {"duration": 2, "destination": OUT + "/{{ ti.task_id }}.mp4"}
+
+
+def clip(task_id: str, prompt: str, **words) -> GrokVideoGenerateOperator:
+    return GrokVideoGenerateOperator(task_id=task_id, prompt=prompt, **{**WORDS, **words})
+
+
+with DAG("films", schedule=None):
+    lighthouse = clip("lighthouse", "A lighthouse on a cliff at dawn, waves below", duration=3)
+    snow = GrokVideoEditOperator(
+        task_id="snow", prompt="Make it snow", video=lighthouse.output, destination=OUT + "/snow.mp4"
+    )
+    GrokVideoEditOperator(
+        task_id="night", prompt="Turn the day into night", video=snow.output, destination=OUT + "/night.mp4"
+    )
+    clip("animated", "The picture comes alive", image=PICTURE)
+    clip("tall", "A waterfall in a narrow gorge", aspect_ratio="9:16", resolution="720p")
+    GrokVideoGenerateOperator.partial(
+        task_id="balls", duration=1, destination=OUT + "/ball-{{ ti.map_index }}.mp4"
+    ).expand(prompt=["A red ball", "A green ball"])
+    clip("link_only", "A kite over a field", destination=None)
+
+    @task
+    def without_video():
+        """Do something else."""
+        return Path(OUT).name
+
+    without_video()
+
+with DAG("troubles", schedule=None):
+    clip("moderated", "Something that must not be shown")
+    clip("failed", "A machine that breaks")
+    clip("expired", "A dream that is forgotten")
+    clip("doubtful", "An echo in a tunnel")
+    clip("too_dear", "A golden palace", max_cost_usd=0.01)
+    clip("asking", "A golden hut", max_cost_usd=0.01, on_limit="ask")
+    clip("late", "A snail crosses a road [[emulator: tempo=seconds:3600]]", timeout=6)
+    clip("not_stored", "A letter in a bottle")
+    submitted = clip("submitted", "A parcel on its way [[emulator: tempo=seconds:3600]]", wait_for_completion=False)
+    GrokVideoSensor(task_id="sensed", request_id=submitted.output, destination=OUT + "/sensed.mp4")
+
+with DAG("patience", schedule=None):
+    clip("waiting", "A flower opens [[emulator: tempo=seconds:3600]]")
+
+with DAG("secret_films", schedule=None):
+    clip("hidden", "A door that stays shut")
