@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-e2e bench scale-out check format build clean
+.PHONY: help env demo test test-e2e test-ui bench scale-out check format build clean
 
 help:
 	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
@@ -11,6 +11,8 @@ help:
 	@echo "make test       the whole test suite with branch coverage; ARGS='-k name' is passed on to pytest"
 	@echo "make test-e2e   only the tests that start the four real Airflow processes; puts the counts of its fault run"
 	@echo "                into docs/paid-once.md"
+	@echo "make test-ui    only the tests of the page in Airflow's UI, in a real Chromium; SCREENSHOTS=1 puts what they saw"
+	@echo "                into docs/images"
 	@echo "make bench      what waiting costs, against the usual trigger; about an hour; QUICK=1: a quarter of it"
 	@echo "make scale-out  200 videos on PostgreSQL, Celery and Redis with two triggerers, one of which is killed"
 	@echo "make check      lint, format, types, import rules, documentation"
@@ -33,6 +35,9 @@ test-e2e: env
 	@$(PY) -m pytest -m e2e $(ARGS)
 	@$(if $(ARGS),echo "A part of the tests: the table in docs/paid-once.md stays.",\
 		$(PY) scripts/fault_table.py build/fault-run.json docs/paid-once.md)
+
+test-ui: env
+	@GROKVIDEO_NEED_BROWSER=1 GROKVIDEO_SCREENSHOTS=$(if $(SCREENSHOTS),docs/images) $(PY) -m pytest -m ui $(ARGS)
 
 bench: env
 	@$(PY) scripts/bench.py $(if $(QUICK),--quick) $(ARGS)

@@ -5,7 +5,8 @@ Environment variables, all optional:
 ``OUT``
     Folder for the clips; ``demo_output`` in the repository if unset.
 ``KEEP=1``
-    Leave Airflow's UI (and the emulator) up until Ctrl-C, and the temporary AIRFLOW_HOME where it is.
+    Leave Airflow's UI (and the emulator) up until Ctrl-C, open on the page of the videos, and the temporary
+    AIRFLOW_HOME where it is.
 ``REAL=1``
     Use xAI's own service and the key in ``XAI_API_KEY``, after showing the price. ``YES=1`` answers the question.
 
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -200,8 +202,11 @@ def report(made: list[Row], wishes: Wishes) -> None:
 
 
 def keep_up(url: str) -> None:
-    """Leave everything up until Ctrl-C."""
-    print(f"\nAirflow's UI: {url} (no login). Ctrl-C stops it.", flush=True)
+    """Leave everything up until Ctrl-C, with the page of the videos in a browser where there is one."""
+    videos = f"{url}/plugin/grokvideos"
+    print(f"\nYour videos in Airflow's UI: {videos} (no login). Ctrl-C stops it.", flush=True)
+    if sys.stdout.isatty() and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
+        webbrowser.open(videos)
     try:
         while True:
             time.sleep(3600)

@@ -1,0 +1,395 @@
+// The gallery: videos of a period, filtered here, with what they cost.
+
+import { ask, asked, query, whileVisible } from "./asking.js";
+import { el, fill, icon } from "./dom.js";
+import { safe } from "./leaving.js";
+import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
+import { MODES, OUTCOMES, ago, clock, moment, money } from "./words.js";
+import "./theme.js";
+
+const PERIODS = { 1: "24 hours", 7: "7 days", 30: "30 days" };
+const FIRST = "60";
+const MOST = 500;
+const EXAMPLE = `from airflow.sdk import DAG
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+
+with DAG("my_first_video", schedule=None):
+    GrokVideoGenerateOperator(
+        task_id="film",
+        prompt="A lighthouse on a cliff at dawn, waves below",
+        duration=5,
+        destination="/tmp/videos/lighthouse.mp4",
+    )
+`;
+const EMULATOR = "python -m airflow_provider_grokvideo.emulator --port 8900";
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const main = document.getElementById("main");
+
+/** What the address asks for. */
+const wanted = { search: "", dag: "", days: "7", day: "", model: "", outcome: "", limit: FIRST, ...asked() };
+let loaded = null;
+const cards = new Map();
+
+const spendPlace = el("section.spend", { "aria-label": "Spend", "data-testid": "spend" });
+const grid = el("ul.grid", { "data-testid": "grid" });
+const count = el("p.count", { "data-testid": "count" });
+const below = el("div.below");
+
+function control(name, label, made) {
+  return el("label.control", { class: `control control-${name}` }, el("span", {}, label), made);
+}
+
+function select(name, label) {
+  const made = el("select", {
+    "data-testid": `filter-${name}`,
+    onchange: () => {
+      wanted[name] = made.value;
+      changed();
+    },
+  });
+  return [control(name, label, made), made];
+}
+
+const search = el("input", {
+  type: "search",
+  placeholder: "Prompt or request id",
+  value: wanted.search,
+  "data-testid": "filter-search",
+  oninput: () => {
+    wanted.search = search.value;
+    changed();
+  },
+});
+const [dagControl, dag] = select("dag", "DAG");
+const [modelControl, model] = select("model", "Model");
+const [outcomeControl, outcome] = select("outcome", "Outcome");
+const period = el(
+  "select",
+  {
+    "data-testid": "filter-days",
+    onchange: () => {
+      wanted.days = period.value;
+      wanted.day = "";
+      day.value = "";
+      changed(true);
+    },
+  },
+  Object.entries(PERIODS).map(([days, name]) => el("option", { value: days }, `Last ${name}`)),
+  el("option", { value: "", hidden: true }, "One day"),
+);
+const day = el("input", {
+  type: "date",
+  value: wanted.day,
+  "data-testid": "filter-day",
+  onchange: () => {
+    wanted.day = day.value;
+    period.value = day.value ? "" : wanted.days;
+    changed(true);
+  },
+});
+if (!(wanted.days in PERIODS)) wanted.days = "7";
+period.value = wanted.day ? "" : wanted.days;
+
+function build() {
+  fill(
+    main,
+    header(),
+    el("div.title-row", {}, el("h1", {}, "Grok videos"), count),
+    spendPlace,
+    el(
+      "form.filters",
+      { role: "search", "aria-label": "Filter the videos", onsubmit: (event) => event.preventDefault() },
+      control("search", "Search", search),
+      dagControl,
+      control("days", "Period", period),
+      control("day", "or one day", day),
+      modelControl,
+      outcomeControl,
+    ),
+    grid,
+    below,
+  );
+}
+
+/** The moments between which videos are asked for; days are those of the reader. */
+function between() {
+  if (wanted.day) {
+    const start = new Date(`${wanted.day}T00:00:00`);
+    const end = new Date(start);
+    end.setDate(end.getDate() + 1);
+    return { since: start.toISOString(), until: end.toISOString() };
+  }
+  return { since: new Date(Date.now() - Number(wanted.days) * 86_400_000).toISOString(), until: null };
+}
+
+async function load() {
+  const told = await ask(`api/videos?${query({ ...between(), limit: wanted.limit })}`);
+  loaded = told;
+  show();
+}
+
+async function changed(reload = false) {
+  const kept = { ...wanted, days: wanted.day || wanted.days === "7" ? "" : wanted.days, limit: wanted.limit === FIRST ? "" : wanted.limit };
+  const words = query(kept);
+  history.replaceState(null, "", words ? `?${words}` : location.pathname);
+  try {
+    sessionStorage.setItem("grokvideo.gallery", words);
+  } catch {
+    // Without storage the way back leads to the whole gallery.
+  }
+  if (reload) await attempt();
+  else if (loaded) show();
+}
+
+function fits(view) {
+  const words = wanted.search.trim().toLowerCase();
+  const texts = [view.prompt, view.request_id, view.label, view.key.run_id];
+  return (
+    (!wanted.dag || view.key.dag_id === wanted.dag) &&
+    (!wanted.model || view.model === wanted.model) &&
+    (!wanted.outcome || view.outcome === wanted.outcome) &&
+    (!words || texts.some((text) => text?.toLowerCase().includes(words)))
+  );
+}
+
+function options(made, name, all, values, label = (value) => value) {
+  const known = [...new Set([...values, wanted[name]])].filter(Boolean).sort();
+  fill(made, el("option", { value: "" }, all), known.map((value) => el("option", { value }, label(value))));
+  made.value = wanted[name];
+}
+
+function show() {
+  const views = loaded.videos;
+  options(dag, "dag", "All DAGs", views.map((view) => view.key.dag_id));
+  options(model, "model", "All models", views.map((view) => view.model));
+  options(outcome, "outcome", "All outcomes", views.map((view) => view.outcome), (value) => OUTCOMES[value]?.[0] ?? value);
+  const found = views.filter(fits);
+  const waiting = found.filter((view) => view.outcome === "waiting").length;
+  const of = found.length === views.length ? "" : ` of ${views.length}`;
+  const said = `${found.length}${of} ${found.length === 1 && !of ? "video" : "videos"}${waiting ? `, ${waiting} under way` : ""}`;
+  count.textContent = views.length ? said : "";
+  if (document.activeElement !== search || views.length) announce(said);
+  spend(loaded.spend, views.length);
+  if (!views.length) return empty();
+  if (!found.length) return nothingFits();
+  grid.hidden = false;
+  arrange(found);
+  const more = loaded.truncated && Number(wanted.limit) < MOST;
+  fill(
+    below,
+    more
+      ? el("button.button", { type: "button", "data-testid": "more", onclick: () => {
+          wanted.limit = String(Math.min(MOST, Number(wanted.limit) * 3));
+          changed(true);
+        } }, "Show more")
+      : loaded.truncated
+        ? el("p.muted", {}, `These are the newest ${loaded.shown}. Choose one day to see older ones.`)
+        : null,
+  );
+}
+
+/** Show cards in order; those that say the same as before stay as they are, with their focus and their preview. */
+function arrange(views) {
+  const now = Date.parse(loaded.now);
+  const order = views.map((view) => {
+    const name = view.links.page;
+    const { now: _, ...told } = view;
+    const said = JSON.stringify(told) + (view.outcome === "waiting" ? loaded.now : ago(view.finished_at ?? view.submitted_at ?? view.now, now));
+    const known = cards.get(name);
+    if (known?.said === said) return known.node;
+    const node = card(view, now);
+    const focused = known?.node.contains(document.activeElement);
+    if (known?.node.isConnected) known.node.replaceWith(node);
+    if (focused) node.querySelector("a").focus();
+    cards.set(name, { said, node });
+    return node;
+  });
+  order.forEach((node, index) => {
+    if (grid.children[index] !== node) grid.insertBefore(node, grid.children[index] ?? null);
+  });
+  while (grid.children.length > order.length) grid.lastChild.remove();
+}
+
+function card(view, now) {
+  const at = view.finished_at ?? view.submitted_at;
+  const cost = view.cost_usd ?? view.estimated_usd;
+  const link = el(
+    "a.card",
+    { href: view.links.page, "data-outcome": view.outcome, "data-testid": "card", "data-label": view.label },
+    picture(view, now),
+    el(
+      "div.card-text",
+      {},
+      el("p.card-prompt", { title: view.prompt }, view.prompt ?? MODES[view.mode] ?? "No prompt known"),
+      el("p.card-where", {}, `${view.key.dag_id} · ${view.label}`),
+      el(
+        "p.card-facts",
+        {},
+        [
+          view.model,
+          cost === null ? null : view.cost_usd ? money(view.cost_usd) : `≈ ${money(cost)}`,
+          at ? el("time", { datetime: at, title: moment(at) }, ago(at, now)) : null,
+        ]
+          .filter(Boolean)
+          .flatMap((part, index) => (index ? [" · ", part] : [part])),
+      ),
+    ),
+  );
+  if (view.video?.kind === "file") preview(link, view);
+  return el("li", {}, link);
+}
+
+function picture(view, now) {
+  const frame = el("div.frame");
+  const video = view.video && safe(view.video.href);
+  if (view.video?.poster) {
+    frame.append(el("img", { src: view.video.poster, alt: "", loading: "lazy", decoding: "async" }));
+  } else if (video) {
+    const made = el("video", { src: `${video}#t=0.1`, preload: "metadata", playsinline: true, tabindex: -1, "aria-hidden": true });
+    made.addEventListener("error", () => {
+      made.remove();
+      nothing(frame, view);
+    }, { once: true });
+    frame.append(made);
+  } else {
+    nothing(frame, view);
+  }
+  if (view.duration && video) frame.append(el("span.length", {}, clock(view.duration)));
+  frame.append(badge(view.outcome));
+  if (view.waiting) {
+    const { share, soon } = progress(view.waiting, now);
+    frame.append(el("div.frame-progress", {}, el("span", {}, soon), bar(share, soon)));
+  }
+  return frame;
+}
+
+function nothing(frame, view) {
+  frame.classList.add("frame-empty");
+  frame.prepend(icon(OUTCOMES[view.outcome]?.[1] ?? "film"), el("p", {}, view.headline));
+}
+
+/** Play a delivered video without sound while somebody points at its card. */
+function preview(link, view) {
+  let timer = null;
+  const start = () => {
+    if (still.matches || link.querySelector(".preview")) return;
+    timer = setTimeout(() => {
+      const made = el("video.preview", { src: safe(view.video.href), loop: true, playsinline: true, tabindex: -1, "aria-hidden": true });
+      made.muted = true;
+      made.addEventListener("playing", () => made.classList.add("visible"), { once: true });
+      link.querySelector(".frame").prepend(made);
+      made.play().catch(() => made.remove());
+    }, 220);
+  };
+  const stop = () => {
+    clearTimeout(timer);
+    const made = link.querySelector(".preview");
+    if (!made) return;
+    made.pause();
+    made.removeAttribute("src");
+    made.load();
+    made.remove();
+  };
+  link.addEventListener("pointerenter", start);
+  link.addEventListener("focus", start);
+  link.addEventListener("pointerleave", stop);
+  link.addEventListener("blur", stop);
+}
+
+function spend(told, listed) {
+  if (!listed && !told.purchases) return fill(spendPlace);
+  const total = told.by_dag.reduce((sum, line) => sum + Number(line.billed_usd) + Number(line.possible_usd), 0);
+  const ended = told.moderated + told.failed;
+  const tiles = [
+    ["Billed", money(told.billed_usd), "spend-billed"],
+    ["Possible beyond it", money(told.possible_usd), "spend-possible"],
+    [told.purchases === 1 ? "Purchase" : "Purchases", String(told.purchases), "spend-purchases"],
+    ["Without a video", ended ? `${ended}` : "none", "spend-ended"],
+  ];
+  const lines = told.by_dag.filter((line) => Number(line.billed_usd) + Number(line.possible_usd) > 0);
+  const shown = lines.slice(0, 5);
+  const strip = el("div.strip", { "aria-hidden": true });
+  shown.forEach((line, index) => {
+    const part = el("span", { "data-part": index, title: `${line.dag_id}: ${money(line.billed_usd)}` });
+    part.style.flexGrow = String((Number(line.billed_usd) + Number(line.possible_usd)) / total);
+    strip.append(part);
+  });
+  const source =
+    told.source === "ledger"
+      ? "As the ledger has it; possible is what is under way, in doubt, or ended without a word about the cost."
+      : "The sum of the videos listed here: the API server reads no ledger.";
+  return fill(
+    spendPlace,
+    el("dl.tiles", {}, tiles.map(([name, value, id]) => el("div", {}, el("dt", {}, name), el("dd", { "data-testid": id }, value)))),
+    lines.length
+      ? el(
+          "div.by-dag",
+          {},
+          strip,
+          el("ul", {}, shown.map((line, index) =>
+            el("li", {}, el("span.dot", { "data-part": index }), `${line.dag_id} `, el("b", {}, money(line.billed_usd)))),
+            lines.length > shown.length ? el("li.muted", {}, `and ${lines.length - shown.length} more`) : null),
+        )
+      : null,
+    el("p.muted.source", {}, source),
+  );
+}
+
+function empty() {
+  grid.hidden = true;
+  const somewhere = wanted.day ? "on that day" : `in the last ${PERIODS[wanted.days]}`;
+  fill(
+    below,
+    el(
+      "div.teach",
+      { "data-testid": "empty" },
+      el("div.instead-picture", {}, icon("film")),
+      el("h2", {}, `No videos ${somewhere}`),
+      el("p", {}, "Every task of this provider appears here as soon as it asks for a video: what it made, what it cost, what is still under way. This DAG makes the first one:"),
+      el("div.code", {}, copier(() => EXAMPLE, "Copy the DAG", { quiet: true }), el("pre", { tabindex: 0 }, el("code", {}, EXAMPLE))),
+      el("p", {}, "No key at hand? The emulator plays the service on your machine, renders real MP4s and costs nothing. Let the connection's Base URL point to it:"),
+      el("div.code", {}, copier(() => EMULATOR, "Copy the command", { quiet: true }), el("pre", { tabindex: 0 }, el("code", {}, EMULATOR))),
+    ),
+  );
+}
+
+function nothingFits() {
+  grid.hidden = true;
+  fill(
+    below,
+    el(
+      "div.instead",
+      { "data-testid": "nothing-fits" },
+      el("h2", {}, "No video fits these filters"),
+      el("div.row.centered", {}, el("button.button", { type: "button", "data-testid": "clear", onclick: () => {
+        Object.assign(wanted, { search: "", dag: "", model: "", outcome: "" });
+        search.value = "";
+        changed();
+      } }, "Clear the filters")),
+    ),
+  );
+}
+
+async function attempt() {
+  main.setAttribute("aria-busy", "true");
+  try {
+    await load();
+    if (!grid.isConnected) build();
+  } catch (refused) {
+    loaded = null;
+    instead(main, {
+      title: refused.message,
+      text: refused.status === 401 ? "Log in to Airflow, then come back." : null,
+      retry: refused.status === 403 ? null : () => {
+        build();
+        attempt();
+      },
+    });
+  }
+  main.setAttribute("aria-busy", "false");
+}
+
+build();
+changed(true);
+whileVisible(() => load().catch(() => null), 15_000, () => loaded?.videos.some((view) => ["waiting", "asking"].includes(view.outcome)));

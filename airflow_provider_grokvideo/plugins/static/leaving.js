@@ -1,0 +1,52 @@
+// Ways out of the frame that Airflow shows us in: its sandbox lets a page neither navigate the window nor, on some
+// versions, download. The window around us may, so it is asked to follow the link.
+
+import { framed } from "./theme.js";
+
+/** Follow a link in the window around us. */
+function follow(anchor) {
+  const around = window.parent.document;
+  const twin = around.createElement("a");
+  twin.href = anchor.href;
+  if (anchor.hasAttribute("download")) twin.download = anchor.getAttribute("download");
+  around.body.append(twin);
+  twin.click();
+  twin.remove();
+}
+
+/** Make an anchor leave the frame, where there is one. A new tab by the reader's own keys stays theirs. */
+export function leaving(anchor) {
+  if (framed) {
+    anchor.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+      event.preventDefault();
+      follow(anchor);
+    });
+  }
+  return anchor;
+}
+
+/** Put a text into the clipboard; say whether it worked. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "offscreen";
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}
+
+/** An address that a browser may follow: ours, Airflow's, https, or this machine. */
+export function safe(href) {
+  if (typeof href !== "string") return null;
+  const url = new URL(href, document.baseURI);
+  const local = url.protocol === "http:" && ["127.0.0.1", "localhost"].includes(url.hostname);
+  return url.origin === location.origin || url.protocol === "https:" || local ? url.href : null;
+}

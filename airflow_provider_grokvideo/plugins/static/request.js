@@ -1,0 +1,55 @@
+// What the service says of a request now.
+
+import { ask, asked, query, whileVisible } from "./asking.js";
+import { el, fill } from "./dom.js";
+import { copier, header, instead } from "./parts.js";
+import { moment, money, seconds } from "./words.js";
+import "./theme.js";
+
+const SAYS = {
+  pending: "The service works on it.",
+  done: "The service has finished it.",
+  moderated: "The content rules blocked it.",
+  failed: "The service gave up on it.",
+  expired: "The service does not know it any more.",
+};
+
+const main = document.getElementById("main");
+const words = asked();
+const place = query({ dag_id: words.dag_id, run_id: words.run_id, task_id: words.task_id, map_index: words.map_index });
+let status = "pending";
+
+async function load() {
+  const told = await ask(`api/request?${place}`);
+  status = told.status ?? "unknown";
+  const rows = [
+    ["Request", el("span.row", {}, el("code", {}, told.request_id), copier(() => told.request_id, "Copy the request id", { quiet: true }))],
+    ["Progress", told.progress === null || told.progress === undefined ? null : `${told.progress} %`],
+    ["Model", told.model],
+    ["Length", seconds(told.duration)],
+    ["Cost", told.cost_usd ? money(told.cost_usd) : null],
+    ["Code", told.code],
+    ["Message", told.message],
+    ["Connection", told.conn_id],
+    ["Asked", told.looked_at ? moment(told.looked_at) : null],
+  ];
+  fill(
+    main,
+    header(),
+    el("div.title-row", {}, el("h1", { "data-testid": "says" }, SAYS[told.status] ?? "This API server has not been able to ask the service."), el("a.all", { href: `video?${place}` }, "Video")),
+    el("dl.list.narrow", {}, rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
+    told.status ? null : el("p.muted", {}, `It needs the connection ${told.conn_id}, and asks at most every ten seconds. The request id finds it in xAI's console.`),
+  );
+}
+
+async function attempt() {
+  try {
+    await load();
+  } catch (refused) {
+    instead(main, { title: refused.message, retry: refused.status === 403 || refused.status === 404 ? null : attempt });
+  }
+  main.setAttribute("aria-busy", "false");
+}
+
+attempt();
+whileVisible(() => load().catch(() => null), 11_000, () => status === "pending" || status === "unknown");

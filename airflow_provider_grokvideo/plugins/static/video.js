@@ -1,0 +1,339 @@
+// One task instance: its video, what it was made from, how far it is, or why there is none.
+
+import { ask, asked, query, whileVisible } from "./asking.js";
+import { compare } from "./compare.js";
+import { el, fill, icon } from "./dom.js";
+import { copy, leaving, safe } from "./leaving.js";
+import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
+import { MODES, bytes, clock, moment, money, seconds, span, timeOfDay } from "./words.js";
+import { framed } from "./theme.js";
+
+const LIVE = new Set(["waiting", "asking", "submitted"]);
+const main = document.getElementById("main");
+const words = asked();
+const place = query({
+  dag_id: words.dag_id,
+  run_id: words.run_id,
+  task_id: words.task_id,
+  map_index: words.map_index,
+});
+let shown = null;
+
+function gallery() {
+  try {
+    const kept = sessionStorage.getItem("grokvideo.gallery");
+    return kept ? `./?${kept}` : "./";
+  } catch {
+    return "./";
+  }
+}
+
+async function load() {
+  const view = await ask(`api/video?${place}&look=1`);
+  const { now: _now, waiting: _waiting, ...told } = view;
+  const said = JSON.stringify(told);
+  const old = main.querySelector(".waiting");
+  // What has not changed is not drawn again: a video goes on playing, and the focus stays.
+  if (said !== shown?.said || !old !== !view.waiting) draw(view);
+  else if (old) old.replaceWith(waiting(view));
+  shown = { said, view };
+}
+
+function draw(view) {
+  document.title = `${view.label} · Video`;
+  fill(
+    main,
+    header(),
+    el(
+      "div.title-row",
+      {},
+      el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.outcome === "delivered" && !view.reused ? "" : view.headline))),
+      el("a.all", { href: gallery(), "data-testid": "all" }, "All videos", icon("next")),
+    ),
+    el(
+      "div.columns",
+      {},
+      el(
+        "div.stage",
+        {},
+        view.notice ? notice(view.notice) : null,
+        view.problem ? problem(view) : null,
+        view.waiting ? waiting(view) : null,
+        view.outcome === "asking" ? asking(view) : null,
+        picture(view),
+        view.prompt ? prompt(view.prompt) : null,
+        view.chain.length > 1 ? chain(view.chain) : null,
+        view.purchases.length > 1 ? purchases(view.purchases) : null,
+      ),
+      el("aside.facts", { "aria-label": "About this video" }, actions(view), facts(view), parameters(view)),
+    ),
+  );
+  announce(view.headline);
+}
+
+function picture(view) {
+  const before = view.before;
+  const after = view.video && safe(view.video.href) ? view.video : null;
+  const still = before?.image && safe(before.image);
+  if (before && (before.video || still) && after) {
+    return compare(
+      { name: before.label, page: before.page, video: before.video, image: still },
+      { name: view.label, page: null, video: after, image: null },
+      view,
+    );
+  }
+  if (after) {
+    return el(
+      "figure.single",
+      {},
+      player(after, view, view.label),
+      after.kind === "link" && view.outcome !== "waiting"
+        ? el("figcaption.notice", { "data-testid": "dies" }, icon("alert"),
+            "This is the service's temporary link, which dies within hours. ",
+            view.outcome === "done" ? "Set destination= on the task to keep the next one." : "A retry or a clear of the task stores the video.")
+        : null,
+    );
+  }
+  if (before && (before.video || still)) {
+    return el(
+      "figure.single",
+      {},
+      before.video && safe(before.video.href)
+        ? player(before.video, view, before.label)
+        : el("img.still", { src: still, alt: "What the video starts from", "data-testid": "before" }),
+      el("figcaption.muted", {}, `What it starts from: ${before.label}`),
+    );
+  }
+  return null;
+}
+
+function player(video, view, name) {
+  const made = el("video.player", {
+    controls: true,
+    playsinline: true,
+    preload: "metadata",
+    src: safe(video.href),
+    poster: video.poster ?? null,
+    "aria-label": `Video of ${name}`,
+    "data-testid": "player",
+  });
+  if (view.width && view.height) made.style.aspectRatio = `${view.width} / ${view.height}`;
+  made.addEventListener("error", () => {
+    const text = video.kind === "link" ? "The temporary link is dead by now." : "This browser cannot play the file, or the API server cannot read it.";
+    made.closest("figure")?.append(el("p.notice", { role: "alert" }, icon("alert"), text));
+  }, { once: true });
+  return made;
+}
+
+function prompt(text) {
+  const long = text.length > 320;
+  const made = el(long ? "p.prompt.folded" : "p.prompt", { "data-testid": "prompt" }, text);
+  if (!long) return el("section", { "aria-label": "Prompt" }, made);
+  const more = el("button.link", { type: "button", "aria-expanded": "false", onclick: () => {
+    const folded = made.classList.toggle("folded");
+    more.textContent = folded ? "Show all of it" : "Show less";
+    more.setAttribute("aria-expanded", String(!folded));
+  } }, "Show all of it");
+  return el("section", { "aria-label": "Prompt" }, made, more);
+}
+
+function waiting(view) {
+  const { share, age, soon, told } = progress(view.waiting, Date.parse(view.now));
+  const known = told !== null && told !== undefined;
+  return el(
+    "section.waiting",
+    { "aria-label": "Progress", "data-testid": "waiting" },
+    el("div.row.apart", {}, el("strong", {}, soon || "Under way"), el("span.muted", {}, known && told < 100 ? `${told} % by the service` : null)),
+    bar(share, soon || "Under way"),
+    el("p.muted", {},
+      `Submitted at ${timeOfDay(view.waiting.since)}, ${span(age)} ago. `,
+      view.waiting.deadline ? `The task waits until ${timeOfDay(view.waiting.deadline)}; the request itself goes on. ` : "",
+      "No worker is held meanwhile."),
+  );
+}
+
+function asking(view) {
+  return el(
+    "section.panel",
+    { "data-outcome": "asking", "data-testid": "asking" },
+    el("strong", {}, "Somebody has to answer"),
+    el("p", {}, view.video ? "The video waits for a review under Required Actions." : "A purchase above a limit waits for a yes or no under Required Actions. Nothing was bought."),
+    leaving(el("a.button", { href: actionsPage(view) }, "Answer", icon("out"))),
+  );
+}
+
+function actionsPage(view) {
+  return `${view.links.task.replace(/\/plugin\/grokvideo$/, "")}/required_actions`;
+}
+
+function problem(view) {
+  const { type, message, advice, code } = view.problem;
+  const lines = (advice || "").split("\n");
+  const billed = view.cost_usd ?? (["doubt", "expired", "trouble"].includes(view.outcome) ? view.estimated_usd : null);
+  const sure = view.cost_usd !== null && view.cost_usd !== undefined;
+  return el(
+    "section.panel",
+    { role: "group", "aria-label": "What went wrong", "data-outcome": view.outcome, "data-testid": "problem" },
+    lines.map((line) => {
+      const command = /^\s{2,}(\S[^:]*:\s*)?(python -m .*)$/.exec(line);
+      if (!command) return line.trim() ? el("p.advice", {}, line) : null;
+      return el("div.command", {}, el("span.muted", {}, command[1] ?? ""), el("code", {}, command[2]), copier(() => command[2], "Copy the command", { quiet: true }));
+    }),
+    el("p", { "data-testid": "message" }, sentence(message)),
+    el("p.muted", {},
+      [type, code && code !== "unknown" ? `code ${code}` : null, billed !== null && billed !== undefined ? (sure ? `billed ${money(billed)}` : `may have been billed ${money(billed)}`) : null]
+        .filter(Boolean).join(" · ")),
+  );
+}
+
+function sentence(text) {
+  const said = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(said) ? said : `${said}.`;
+}
+
+function notice(text) {
+  return el("p.notice", { "data-testid": "notice" }, icon("alert"), sentence(text));
+}
+
+function chain(links) {
+  return el(
+    "nav.chain",
+    { "aria-label": "Chain of edits", "data-testid": "chain" },
+    el("h2", {}, "From the first clip to the last edit"),
+    el("ol", {}, links.map((link) =>
+      el("li", {}, el(
+        "a.step",
+        { href: link.page, "aria-current": link.this ? "step" : null, title: link.prompt },
+        step(link),
+        el("span.step-label", {}, link.label),
+        el("span.step-prompt", {}, link.prompt ?? MODES[link.mode] ?? ""),
+      )))),
+  );
+}
+
+function step(link) {
+  const href = link.href && safe(link.href);
+  if (link.poster) return el("img", { src: link.poster, alt: "", loading: "lazy" });
+  if (href) return el("video", { src: `${href}#t=0.1`, preload: "metadata", playsinline: true, tabindex: -1, "aria-hidden": true });
+  return el("span.step-empty", {}, icon("film"));
+}
+
+function purchases(list) {
+  return el(
+    "section",
+    { "data-testid": "purchases" },
+    el("h2", {}, "Everything this task bought"),
+    el("div.scroll", { tabindex: 0 }, el(
+      "table",
+      {},
+      el("thead", {}, el("tr", {}, ["#", "When", "Request", "What became of it", "Cost"].map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, list.map((each) => el(
+        "tr",
+        { "data-this": each.this },
+        el("td", {}, String(each.number)),
+        el("td", {}, each.at ? moment(each.at) : "unknown"),
+        el("td", {}, el("code", {}, each.request_id ?? "unknown")),
+        el("td", {}, each.outcome ?? { intent: "in doubt", submitted: "under way", delivered: "delivered", ended: "ended" }[each.phase] ?? each.phase),
+        el("td", {}, each.cost_usd ? money(each.cost_usd) : each.estimated_usd ? `≈ ${money(each.estimated_usd)}` : "unknown"),
+      ))),
+    )),
+  );
+}
+
+function actions(view) {
+  const share = el("button.button", { type: "button", "data-testid": "copy-link", onclick: async () => {
+    const done = await copy(new URL(view.links.task, location.origin).href);
+    const said = share.querySelector("span");
+    said.textContent = done ? "Copied" : "Not copied";
+    announce(said.textContent);
+    setTimeout(() => { said.textContent = "Copy link"; }, 1600);
+  } }, icon("link"), el("span", {}, "Copy link"));
+  return el(
+    "div.actions",
+    {},
+    view.video?.download ? leaving(el("a.button.strong", { href: view.video.download, download: "", "data-testid": "download" }, icon("download"), "Download")) : null,
+    share,
+    view.sidecar ? el("button.button", { type: "button", "data-testid": "sidecar", onclick: () => sidecar(view.sidecar) }, icon("file"), "Sidecar") : null,
+    framed ? null : el("a.button", { href: view.links.task, "data-testid": "in-airflow" }, icon("out"), "Task in Airflow"),
+  );
+}
+
+async function sidecar(href) {
+  let text;
+  try {
+    text = JSON.stringify(await ask(href), null, 2);
+  } catch (refused) {
+    text = refused.message;
+  }
+  const dialog = el(
+    "dialog",
+    { "aria-label": "Sidecar", "data-testid": "sidecar-dialog", onclose: () => dialog.remove(), onclick: (event) => {
+      if (event.target === dialog) dialog.close();
+    } },
+    el("div.row.apart", {}, el("h2", {}, "Sidecar"), el("div.row", {}, copier(() => text, "Copy"), el("button.icon-button", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, icon("close")))),
+    el("pre", { tabindex: 0 }, el("code", {}, text)),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function cost(view) {
+  const { cost_usd: actual, estimated_usd: estimated } = view;
+  if (actual === null && estimated === null) return null;
+  if (actual === null) {
+    return el("span", {}, `≈ ${money(estimated)}`, el("small", {}, view.outcome === "refused" ? "estimated; nothing was bought" : "estimated; not billed yet, as far as is known"));
+  }
+  const same = estimated === null || Number(actual) === Number(estimated);
+  return el("span", { "data-testid": "cost" }, el("b", {}, money(actual)),
+    el("small", {}, view.reused ? "paid before, not again" : estimated === null ? "" : same ? "as estimated" : `estimated ${money(estimated)}`));
+}
+
+function facts(view) {
+  const size = view.width && view.height ? `${view.width} × ${view.height}` : null;
+  const rows = [
+    ["Cost", cost(view)],
+    ["Mode", MODES[view.mode] ?? view.mode],
+    ["Model", view.model],
+    ["Length", view.duration ? seconds(view.duration) : null],
+    ["Size", size],
+    ["File", [bytes(view.bytes), view.has_audio === null ? null : view.has_audio ? "with sound" : "silent"].filter(Boolean).join(", ") || null],
+    ["Request", view.request_id ? el("span.row", {}, el("code.cut", { title: view.request_id, "data-testid": "request-id" }, view.request_id), copier(() => view.request_id, "Copy the request id", { quiet: true })) : null],
+    ["Connection", view.conn_id],
+    ["Submitted", view.submitted_at ? moment(view.submitted_at) : null],
+    ["Took", view.took_seconds ? span(view.took_seconds) : null],
+    ["Try", view.task.try_number ? `${view.task.try_number} of ${Math.max(view.task.max_tries ?? 1, view.task.try_number)}${view.task.state ? `, ${view.task.state}` : ""}` : null],
+    ["Checked", { decoded: "every frame decoded", structure: "by its structure" }[view.checked] ?? null],
+    ["SHA-256", view.sha256 ? el("span.row", {}, el("code.cut", { title: view.sha256 }, view.sha256.slice(0, 12)), copier(() => view.sha256, "Copy the hash", { quiet: true })) : null],
+  ];
+  return list(rows);
+}
+
+function parameters(view) {
+  if (!view.parameters.length) return null;
+  return el("section", {}, el("h2", {}, "Parameters"), list(view.parameters.map(({ name, value }) => [name, el("span.value", {}, value)])));
+}
+
+function list(rows) {
+  return el("dl.list", {}, rows.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
+async function attempt() {
+  main.setAttribute("aria-busy", "true");
+  try {
+    await load();
+  } catch (refused) {
+    shown = null;
+    const quiet = refused.status === 404;
+    instead(main, {
+      title: refused.message,
+      text: refused.status === 401 ? "Log in to Airflow, then come back." : null,
+      retry: quiet || refused.status === 403 ? null : attempt,
+      link: refused.status === 401 ? null : [gallery(), "All Grok videos"],
+    });
+    main.dataset.quiet = String(quiet);
+  }
+  main.setAttribute("aria-busy", "false");
+}
+
+attempt();
+whileVisible(() => load().catch(() => null), 5_000, () => shown !== null && LIVE.has(shown.view.outcome));
