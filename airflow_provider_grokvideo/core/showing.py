@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -204,7 +205,7 @@ def before(shown: Shown, others: Iterable[Shown]) -> dict[str, Any] | None:
     if source is None:
         return None
     told: dict[str, Any] = {
-        "label": source.address or source.field,
+        "label": file_name(source.address) or source.field,
         "page": None,
         "video": None,
         "image": None,
@@ -267,6 +268,13 @@ def label(owner: Owner) -> str:
 def is_path(address: str | None) -> bool:
     """Say whether an address is one that Airflow's ObjectStorage reads, a local path included."""
     return address is not None and source_of(address) == "path"
+
+
+def file_name(address: str | None) -> str | None:
+    """Return an address without the place in the storage; a web address and an id as they are."""
+    if address is None or not is_path(address):
+        return address
+    return PurePosixPath(address).name or address
 
 
 def web_link(address: object) -> str | None:
@@ -371,9 +379,9 @@ def _link(shown: Shown, *, this: bool) -> dict[str, Any]:
 def _words(value: Any) -> str:
     """Return an argument for people: the source of an image or clip, else as it was given."""
     if isinstance(value, Mapping):
-        named = [value.get(name) for name in ("path", "url", "file_id", "voice_id", "known_as") if value.get(name)]
+        named = [value.get(name) for name in ("known_as", "path", "url", "file_id", "voice_id") if value.get(name)]
         if named and set(value) <= {"path", "url", "file_id", "voice_id", "known_as", "sha256"}:
-            return str(named[0])
+            return file_name(str(named[0])) or ""
         return ", ".join(f"{name}: {_words(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))

@@ -65,7 +65,9 @@ def show(
             told |= {"cost_usd": cards.dollars(getattr(error, "cost_usd", None)) or told.get("cost_usd")}
             outcome = outcome or cards.outcome_of(error)
         if records:
-            told["purchases"] = cards.purchases_of(records)
+            told["purchases"] = bought = cards.purchases_of(records)
+            if bought and not told.get("estimated_usd") and outcome != "refused":
+                told["estimated_usd"] = bought[-1].estimated_usd
         card = Card(**{**told, "outcome": outcome, "at": time.time()})
         ti.xcom_push(key=cards.KEY, value=card.to_json())
     except Exception as problem:  # noqa: BLE001 - nothing that happens to a card may cost a video

@@ -5,7 +5,7 @@ import { compare } from "./compare.js";
 import { el, fill, icon } from "./dom.js";
 import { copy, leaving, safe } from "./leaving.js";
 import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
-import { MODES, bytes, clock, moment, money, seconds, span, timeOfDay } from "./words.js";
+import { MODES, OUTCOMES, bytes, moment, money, seconds, span, timeOfDay } from "./words.js";
 import { framed } from "./theme.js";
 
 const LIVE = new Set(["waiting", "asking", "submitted"]);
@@ -47,7 +47,7 @@ function draw(view) {
     el(
       "div.title-row",
       {},
-      el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.outcome === "delivered" && !view.reused ? "" : view.headline))),
+      el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.headline === OUTCOMES[view.outcome]?.[0] ? "" : view.headline))),
       el("a.all", { href: gallery(), "data-testid": "all" }, "All videos", icon("next")),
     ),
     el(
