@@ -132,17 +132,10 @@ def test_the_source_of_an_animated_image_is_shown(studio):
     assert (studio.out / "picture.png").read_bytes() == answer.content
 
 
-def card(studio, dag_id, task_id):
-    """Return the path of a card in Airflow's REST API."""
-    return f"/dags/{dag_id}/dagRuns/{studio.runs[dag_id]}/taskInstances/{task_id}/xcomEntries/grokvideo_card".replace(
-        "+", "%2B"
-    )
-
-
 @pytest.fixture
 def edited(studio):
     """Return how to edit a card, as people with the right to edit XCom can; it is put back afterwards."""
-    path, before = card(studio, "patience", "waiting"), None
+    path, before = studio.card("patience", "waiting"), None
 
     def edit(**changes):
         nonlocal before
@@ -200,7 +193,7 @@ def test_an_edited_card_names_no_source_that_the_dag_does_not_name(studio, edite
 )
 def test_a_card_that_makes_no_sense_breaks_nothing(studio, value):
     """The task says that it has left nothing, and the gallery goes on."""
-    path = card(studio, "patience", "waiting")
+    path = studio.card("patience", "waiting")
     before = studio.stack.api.call("GET", path)["value"]
     studio.stack.api.call("PATCH", path, json={"value": value, "map_index": -1})
     try:
