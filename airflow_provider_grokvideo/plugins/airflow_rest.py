@@ -72,11 +72,13 @@ class Airflow:
         """
         path = f"{_task(owner)}/xcomEntries/{cards.KEY}"
         value = (await self.get(path, map_index=owner.map_index))["value"]
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                return None
+        # Airflow 3.1 gives a value as JSON text that was edited in its UI, once more encoded.
+        for _ in range(2):
+            if isinstance(value, str):
+                try:
+                    value = json.loads(value)
+                except ValueError:
+                    return None
         return cards.parse(value)
 
     async def task_instance(self, owner: Owner) -> dict[str, Any]:

@@ -134,22 +134,14 @@ def test_the_source_of_an_animated_image_is_shown(studio):
 
 @pytest.fixture
 def edited(studio):
-    """Return how to edit a card, as people with the right to edit XCom can; it is put back afterwards."""
-    path, before = studio.card("patience", "waiting"), None
-
-    def edit(**changes):
-        nonlocal before
-        before = before or studio.stack.api.call("GET", path)["value"]
-        studio.stack.api.call("PATCH", path, json={"value": {**before, **changes}, "map_index": -1})
-
-    yield edit
-    if before is not None:
-        studio.stack.api.call("PATCH", path, json={"value": before, "map_index": -1})
+    """Return how to edit the card of a request under way."""
+    with studio.edited("patience", "waiting") as write:
+        yield write
 
 
 def test_an_edited_card_opens_no_other_dags_video(studio, edited):
     """The sidecar says whose a video is, and that DAG's permission counts."""
-    edited(outcome="delivered", manifest={"uri": (studio.out / "hidden.mp4").as_uri()})
+    edited({"outcome": "delivered", "manifest": {"uri": (studio.out / "hidden.mp4").as_uri()}})
     answer = studio.get("media/video", "guest", **studio.query("patience", "waiting"))
 
     assert 403 == answer.status_code
@@ -157,7 +149,7 @@ def test_an_edited_card_opens_no_other_dags_video(studio, edited):
 
 def test_an_edited_card_shows_no_other_request_as_its_own(studio, edited):
     """Also where one may see both."""
-    edited(outcome="delivered", manifest={"uri": (studio.out / "lighthouse.mp4").as_uri()})
+    edited({"outcome": "delivered", "manifest": {"uri": (studio.out / "lighthouse.mp4").as_uri()}})
     answer = studio.get("media/video", **studio.query("patience", "waiting"))
 
     assert 404 == answer.status_code
@@ -174,7 +166,7 @@ def test_an_edited_card_reads_no_file_of_the_api_server(studio, edited, name, st
         shutil.copyfile(studio.out / "lighthouse.mp4", studio.out / name)
     elif name != "missing.mp4":
         (studio.out / name).write_text("[core]\nfernet_key = secret\n")
-    edited(outcome="delivered", manifest={"uri": (studio.out / name).as_uri()})
+    edited({"outcome": "delivered", "manifest": {"uri": (studio.out / name).as_uri()}})
     answer = studio.get("media/video", **studio.query("patience", "waiting"))
 
     assert status == answer.status_code
@@ -183,7 +175,7 @@ def test_an_edited_card_reads_no_file_of_the_api_server(studio, edited, name, st
 
 def test_an_edited_card_names_no_source_that_the_dag_does_not_name(studio, edited):
     """A picture on the api-server's disk is shown only where the DAG uses it."""
-    edited(made_from={"field": "image", "address": str(studio.out / "picture.png")})
+    edited({"made_from": {"field": "image", "address": str(studio.out / "picture.png")}})
 
     assert 403 == studio.get("media/source", **studio.query("patience", "waiting")).status_code
 
@@ -191,16 +183,11 @@ def test_an_edited_card_names_no_source_that_the_dag_does_not_name(studio, edite
 @pytest.mark.parametrize(
     "value", ["text", {"schema": 99}, {"schema": 1, "outcome": "sold"}], ids=["text", "newer", "odd"]
 )
-def test_a_card_that_makes_no_sense_breaks_nothing(studio, value):
+def test_a_card_that_makes_no_sense_breaks_nothing(studio, edited, value):
     """The task says that it has left nothing, and the gallery goes on."""
-    path = studio.card("patience", "waiting")
-    before = studio.stack.api.call("GET", path)["value"]
-    studio.stack.api.call("PATCH", path, json={"value": value, "map_index": -1})
-    try:
-        one = studio.get("api/video", **studio.query("patience", "waiting"))
-        all_ = studio.get("api/videos")
-    finally:
-        studio.stack.api.call("PATCH", path, json={"value": before, "map_index": -1})
+    edited(value)
+    one = studio.get("api/video", **studio.query("patience", "waiting"))
+    all_ = studio.get("api/videos")
 
     assert 404 == one.status_code
     assert 200 == all_.status_code

@@ -266,6 +266,7 @@ function picture(view, now) {
 
 function nothing(frame, view) {
   frame.classList.add("frame-empty");
+  frame.querySelector(".length")?.remove();
   frame.prepend(icon(OUTCOMES[view.outcome]?.[1] ?? "film"), el("p", {}, view.headline));
 }
 
@@ -328,7 +329,8 @@ function spend(told, listed) {
           {},
           strip,
           el("ul", {}, shown.map((line, index) =>
-            el("li", {}, el("span.dot", { "data-part": index }), `${line.dag_id} `, el("b", {}, money(line.billed_usd)))),
+            el("li", {}, el("span.dot", { "data-part": index }), `${line.dag_id} `, el("b", {}, money(line.billed_usd)),
+              Number(line.possible_usd) ? el("span.muted", {}, ` + ${money(line.possible_usd)} possible`) : null)),
             lines.length > shown.length ? el("li.muted", {}, `and ${lines.length - shown.length} more`) : null),
         )
       : null,

@@ -46,13 +46,13 @@ with DAG("troubles", schedule=None):
     clip("doubtful", "An echo in a tunnel")
     clip("too_dear", "A golden palace", max_cost_usd=0.01)
     clip("asking", "A golden hut", max_cost_usd=0.01, on_limit="ask")
-    clip("late", "A snail crosses a road [[emulator: tempo=seconds:3600]]", timeout=6)
     clip("not_stored", "A letter in a bottle")
-    submitted = clip("submitted", "A parcel on its way [[emulator: tempo=seconds:3600]]", wait_for_completion=False)
-    GrokVideoSensor(task_id="sensed", request_id=submitted.output, destination=OUT + "/sensed.mp4")
 
 with DAG("patience", schedule=None):
-    clip("waiting", "A flower opens [[emulator: tempo=seconds:3600]]")
+    clip("waiting", "A flower opens in the morning sun")
+    clip("late", "A snail crosses a road", timeout=6)
+    submitted = clip("submitted", "A parcel on its way", wait_for_completion=False)
+    GrokVideoSensor(task_id="sensed", request_id=submitted.output, destination=OUT + "/sensed.mp4")
 
 with DAG("secret_films", schedule=None):
     clip("hidden", "A door that stays shut")
