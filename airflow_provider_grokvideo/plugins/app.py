@@ -12,7 +12,6 @@ import airflow
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from packaging.version import Version
 
 from airflow_provider_grokvideo.core import showing
 from airflow_provider_grokvideo.core.cards import Card
@@ -58,7 +57,7 @@ Named = Annotated[Owner, Depends(_owner)]
 def application() -> FastAPI:
     """Return the application, built once in each process."""
     app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
-    catalogue = Catalogue(newest_first=Version(airflow.__version__).release >= (3, 2))
+    catalogue = Catalogue(newest_first=_release() >= (3, 2))
     looks, shelf = Looks(), media.Shelf()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
@@ -149,6 +148,10 @@ def application() -> FastAPI:
         return media.respond(found, request, attachment=download)
 
     return app
+
+
+def _release() -> tuple[int, ...]:
+    return tuple(map(int, airflow.__version__.split(".")[:2]))
 
 
 async def _page(request: Request, name: str) -> Response:

@@ -10,8 +10,10 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import HTTPException
 
@@ -20,13 +22,13 @@ from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.latency import Curve, Latencies
 from airflow_provider_grokvideo.core.showing import Shown
-from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow, task_of
+from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
 
 KEPT = 20_000
 """Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
 
 AT_ONCE = 8
-"""Cards that are read at the same time, so that one page does not take all of the api-server's threads."""
+"""Cards that are read at the same time, for all users, so that pages do not take all of the api-server's threads."""
 
 LISTED = 5_000
 """Entries that are looked through for one page on Airflow 3.1, whose list cannot be asked for the newest first."""
@@ -47,6 +49,7 @@ class Catalogue:
         self._known: OrderedDict[Owner, tuple[str, Card | None]] = OrderedDict()
         self._latencies = Latencies()
         self._lock = threading.Lock()
+        self._gate = asyncio.Semaphore(AT_ONCE)
 
     async def recent(self, airflow: Airflow, since: float, until: float, limit: int) -> tuple[list[Shown], bool]:
         """Return the videos of a period, the newest first, and whether there are more.
@@ -62,10 +65,13 @@ class Catalogue:
         """
         entries = await self._entries(airflow, since, until, limit)
         found = await self._shown(airflow, entries[:limit])
-        return found, len(entries) > limit
+        going_on = [each.owner for each in found if each.card.outcome not in cards.ENDINGS]
+        tasks = await airflow.tasks(going_on)
+        told = [replace(each, task=tasks.get(each.owner, each.task)) for each in found]
+        return told, len(entries) > limit
 
     async def of_run(self, airflow: Airflow, owner: Owner) -> list[Shown]:
-        """Return the videos of a DAG run, as many as one page of Airflow's list holds.
+        """Return the videos of a DAG run, as many as one page of Airflow's list holds; without their tasks' states.
 
         Raises:
             HTTPException: Airflow refuses or fails.
@@ -94,13 +100,7 @@ class Catalogue:
         return sorted(found, key=lambda entry: _epoch(entry["timestamp"]), reverse=True)
 
     async def _shown(self, airflow: Airflow, entries: Iterable[dict[str, Any]]) -> list[Shown]:
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def read(entry: dict[str, Any]) -> Shown | None:
-            async with gate:
-                return await self._one(airflow, entry)
-
-        found = await asyncio.gather(*map(read, entries))
+        found = await asyncio.gather(*(self._one(airflow, entry) for entry in entries))
         return [each for each in found if each is not None]
 
     async def _one(self, airflow: Airflow, entry: dict[str, Any]) -> Shown | None:
@@ -110,20 +110,17 @@ class Catalogue:
             at, card = self._known.get(owner, ("", None))
             if at == written:
                 self._known.move_to_end(owner)
-        try:
-            if at != written:
-                card = await airflow.card(owner)
-                self._keep(owner, written, card)
-            if card is None:
-                return None
-            if card.outcome in cards.ENDINGS:
-                return Shown(owner, card)
-            return Shown(owner, card, task_of(await airflow.task_instance(owner)))
-        except HTTPException as gone:
-            # Cleared or deleted since it was listed.
-            if gone.status_code == 404:
-                return None
-            raise
+        if at != written:
+            try:
+                async with self._gate:
+                    card = await airflow.card(owner)
+            except HTTPException as gone:
+                # Cleared or deleted since it was listed.
+                if gone.status_code == 404:
+                    return None
+                raise
+            self._keep(owner, written, card)
+        return None if card is None else Shown(owner, card)
 
     def _keep(self, owner: Owner, written: str, card: Card | None) -> None:
         with self._lock:
@@ -136,8 +133,6 @@ class Catalogue:
 
 
 async def _page(airflow: Airflow, dag_id: str, run_id: str, offset: int, **asked: Any) -> list[dict[str, Any]]:
-    from urllib.parse import quote
-
     path = f"/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}/taskInstances/~/xcomEntries"
     answer = await airflow.get(path, xcom_key=cards.KEY, limit=PAGE, offset=offset, **asked)
     entries: list[dict[str, Any]] = answer["xcom_entries"]

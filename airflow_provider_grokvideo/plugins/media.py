@@ -7,17 +7,18 @@ picture. A file without a sidecar is served only as the source of a clip, where 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import HTTPException, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from airflow_provider_grokvideo.core.cards import Card
@@ -31,11 +32,15 @@ from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 CHUNK = 1024 * 1024
 """Bytes that are read at once; what a viewer who turns away has cost."""
 
+AT_ONCE = 16
+"""Reads of storages at the same time, for all users; further ones wait."""
+
 SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg", "image/png", "image/webp"})
 
 BELIEVED = 30.0
 """Seconds for which what was found at an address is believed: a player asks for many parts of one file."""
 
+_THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-media")
 _LARGEST_SIDECAR = 1024 * 1024
 _HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -43,6 +48,9 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Referrer-Policy": "no-referrer",
 }
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class Shelf:
         """
         until, found = self._known.get(uri, (0.0, None))
         if found is None or time.monotonic() > until:
-            found = await run_in_threadpool(_find, uri)
+            found = await _in_thread(_find, uri)
             self._known[uri] = (time.monotonic() + BELIEVED, found)
             self._known.move_to_end(uri)
             while len(self._known) > self._most:
@@ -157,10 +165,15 @@ def respond(found: Found, request: Request, *, attachment: bool = False) -> Resp
     return StreamingResponse(_bytes(found, part), part.status, told, media_type=found.mime)
 
 
+async def _in_thread(work: Callable[..., T], *given: Any) -> T:
+    """Do something with a storage, which may be slow, in one of few threads of our own: Airflow needs its own."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *given)
+
+
 async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
     at = part.start
     while at < part.end:
-        chunk = await run_in_threadpool(found.place.part, found.name, at, min(at + CHUNK, part.end))
+        chunk = await _in_thread(found.place.part, found.name, at, min(at + CHUNK, part.end))
         if not chunk:
             # Shorter than a moment ago: it ends before the promised length, so that nobody takes it for whole.
             return
