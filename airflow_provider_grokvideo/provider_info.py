@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
+_LINKS = "airflow_provider_grokvideo.links.grokvideo"
 _HOOK = "airflow_provider_grokvideo.hooks.grokvideo.GrokVideoHook"
 
 
@@ -76,6 +77,7 @@ def get_provider_info() -> dict[str, object]:
                 },
             }
         ],
+        "extra-links": [f"{_LINKS}.GrokVideoLink", f"{_LINKS}.XAIRequestLink"],
         "plugins": [
             {
                 "name": "grokvideo",

@@ -35,7 +35,7 @@ def available() -> bool:
         return False
 
 
-def _lenient(version: str) -> dict[str, Any]:
+def lenient(version: str) -> dict[str, Any]:
     """Return what keeps a title in an odd encoding from counting as damage; PyAV 19 has no such setting."""
     return {"metadata_errors": "ignore"} if int(version.partition(".")[0]) < 19 else {}
 
@@ -53,7 +53,7 @@ def decode(path: Path) -> Decoded:
     from av.error import FFmpegError
 
     try:
-        with av.open(str(path), mode="r", **_lenient(av.__version__)) as container:
+        with av.open(str(path), mode="r", **lenient(av.__version__)) as container:
             streams = [*container.streams.video[:1], *container.streams.audio[:1]]
             if not streams:
                 raise Undecodable("it has neither picture nor sound")

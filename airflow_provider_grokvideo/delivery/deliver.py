@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.delivery import poster, store
 from airflow_provider_grokvideo.delivery.addresses import without_query
 from airflow_provider_grokvideo.delivery.destination import target
 from airflow_provider_grokvideo.delivery.download import Fetched, LinkExpired, fetch
 from airflow_provider_grokvideo.delivery.probe import Checked, Probe, probe
-from airflow_provider_grokvideo.delivery.store import store
 from airflow_provider_grokvideo.provider_info import __version__
 
 SIDECAR_SCHEMA = 1
@@ -50,6 +50,8 @@ class Delivered:
     Attributes:
         uri: The video, readable by ``ObjectStoragePath``.
         sidecar_uri: The JSON file beside it.
+        poster_uri: The picture beside it, a JPEG; None without the extra ``media``, or where it could not be made or
+            stored.
         sha256: Of the video, in hexadecimal; None where its bytes did not pass through here.
         bytes: Its length.
         duration: Seconds.
@@ -61,6 +63,7 @@ class Delivered:
 
     uri: str
     sidecar_uri: str
+    poster_uri: str | None
     sha256: str | None
     bytes: int
     duration: float | None
@@ -75,13 +78,14 @@ def deliver(
     link: str,
     fresh_link: Callable[[], str | None],
     destination: str,
-    request_id: str,
+    request_id: str | None,
     expected: Expectation,
     manifest: Mapping[str, Any],
     request: Mapping[str, Any],
     owner: Mapping[str, Any],
     allow_loopback: bool,
     bring: Callable[[Path], Fetched] | None = None,
+    poster_uri: str | None = None,
     pause: Callable[[float], None] = time.sleep,
     log: logging.Logger = _LOG,
 ) -> Delivered:
@@ -92,13 +96,14 @@ def deliver(
         fresh_link: Looks at the request once more; asked once, if `link` is dead.
         destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it; a directory gets
             ``<request_id>.mp4``.
-        request_id: The video's.
+        request_id: The video's; None if nobody knows it.
         expected: What the video should be like.
         manifest: What is known about it, for the sidecar.
         request: What was asked for, for the sidecar.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
         allow_loopback: The API's base URL is loopback, so its links may be, too.
         bring: Fetches the video into a file without a link; `link` and `fresh_link` are not used then.
+        poster_uri: Where an earlier delivery of the same video put its poster; taken where none can be made here.
         pause: Waits between tries of the download; takes seconds.
         log: The task's.
 
@@ -107,7 +112,7 @@ def deliver(
             the final name.
         InvalidInput: The destination is none.
     """
-    to = target(destination, default_name=request_id)
+    to = target(destination, default_name=request_id or "video")
     try:
         with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
             local = Path(temporary, "video.mp4")
@@ -134,14 +139,15 @@ def deliver(
                 "request": shareable(request),
                 "request_id": request_id,
             }
-            stored = store(local, to, sidecar=sidecar, owner=owner, log=log)
+            picture = poster.make(local, log=log) or store.earlier_poster(poster_uri, store.identity(sidecar))
+            stored = store.store(local, to, sidecar=sidecar, poster=picture, owner=owner, log=log)
     except OSError as error:
         raise DeliveryFailed(f"This worker's temporary directory failed: {error}", request_id=request_id) from error
     except DeliveryFailed as error:
         error.about(request_id=request_id)
         raise
     log.info("Delivered %s (%d bytes, %s)", stored.uri, fetched.bytes, found.checked)
-    return Delivered(uri=stored.uri, sidecar_uri=stored.sidecar_uri, **measured)  # type: ignore[arg-type]
+    return Delivered(**stored.addresses(), **measured)  # type: ignore[arg-type]
 
 
 def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -> None:

@@ -12,6 +12,9 @@ from airflow_provider_grokvideo.delivery import places
 
 SUFFIX = ".mp4"
 
+POSTER_SUFFIX = ".poster.jpg"
+"""In place of :data:`SUFFIX`; not ``.jpg`` alone, which may be the image that the video was made from."""
+
 _FIELD = "destination"
 _ALLOWED = (
     "a file ending in .mp4, or a directory (ending in '/' or without a suffix), as a local path or as an "
@@ -55,6 +58,16 @@ class Target:
     def sidecar_uri(self) -> str:
         """Where the JSON file beside it is."""
         return self._uri(self.sidecar_name)
+
+    @property
+    def poster_name(self) -> str:
+        """The name of the picture beside it."""
+        return f"{self.stem}{POSTER_SUFFIX}"
+
+    @property
+    def poster_uri(self) -> str:
+        """Where the picture beside it is."""
+        return self._uri(self.poster_name)
 
     @property
     def stem(self) -> str:

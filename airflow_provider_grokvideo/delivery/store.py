@@ -3,6 +3,8 @@
 Two task instances of one run that write to the same destination are nearly always a mapped task whose destination
 lacks its map index. Each has paid for its video, so the later one is put beside the earlier one. The sidecar says
 whose video is there; while a video is on its way, a claim (``.<name>.claim``) says so.
+
+A poster goes where its video goes and never costs it: what fails with it is logged.
 """
 
 from __future__ import annotations
@@ -12,24 +14,30 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.delivery import destination
+from airflow_provider_grokvideo.delivery import poster as posters
 from airflow_provider_grokvideo.delivery.destination import Target
-from airflow_provider_grokvideo.delivery.places import Place, while_storing
+from airflow_provider_grokvideo.delivery.places import Place, reason, while_storing
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the video and its sidecar are."""
+    """Where the video, its sidecar and its poster, if it has one, are."""
 
     uri: str
     sidecar_uri: str
+    poster_uri: str | None
+
+    def addresses(self) -> dict[str, str | None]:
+        """Return the addresses by their names in the manifest."""
+        return asdict(self)
 
 
 def store(
@@ -38,9 +46,10 @@ def store(
     *,
     sidecar: Mapping[str, Any],
     owner: Mapping[str, Any],
+    poster: bytes | None = None,
     log: logging.Logger = _LOG,
 ) -> Stored:
-    """Put a video and its sidecar to their destination, whole or not at all.
+    """Put a video, its sidecar and its poster to their destination, whole or not at all.
 
     The same request is delivered to the same name again. A video of another run is replaced: a ``latest.mp4`` is a
     legitimate wish.
@@ -48,16 +57,17 @@ def store(
     Args:
         source: The video: a local file, or the name of an object in the target's directory.
         target: Where to; a name beside it is taken if that one is another task instance's of the same run.
-        sidecar: What to record, with its ``request_id`` or, where nobody knows that, its ``upload``; where it is and
-            whose it is are added.
+        sidecar: What to record; :func:`identity` is in it. Where it is and whose it is are added.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
-        log: Told when another name had to be taken.
+        poster: The JPEG to put beside the video. Without one, that of an earlier delivery of the same request stays,
+            and that of another request, whose video is replaced, is removed.
+        log: Told when another name had to be taken, and why a poster was not stored.
 
     Raises:
         DeliveryFailed: The storage did not take it.
         InvalidInput: There is no such storage here.
     """
-    request_id = str(sidecar["request_id"] or sidecar["upload"])
+    request_id = identity(sidecar)
     place = target.place()
     with while_storing(target.uri):
         place.prepare()
@@ -71,9 +81,10 @@ def store(
                     chosen.uri,
                 )
             _put(source, place, chosen)
-            record = {**sidecar, "uri": chosen.uri, "sidecar_uri": chosen.sidecar_uri, "owner": dict(owner)}
-            place.write(chosen.sidecar_name, to_json(record))
-    return Stored(chosen.uri, chosen.sidecar_uri)
+            poster_uri = _put_poster(poster, place, chosen, request_id, log)
+            stored = Stored(chosen.uri, chosen.sidecar_uri, poster_uri)
+            place.write(chosen.sidecar_name, to_json({**sidecar, **stored.addresses(), "owner": dict(owner)}))
+    return stored
 
 
 def still_there(uri: str, size: int | None) -> bool:
@@ -105,9 +116,31 @@ def copied(uri: str, into: Path) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
+def earlier_poster(uri: str | None, request_id: str) -> bytes | None:
+    """Return the poster that an earlier delivery of a request left; None if it is not there or cannot be had."""
+    if not uri or not uri.endswith(destination.POSTER_SUFFIX):
+        return None
+    try:
+        video = f"{uri.removesuffix(destination.POSTER_SUFFIX)}{destination.SUFFIX}"
+        of = destination.target(video, default_name="video")
+        place, name = of.place(), of.poster_name
+        head = place.part(name, 0, posters.HEAD_BYTES)
+        if posters.is_poster(head, request_id) and (place.size(name) or 0) <= posters.LARGEST_KEPT:
+            return place.read(name)
+    except Exception as error:  # noqa: BLE001 - storage raises what it likes, and no poster is worth a video
+        _LOG.info("The earlier poster %s cannot be copied: %s", uri, reason(error))
+    return None
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """Return what stands for a request in sidecars, claims and posters: its id, or, where nobody knows that, the
+    object it was uploaded to, or its content."""
+    return str(record.get("request_id") or record.get("upload") or record.get("sha256"))
+
+
 def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str, Any]) -> Literal["free", "taken"]:
     """Say whether a name may be written to, given the record found there (a sidecar or a claim)."""
-    if record is None or (record.get("request_id") or record.get("upload")) == request_id:
+    if record is None or identity(record) == request_id:
         return "free"
     other = record.get("owner")
     if not isinstance(other, Mapping):
@@ -165,3 +198,38 @@ def _put(source: Path | str, place: Place, target: Target) -> None:
     if there != expected:
         place.remove(target.name)
         raise DeliveryFailed(f"{target.uri} has {there or 0} bytes after the upload instead of {expected}")
+
+
+def _put_poster(jpeg: bytes | None, place: Place, target: Target, request_id: str, log: logging.Logger) -> str | None:
+    """Put a poster beside its video, which is there by now; return where it is, None if there is none.
+
+    What has its name is replaced only if it is the poster of the video that had the video's name.
+    """
+    name = target.poster_name
+    try:
+        if jpeg is not None and place.create(name, posters.marked(jpeg, request_id)):
+            return target.poster_uri
+        head = _head(place, name)
+        if head is None:
+            return None
+        if not posters.is_poster(head):
+            log.info("The video gets no poster: %s is a file of somebody else", target.poster_uri)
+            return None
+        if not posters.is_poster(head, request_id):
+            # First, so that a failure to write the new one leaves no picture of another video.
+            place.remove(name)
+            if jpeg is None:
+                return None
+        if jpeg is not None:
+            place.write(name, posters.marked(jpeg, request_id))
+    except Exception as error:  # noqa: BLE001 - storage raises what it likes, and no poster is worth a video
+        log.warning("The poster could not be stored at %s: %s", target.poster_uri, reason(error))
+        return None
+    return target.poster_uri
+
+
+def _head(place: Place, name: str) -> bytes | None:
+    try:
+        return place.part(name, 0, posters.HEAD_BYTES)
+    except (FileNotFoundError, PermissionError):
+        return None

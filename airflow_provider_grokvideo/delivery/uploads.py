@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import destination as destinations
+from airflow_provider_grokvideo.delivery import poster
 from airflow_provider_grokvideo.delivery.deliver import SIDECAR_SCHEMA, Delivered, Expectation, shareable, verify
 from airflow_provider_grokvideo.delivery.places import before_purchase, open_storage, while_storing
 from airflow_provider_grokvideo.delivery.probe import probe_structure
@@ -109,7 +110,8 @@ def take_over(
     fs, path = open_storage(directory, field="destination", shown=uri)
     with while_storing(uri), fs.open(f"{path}/{name}", "rb", block_size=BLOCK) as file:
         found = probe_structure(file)
-    verify(found, expected, log=log)
+        verify(found, expected, log=log)
+        picture = poster.make(file, log=log)
     measured = {
         "sha256": None,
         "bytes": found.bytes,
@@ -128,7 +130,7 @@ def take_over(
         "request_id": request_id,
         "upload": uri,
     }
-    stored = store(name, to, sidecar=sidecar, owner=owner, log=log)
+    stored = store(name, to, sidecar=sidecar, poster=picture, owner=owner, log=log)
     to.place().remove(name)
     log.info("Delivered %s (%d bytes, uploaded by the service, %s)", stored.uri, found.bytes, found.checked)
-    return Delivered(uri=stored.uri, sidecar_uri=stored.sidecar_uri, **measured)  # type: ignore[arg-type]
+    return Delivered(**stored.addresses(), **measured)  # type: ignore[arg-type]

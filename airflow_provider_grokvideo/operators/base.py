@@ -35,6 +35,7 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import asking, assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import (
     Purchase,
@@ -119,6 +120,7 @@ class GrokVideoBaseOperator(BaseOperator):
         "adopt_request_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"budgets": "json"}
+    operator_extra_links = (GrokVideoLink(), XAIRequestLink())
     ui_color = "#e8e4f3"
 
     def __init__(
@@ -516,7 +518,8 @@ class GrokVideoBaseOperator(BaseOperator):
         from airflow_provider_grokvideo.delivery.store import still_there
 
         self._hold(record)
-        made = {**(record.manifest or {}), "reused": True}
+        # What an earlier version wrote has no poster.
+        made = {"poster_uri": None, **(record.manifest or {}), "reused": True}
         uri = made.get("uri")
         if not uri or not still_there(uri, made.get("bytes")):
             if record.request_id is None:

@@ -25,7 +25,9 @@ from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.delivery import destination, places, sniffing
+from airflow_provider_grokvideo.delivery import poster as posters
 from airflow_provider_grokvideo.delivery.places import Place
+from airflow_provider_grokvideo.delivery.store import identity
 from airflow_provider_grokvideo.plugins import ranges
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
@@ -117,9 +119,12 @@ async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     """
     of = await video(shelf, airflow, card)
     uri = _told(card, "uri")
-    name = f"{of.name.removesuffix(destination.SUFFIX)}.poster.jpg"
+    name = f"{of.name.removesuffix(destination.SUFFIX)}{destination.POSTER_SUFFIX}"
     found = await shelf.find(f"{uri[: -len(of.name)]}{name}")
-    return Found(found.place, found.name, found.size, found.mime, of.sidecar, found.tag)
+    head = await _in_thread(found.place.part, found.name, 0, posters.HEAD_BYTES)
+    if not posters.is_poster(head, identity(of.sidecar or {})):
+        raise HTTPException(404, "The picture beside the video is not its poster")
+    return found
 
 
 async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Found:

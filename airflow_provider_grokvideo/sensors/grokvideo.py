@@ -16,6 +16,7 @@ from airflow_provider_grokvideo.core import events, watching
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, WaitTimeout
 from airflow_provider_grokvideo.core.jobs import Job, Pending
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import Purchase
 
@@ -42,6 +43,7 @@ class GrokVideoSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("request_id", "destination", "grokvideo_conn_id")
+    operator_extra_links = (GrokVideoLink(), XAIRequestLink())
     ui_color = "#e8e4f3"
 
     def __init__(

@@ -194,6 +194,7 @@ def redeliver(
         link="",
         fresh_link=lambda: None,
         bring=lambda into: Fetched(*copied(made["uri"], into), content_type=None),
+        poster_uri=made.get("poster_uri"),
         destination=destination,
         request_id=made["request_id"],
         expected=Expectation(duration=made.get("duration")),

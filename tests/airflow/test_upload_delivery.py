@@ -64,7 +64,7 @@ def test_the_service_uploads_and_the_worker_only_checks(drive, home, s3, ti, gro
 
     (start,) = grokvideo_emulator.starts
     record = json.loads(s3.read("films/ball.json"))
-    assert ["films/ball.json", "films/ball.mp4"] == s3.names()
+    assert ["films/ball.json", "films/ball.mp4", "films/ball.poster.jpg"] == s3.names()
     assert start.request_id == course.result["request_id"] == record["request_id"]
     assert ("structure", None, None) == tuple(course.result[name] for name in ("checked", "sha256", "url"))
     assert len(s3.read("films/ball.mp4")) == course.result["bytes"]

@@ -30,6 +30,7 @@ JOB = Done("r", URL, 8.0, "grok-imagine-video-1.5", 6_400_000_000)
 DELIVERED = Delivered(
     uri="file:///out/r.mp4",
     sidecar_uri="file:///out/r.json",
+    poster_uri="file:///out/r.poster.jpg",
     sha256="ab",
     bytes=1000,
     duration=8.04,
@@ -46,6 +47,7 @@ WORDS = {
     "url",
     "uri",
     "sidecar_uri",
+    "poster_uri",
     "sha256",
     "bytes",
     "duration",

@@ -65,6 +65,7 @@ def test_a_video_is_delivered_with_what_was_measured(server, run, media, tmp_pat
     assert {
         "uri": f"file://{tmp_path}/out/clip.mp4",
         "sidecar_uri": f"file://{tmp_path}/out/clip.json",
+        "poster_uri": f"file://{tmp_path}/out/clip.poster.jpg",
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "duration": probe(media.clip).duration,
@@ -120,7 +121,7 @@ def test_a_directory_gets_the_request_id(server, run, media, tmp_path):
     server.routes["/clip.mp4"] = body(media.clip.read_bytes())
     run(destination=f"{tmp_path}/out/")
 
-    assert ["req-1.json", "req-1.mp4"] == files(tmp_path)
+    assert ["req-1.json", "req-1.mp4", "req-1.poster.jpg"] == files(tmp_path)
 
 
 def test_a_dead_link_is_asked_for_once_more(server, run, media, tmp_path):
@@ -128,7 +129,7 @@ def test_a_dead_link_is_asked_for_once_more(server, run, media, tmp_path):
     server.routes |= {"/clip.mp4": body(b"", status=403), "/fresh.mp4": body(media.clip.read_bytes())}
     run(fresh_link=lambda: server.url("/fresh.mp4"))
 
-    assert ["clip.json", "clip.mp4"] == files(tmp_path)
+    assert ["clip.json", "clip.mp4", "clip.poster.jpg"] == files(tmp_path)
 
 
 @pytest.mark.parametrize("fresh", ["same", "none", "dead"])
@@ -206,7 +207,7 @@ def test_what_is_only_odd_is_delivered_with_a_warning(server, run, media, tmp_pa
     with caplog.at_level(logging.WARNING):
         run(expected=Expectation(duration=1, width=1280, height=720))
 
-    assert ["clip.json", "clip.mp4"] == files(tmp_path)
+    assert ["clip.json", "clip.mp4", "clip.poster.jpg"] == files(tmp_path)
     assert ["lasts", "wide", "high"] == [
         word for record in caplog.records for word in ("lasts", "wide", "high") if word in record.getMessage()
     ]

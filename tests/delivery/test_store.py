@@ -65,6 +65,7 @@ def test_a_video_and_its_sidecar_are_stored(clip, storage):
         "owner": ME,
         "uri": stored.uri,
         "sidecar_uri": stored.sidecar_uri,
+        "poster_uri": None,
     } == json.loads(there["latest.json"])
 
 

@@ -143,7 +143,7 @@ def test_upload_to_s3(run, without_first_wait, grokvideo_emulator, s3, fault, mo
     done = run("upload_to_s3.py", output="s3://bucket/films")
 
     assert "success" == done.state
-    assert ["films/train.json", "films/train.mp4"] == s3.names()
+    assert ["films/train.json", "films/train.mp4", "films/train.poster.jpg"] == s3.names()
     assert "s3://bucket/films/train.mp4" == done.results["clip"]["uri"]
     assert [] == [seen for seen in grokvideo_emulator.requests if seen.origin == "download"]
     assert_price("upload_to_s3.py", 0.25, grokvideo_emulator)

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from starlette.requests import Request
 
 from airflow_provider_grokvideo.core.cards import Card
+from airflow_provider_grokvideo.delivery import poster as posters
 from airflow_provider_grokvideo.plugins import media
 
 VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(range(256)) * 20_000
@@ -174,6 +175,22 @@ async def test_a_player_that_asks_often_is_answered_from_what_is_known(tmp_path)
     (tmp_path / "a.json").unlink()
 
     assert first is await media.video(shelf, User("films"), card(uri))
+
+
+@pytest.mark.parametrize(("of", "expected"), [("r-1", 200), ("r-2", 404), (None, 404)])
+async def test_only_the_poster_of_the_video_is_its_poster(tmp_path, of, expected):
+    """Not that of a video that was there before, and not a picture of the user's own."""
+    picture = b"\xff\xd8\xff\xd9" + b"\0" * 100
+    (tmp_path / "a.mp4").write_bytes(VIDEO)
+    (tmp_path / "a.json").write_text(json.dumps(SIDECAR))
+    (tmp_path / "a.poster.jpg").write_bytes(posters.marked(picture, of) if of else picture)
+    try:
+        found = await media.poster(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
+        status = media.respond(found, asking()).status_code
+    except HTTPException as refused:
+        status = refused.status_code
+
+    assert expected == status
 
 
 async def test_the_sidecar_is_told_without_addresses(tmp_path):

@@ -1,0 +1,1 @@
+"""Links from a task instance in Airflow's UI."""
