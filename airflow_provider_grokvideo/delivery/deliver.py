@@ -189,7 +189,8 @@ def shareable(value: Any) -> Any:
         head, _, data = value.partition(",")
         return f"{head},… ({len(data)} characters)"
     if re.match(r"https?://\S+$", value, re.IGNORECASE):
-        return without_query(value)
+        # The mark says that something was left out, so that nobody takes the rest for the address.
+        return f"{without_query(value)}?…" if "?" in value or "#" in value else without_query(value)
     return _KEY.sub("***", value)
 
 

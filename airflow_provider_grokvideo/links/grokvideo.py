@@ -87,6 +87,11 @@ def _owner(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> Own
     return Owner(dag_id, run_id, task_id, -1 if map_index is None else map_index)
 
 
+def base_path() -> str:
+    """Return the path that Airflow is served under, without a slash at its end."""
+    return urlsplit(_base()).path
+
+
 def _base() -> str:
     """Return what an address in Airflow's UI starts with, without a slash at its end."""
     address = (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")

@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -292,6 +293,10 @@ class GrokVideoBaseOperator(BaseOperator):
         """Return the argument that holds the clip or picture that the video starts from, and its value."""
         return None
 
+    def tell(self, made: Mapping[str, Any], context: Context) -> None:
+        """Say in the outlets' asset events that there is a video."""
+        assets.tell(self.outlets, made, context)
+
     def _next_step(self, inputs: Inputs, memory: Memory) -> journal.Step:
         policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
         known = memory.last(inputs.fingerprint)
@@ -527,15 +532,15 @@ class GrokVideoBaseOperator(BaseOperator):
             if uri:
                 self.log.warning("%s is not there any more, or not as it was; fetching it again", uri)
             return {**self._pick_up(record, request, context, started), "reused": True}
+        purchase = Purchase(made["request_id"], record.submitted_at, request, record.estimate, self.made_from())
         if self.destination is not None and str(self.destination) != record.destination:
             owner = handover.owner_of(context)
-            made = handover.redeliver(made, request, destination=self.destination, owner=owner)
+            made = handover.redeliver(made, purchase, destination=self.destination, owner=owner)
             self._note(manifest=made, destination=str(self.destination))
         self.log.info("Request %s was delivered before to %s; nothing is bought", record.request_id, made["uri"])
-        purchase = Purchase(made["request_id"], record.submitted_at, request, record.estimate)
         self._remember(purchase, context)
         self._show(context, "delivered", purchase=purchase, made=made)
-        assets.tell(self.outlets, made, context)
+        self.tell(made, context)
         return made
 
     @contextmanager
@@ -636,6 +641,7 @@ class GrokVideoBaseOperator(BaseOperator):
     def _deliver(self, job: FinalJob, purchase: Purchase, context: Context) -> dict[str, Any]:
         from airflow_provider_grokvideo.tasks.books import bought
 
+        purchase = replace(purchase, made_from=self.made_from())
         job = self._unless_uploaded(job, purchase, context)
         self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
         done = self._finished(job)
@@ -655,7 +661,7 @@ class GrokVideoBaseOperator(BaseOperator):
         self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
         self._show(context, "delivered" if made["uri"] else "done", purchase=purchase, made=made)
-        assets.tell(self.outlets, made, context)
+        self.tell(made, context)
         return made
 
     def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:

@@ -117,7 +117,7 @@ def hand_over(
         return made
     if upload_uri is not None:
         seconds = _expected_seconds(job, purchase.request)
-        return take_over(upload_uri, made, purchase.request, seconds, destination=destination, owner=owner)
+        return take_over(upload_uri, made, purchase, seconds, destination=destination, owner=owner)
     from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
     from airflow_provider_grokvideo.delivery.download import Fetched
 
@@ -142,7 +142,7 @@ def hand_over(
         request_id=job.request_id,
         expected=Expectation(duration=_expected_seconds(job, purchase.request)),
         manifest=made,
-        request=described(purchase.request),
+        request=described(purchase.request, purchase.made_from),
         owner=dict(owner),
         allow_loopback=hook.account().is_local,
     )
@@ -152,7 +152,7 @@ def hand_over(
 def take_over(
     upload_uri: str,
     made: Mapping[str, Any],
-    request: VideoRequest | None,
+    purchase: Purchase,
     seconds: float | None,
     *,
     destination: str,
@@ -172,14 +172,14 @@ def take_over(
         request_id=made["request_id"],
         expected=Expectation(duration=seconds),
         manifest=made,
-        request=described(request),
+        request=described(purchase.request, purchase.made_from),
         owner=dict(owner),
     )
     return with_delivery(made, delivered)
 
 
 def redeliver(
-    made: Mapping[str, Any], request: VideoRequest, *, destination: str, owner: Mapping[str, Any]
+    made: Mapping[str, Any], purchase: Purchase, *, destination: str, owner: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Store a video that was delivered elsewhere before, from there, and return its manifest.
 
@@ -199,7 +199,7 @@ def redeliver(
         request_id=made["request_id"],
         expected=Expectation(duration=made.get("duration")),
         manifest=made,
-        request=described(request),
+        request=described(purchase.request, purchase.made_from),
         owner=dict(owner),
         allow_loopback=False,
     )
@@ -249,11 +249,20 @@ def _expected_seconds(job: Done, request: VideoRequest | None) -> float | None:
     return job.duration if asked is None else float(asked)
 
 
-def described(request: VideoRequest | None) -> dict[str, Any]:
-    """Return what was asked for, for the sidecar: as sent, with paths where there were paths."""
+def described(request: VideoRequest | None, made_from: tuple[str, Any] | None = None) -> dict[str, Any]:
+    """Return what was asked for, for the sidecar: as sent, with paths where there were paths.
+
+    Args:
+        request: What was asked for.
+        made_from: The argument that holds the clip that it starts from, and its value; the file of another task's
+            video is named beside its temporary link.
+    """
     if request is None:
         return {}
     words = request.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"output"})
+    field, value = made_from or ("", None)
+    if isinstance(value, Mapping) and value.get("uri") and isinstance(words.get(field), dict):
+        words[field]["uri"] = value["uri"]
     return {"mode": request.mode, "model": request.model, **words}
 
 

@@ -29,12 +29,14 @@ class Purchase:
         submitted_at: Epoch seconds of the submit, or None if another task made it.
         request: What was asked for, or None if another task knows.
         estimated_usd: What it should cost.
+        made_from: The argument that holds the clip or picture that the video starts from, and its value.
     """
 
     request_id: str
     submitted_at: float | None = None
     request: VideoRequest | None = None
     estimated_usd: Decimal | None = None
+    made_from: tuple[str, Any] | None = None
 
 
 def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: float | None = None) -> dict[str, Any]:

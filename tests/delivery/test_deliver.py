@@ -99,8 +99,8 @@ def test_the_sidecar_tells_all_but_the_secrets(server, run, media, tmp_path):
     assert {
         "prompt": "a fox, see https://example.com/?q=1 for style",
         "image": {"url": "data:image/png;base64,… (5000 characters)"},
-        "video": {"url": "https://example.com/v.mp4"},
-        "output": {"upload_url": "https://bucket.example/put"},
+        "video": {"url": "https://example.com/v.mp4?…"},
+        "output": {"upload_url": "https://bucket.example/put?…"},
         "api_key": "***",
         "note": "*** and ***",
         "keyframes": [{"timestamp_s": 1.5}],
@@ -108,7 +108,7 @@ def test_the_sidecar_tells_all_but_the_secrets(server, run, media, tmp_path):
     assert {
         "schema": 1,
         "request_id": "req-1",
-        "url": server.url("/clip.mp4"),
+        "url": f"{server.url('/clip.mp4')}?…",
         "cost_usd": "0.40",
         "owner": OWNER,
         "provider_version": __version__,
