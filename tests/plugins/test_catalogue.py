@@ -1,0 +1,197 @@
+"""The gallery's list: everything that a user may see of a period, read once, with what it cost."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from airflow_double import Double, iso
+
+from airflow_provider_grokvideo.plugins import app as page_app
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    """Let each test begin with a process that has read nothing, and without a ledger."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
+    page_app.application.cache_clear()
+    yield
+    page_app.application.cache_clear()
+
+
+async def listed(double, user="admin", since=NOW - 1000, until=NOW, **words):
+    """Return the answer of the gallery's route."""
+    async with double.page(user) as client:
+        answer = await client.get("/api/videos", params={"since": iso(since), "until": iso(until), **words})
+    return answer.json()
+
+
+def labels(answer):
+    """Return which task instances are in an answer."""
+    return [view["label"] for view in answer["videos"]]
+
+
+async def test_the_newest_come_first_and_no_more_than_wanted():
+    """However many pages Airflow's list has."""
+    double = Double()
+    for number in range(250):
+        double.add("make", NOW - number, map_index=number)
+    answer = await listed(double, limit=120)
+
+    assert [f"make[{number}]" for number in range(120)] == labels(answer)
+    assert answer["truncated"]
+    assert not (await listed(double, limit=250))["truncated"]
+
+
+async def test_a_card_is_read_once():
+    """The list says what has changed since."""
+    double = Double()
+    for number in range(30):
+        double.add("make", NOW - 1 - number, map_index=number)
+    await listed(double)
+    await listed(double)
+    first = double.seen["card"]
+    double.add("make", NOW, map_index=7, outcome="failed")
+    answer = await listed(double)
+
+    assert (30, 31) == (first, double.seen["card"])
+    assert "failed" == answer["videos"][0]["outcome"]
+
+
+async def test_what_one_user_has_read_is_not_shown_to_another():
+    """The list is asked for each user anew, and decides."""
+    double = Double()
+    double.add("secret", NOW - 1)
+    double.add("open", NOW - 2, dag_id="others")
+    await listed(double, "admin")
+
+    assert ["open"] == labels(await listed(double, "guest"))
+
+
+async def test_nobody_sees_nothing():
+    """Without a login there is no list."""
+    double = Double()
+    double.add("make", NOW)
+    async with double.page(None) as client:
+        statuses = {(await client.get(path)).status_code for path in ("/", "/video", "/request", "/api/videos")}
+
+    assert {401} == statuses
+
+
+async def test_a_period_has_its_borders():
+    """A day begins and ends where the reader's does."""
+    double = Double()
+    for name, at in {"before": NOW - 1001, "first": NOW - 1000, "last": NOW, "after": NOW + 1}.items():
+        double.add(name, at)
+
+    assert ["last", "first"] == labels(await listed(double))
+
+
+async def test_an_airflow_that_cannot_sort_is_looked_through():
+    """3.1 lists by name; the newest may be on the last page."""
+    double = Double(newest_first=False)
+    for number in range(350):
+        double.add("make", NOW - 350 + number, map_index=number)
+    async with double.page() as client:
+        page_app.application.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(page_app.airflow, "__version__", "3.1.8")
+            page_app.application()
+    async with double.page() as client:
+        answer = (
+            await client.get("/api/videos", params={"since": iso(NOW - 1000), "until": iso(NOW), "limit": 3})
+        ).json()
+
+    assert ["make[349]", "make[348]", "make[347]"] == labels(answer)
+
+
+async def test_what_disappears_meanwhile_is_left_out():
+    """A task that is cleared while somebody looks."""
+    double = Double()
+    double.add("here", NOW)
+    double.gone.add(double.add("gone", NOW))
+
+    assert ["here"] == labels(await listed(double))
+
+
+async def test_tasks_that_airflow_ended_are_told_with_few_questions():
+    """A hundred requests under way are one question about their tasks."""
+    double = Double()
+    for number in range(100):
+        owner = double.add("make", NOW - number, map_index=number, outcome="waiting")
+        double.states[owner] = "failed" if number % 2 else "deferred"
+    answer = await listed(double, limit=200)
+
+    assert {"waiting": 50, "trouble": 50} == {
+        outcome: sum(view["outcome"] == outcome for view in answer["videos"]) for outcome in ("waiting", "trouble")
+    }
+    assert 1 == double.seen["tasks"]
+
+
+async def test_without_a_ledger_the_spend_is_that_of_the_list():
+    """Billed where a bill is known, possible where it is not, nothing for what was reused or stopped before."""
+    double = Double()
+    made = {"uri": "s3://b/a.mp4"}
+    double.add("a", NOW, cost_usd="0.36", estimated_usd="0.30", manifest=made)
+    double.add("b", NOW, outcome="waiting", estimated_usd="0.40")
+    double.add("c", NOW, outcome="moderated", cost_usd="0.10", estimated_usd="0.10")
+    double.add("d", NOW, outcome="failed", estimated_usd="0.20")
+    double.add("e", NOW, outcome="refused", estimated_usd="9.00")
+    double.add("f", NOW, cost_usd="0.50", manifest={**made, "reused": True})
+    double.add("g", NOW, outcome="expired", estimated_usd="0.05", dag_id="others")
+    spend = (await listed(double))["spend"]
+
+    assert ("videos", "0.46", "0.45", 5) == (
+        spend["source"],
+        spend["billed_usd"],
+        spend["possible_usd"],
+        spend["purchases"],
+    )
+    assert {"films": "0.46", "others": "0.00"} == {line["dag_id"]: line["billed_usd"] for line in spend["by_dag"]}
+
+
+async def test_a_request_that_is_sensed_counts_once():
+    """The task that submitted it and the one that waits show one video and one bill."""
+    double = Double()
+    double.add("submit", NOW - 5, request_id="r", outcome="submitted", estimated_usd="0.10", prompt="A parcel")
+    double.add("sense", NOW, request_id="r", cost_usd="0.10", manifest={"uri": "s3://b/a.mp4"})
+    answer = await listed(double)
+
+    assert [("sense", "A parcel")] == [(view["label"], view["prompt"]) for view in answer["videos"]]
+    assert (1, "0.10") == (answer["spend"]["purchases"], answer["spend"]["billed_usd"])
+
+
+@pytest.mark.parametrize("value", ["text", None, 7, [], {"schema": 2}, {"schema": 1}], ids=repr)
+async def test_values_that_are_no_cards_are_left_out(value):
+    """People may edit XCom."""
+    double = Double()
+    owner = double.add("odd", NOW)
+    double.cards[owner] = (value, NOW)
+    double.add("good", NOW)
+
+    assert ["good"] == labels(await listed(double))
+
+
+async def test_a_period_that_is_not_named_is_the_last_week():
+    """And now is its end."""
+    double = Double()
+    now = time.time()
+    double.add("recent", now - 6 * 86_400)
+    double.add("old", now - 8 * 86_400)
+    async with double.page() as client:
+        answer = (await client.get("/api/videos")).json()
+
+    assert ["recent"] == labels(answer)
+
+
+async def test_pages_let_nothing_else_in():
+    """Whatever a page's browser is told to load, it loads from here, over https, or from this machine."""
+    double = Double()
+    async with double.page() as client:
+        policy = (await client.get("/")).headers["content-security-policy"]
+
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'self'" in policy
