@@ -149,8 +149,7 @@ async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Fo
 
 def sidecar(found: Found) -> dict[str, Any]:
     """Return the sidecar of a video for people to read; of addresses of the storage only the file's name."""
-    told = dict(found.sidecar or {})
-    return {name: PurePosixPath(str(value)).name if _is_address(name, value) else value for name, value in told.items()}
+    return {name: _without_place(name, value) for name, value in (found.sidecar or {}).items()}
 
 
 def respond(found: Found, request: Request, *, attachment: bool = False) -> Response:
@@ -270,8 +269,13 @@ def _not_here(place: Place) -> str:
     return f"{_GONE}{hint}"
 
 
-def _is_address(name: str, value: object) -> bool:
-    return name.endswith("uri") and isinstance(value, str)
+def _without_place(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {part: _without_place(part, each) for part, each in value.items()}
+    if isinstance(value, list):
+        return [_without_place(name, each) for each in value]
+    is_address = isinstance(value, str) and (name in ("path", "upload") or name.endswith("uri"))
+    return PurePosixPath(value).name if is_address else value
 
 
 def _attachment(name: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
 log = logging.getLogger(__name__)
 
+SHARED = 10.0
+"""Seconds within which all who look share one reading of the ledger; a period begins and ends on a multiple of them."""
+
 _FAILED = ("failed", "expired")
 _OPEN = ("waiting", "submitted", "doubt", "trouble")
 
@@ -33,7 +38,8 @@ async def of_period(airflow: Airflow, shown: Sequence[Shown], since: float, unti
         since: Epoch seconds from which on.
         until: Epoch seconds up to which.
     """
-    booked = await run_in_threadpool(_booked, since, until)
+    start, end = since // SHARED * SHARED, -(-until // SHARED) * SHARED
+    booked = await run_in_threadpool(_booked, start, end, time.time() // SHARED)
     entries = _told_by(shown) if booked is None else await _permitted(airflow, booked)
     dags = sorted({entry.owner.dag_id for entry in entries})
     lines = [reports.line((dag_id,), [each for each in entries if each.owner.dag_id == dag_id]) for dag_id in dags]
@@ -54,7 +60,9 @@ async def _permitted(airflow: Airflow, entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.owner.dag_id in allowed]
 
 
-def _booked(since: float, until: float) -> list[Entry] | None:
+@lru_cache(maxsize=4)
+def _booked(since: float, until: float, now: float) -> list[Entry] | None:
+    """Return the purchases of a period, None without a ledger; `now` makes what was read before too old."""
     try:
         path = settings.embedded_path()
         if path is not None and not Path(path).is_file():

@@ -20,6 +20,7 @@ SIDECAR = {
     "owner": {"dag_id": "films", "run_id": "run", "task_id": "make", "map_index": -1},
     "uri": "s3://team@bucket/films/a.mp4",
     "prompt": "A ball",
+    "request": {"video": {"uri": "s3://team@bucket/films/b.mp4"}, "reference_images": [{"path": "s3://bucket/c.png"}]},
 }
 
 
@@ -199,7 +200,10 @@ async def test_the_sidecar_is_told_without_addresses(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(SIDECAR))
     found = await media.video(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
 
-    assert ("a.mp4", "A ball") == (media.sidecar(found)["uri"], media.sidecar(found)["prompt"])
+    told = media.sidecar(found)
+
+    assert ("a.mp4", "A ball") == (told["uri"], told["prompt"])
+    assert {"video": {"uri": "b.mp4"}, "reference_images": [{"path": "c.png"}]} == told["request"]
 
 
 @pytest.mark.parametrize("name", ['a"b.mp4', "ä.mp4", "a\\b.mp4", "a%0d%0ab.mp4"])

@@ -31,7 +31,12 @@ def framed(page: Page):
     return page.frame_locator("iframe[src*='/grokvideo/']")
 
 
-READY = "each => new Promise(done => each.readyState >= 3 ? done() : each.oncanplay = done)"
+READY = """each => new Promise(done => {
+    const idle = () => each.readyState >= 3 && each.networkState === HTMLMediaElement.NETWORK_IDLE;
+    const painted = () => requestAnimationFrame(() => requestAnimationFrame(done));
+    const check = () => idle() ? painted() : requestAnimationFrame(check);
+    check();
+})"""
 SOUGHT = """each => new Promise(done => {
     if (each.seeking) each.onseeked = () => done(each.currentTime);
     else done(each.currentTime);

@@ -267,7 +267,7 @@ function picture(view, now) {
 function nothing(frame, view) {
   frame.classList.add("frame-empty");
   frame.querySelector(".length")?.remove();
-  frame.prepend(icon(OUTCOMES[view.outcome]?.[1] ?? "film"), el("p", {}, view.headline));
+  frame.prepend(icon(OUTCOMES[view.outcome]?.[1] ?? "film"), el("p", {}, view.waiting ? "" : view.headline));
 }
 
 /** Play a delivered video without sound while somebody points at its card. */
