@@ -18,7 +18,12 @@ from airflow_provider_grokvideo.client.account import is_loopback
 from airflow_provider_grokvideo.core.errors import InvalidInput, JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner
 
-OPERATORS = ("GrokVideoGenerateOperator", "GrokVideoEditOperator", "GrokVideoExtendOperator")
+OPERATORS = (
+    "GrokVideoGenerateOperator",
+    "GrokVideoEditOperator",
+    "GrokVideoExtendOperator",
+    "GrokVideoReviewOperator",
+)
 """Class names of the tasks that keep a journal, as a task instance of Airflow carries them."""
 
 FIRST_WITH_STORE = (3, 3)

@@ -312,14 +312,18 @@ class GrokVideoBaseOperator(BaseOperator):
                     "adopt_request_id=%r is left out: this task has request %s", wanted, step.record.request_id
                 )
             return step
+        return journal.Attach(self._adopt(wanted, inputs.fingerprint, inputs.asked, memory))
+
+    def _adopt(self, wanted: str, fingerprint: str, asked: str, memory: Memory) -> Record:
+        """Take a request that a person named for a purchase of these inputs."""
         if isinstance(self.hook.get_job(wanted), Expired):
             raise InvalidInput(
                 "adopt_request_id", wanted, "a request that this connection's account has at the service"
             )
         self.log.info("Adopting request %s; nothing is bought", wanted)
-        adopted = memory.adopt(wanted, inputs.fingerprint, inputs.asked, self.grokvideo_conn_id)
+        adopted = memory.adopt(wanted, fingerprint, asked, self.grokvideo_conn_id)
         self.books.follow(memory.owner, [adopted], complete=False)
-        return journal.Attach(adopted)
+        return adopted
 
     def _buy(self, inputs: Inputs, memory: Memory, context: Context) -> Purchase:
         """Check everything that can be checked for free, reserve the price, then submit."""
@@ -439,7 +443,9 @@ class GrokVideoBaseOperator(BaseOperator):
             raise AmbiguousSubmit(what) from problem
         return request_id
 
-    def _settle_by_upload(self, record: Record, request: VideoRequest, context: Context) -> dict[str, Any] | None:
+    def _settle_by_upload(
+        self, record: Record, request: VideoRequest | None, context: Context
+    ) -> dict[str, Any] | None:
         """Hand over what the service uploaded for a start whose answer was lost; wait for it, within the timeout.
 
         Returns None where there is no such upload to wait for, or nothing came.
@@ -495,7 +501,9 @@ class GrokVideoBaseOperator(BaseOperator):
         if self._memory is not None:
             self._memory.hold(record)
 
-    def _pick_up(self, record: Record, request: VideoRequest, context: Context, started: float) -> dict[str, Any]:
+    def _pick_up(
+        self, record: Record, request: VideoRequest | None, context: Context, started: float
+    ) -> dict[str, Any]:
         """Go on with a request that an earlier try bought; where it is finished it is delivered without deferring."""
         self._hold(record)
         purchase = Purchase(cast("str", record.request_id), record.submitted_at, request, record.estimate)

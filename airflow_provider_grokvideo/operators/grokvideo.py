@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
+from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
 from airflow_provider_grokvideo.tasks.manifest import Source, source_facts, source_in
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoGenerateOperator",
+    "GrokVideoReviewOperator",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Ask a person in Airflow's "Required Actions" whether a purchase above a limit may be made."""
+"""Ask a person in Airflow's "Required Actions", holding no worker slot: above all, whether to exceed a limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 BUY, REFUSE = "Buy", "Do not buy"
-"""The two answers; the same for every question, because Airflow keeps the first question of a task instance's try."""
+"""The two answers about money; always the same, because Airflow keeps the first question of a task instance's try."""
 
 
 def ask(
@@ -29,6 +29,8 @@ def ask(
     method_name: str,
     timeout: float | timedelta | None,
     users: Sequence[Mapping[str, str]] = (),
+    options: Sequence[str] = (BUY, REFUSE),
+    params: Mapping[str, Any] | None = None,
 ) -> NoReturn:
     """Put a question and pause the task until it is answered; no worker slot is held.
 
@@ -39,6 +41,8 @@ def ask(
     :param timeout: How long to wait, in seconds or as a timedelta; None as long as it takes.
     :param users: Who may answer, each ``{"id": ..., "name": ...}``; nobody named lets everybody answer who may act on
         the DAG.
+    :param options: The answers there are.
+    :param params: Fields of a form beside them, as Airflow serializes them.
     """
     from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
@@ -47,12 +51,12 @@ def ask(
     wait = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
     upsert_hitl_detail(
         ti_id=ti_id,
-        options=[BUY, REFUSE],
+        options=[*options],
         subject=subject,
         body=body,
         defaults=None,
         multiple=False,
-        params={},
+        params=dict(params or {}),
         assigned_users=[HITLUser(id=user["id"], name=user["name"]) for user in users],
     )
     operator.log.info("%s Waiting for an answer under Required Actions.", subject)
@@ -62,8 +66,8 @@ def ask(
 
     trigger = HITLTrigger(
         ti_id=ti_id,
-        options=[BUY, REFUSE],
-        params={},
+        options=[*options],
+        params=dict(params or {}),
         timeout_datetime=None if wait is None else pendulum.now("UTC") + wait,
     )
     operator.defer(trigger=trigger, method_name=method_name)
@@ -93,7 +97,7 @@ def answered(event: object) -> tuple[bool, str]:
     chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or chosen not in ([BUY], [REFUSE]):
         raise EventRejected(f"the answer to a question about money makes no sense: {shorten(event)}")
-    return chosen == [BUY], _who(event.get("responded_by_user"))
+    return chosen == [BUY], who(event)
 
 
 def question(request: VideoRequest, estimate: Estimate, why: str, account: str) -> tuple[str, str]:
@@ -115,7 +119,8 @@ def question(request: VideoRequest, estimate: Estimate, why: str, account: str) 
 _SHOWN = 600
 
 
-def _who(user: Any) -> str:
+def who(event: Mapping[str, Any]) -> str:
     """Return the name of who answered; Airflow hands it on as a mapping or as an object."""
+    user = event.get("responded_by_user")
     fields = user if isinstance(user, Mapping) else getattr(user, "__dict__", {})
     return str(fields.get("name") or fields.get("id") or "somebody")

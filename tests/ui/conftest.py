@@ -42,6 +42,9 @@ ARGUMENTS = [
 OF_AIRFLOW = "signal is aborted without reason"
 """What Airflow 3.2's own page says when it is left while it loads."""
 
+ASKING = ("awaiting_input", "deferred")
+"""States of a task that has asked a person: from Airflow 3.3 on, and before."""
+
 TROUBLES = {
     "moderated:b": "Something that must not be shown",
     "failed:internal_error": "A machine that breaks",
@@ -164,14 +167,16 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
             env["AIRFLOW__GROKVIDEO__JOURNAL_PATH"] = str(tmp_path_factory.mktemp("journal"))
         with AirflowStack(home, HERE / "dags", env, login=("admin", PASSWORDS["admin"])) as stack:
             studio = Studio(stack, emulator, out)
-            for dag_id in ("films", "troubles", "secret_films"):
+            for dag_id in ("films", "troubles", "secret_films", "reviewed"):
                 studio.runs[dag_id] = stack.api.trigger(dag_id)
             studio.wait("films", _ended)
             studio.wait("secret_films", _ended)
+            studio.wait("reviewed", lambda found: _ended([ti for ti in found if ti["task_id"] == "film"]))
             studio.wait("troubles", lambda found: _ended([ti for ti in found if ti["task_id"] != "asking"]))
             emulator.set_tempo("seconds:3600")
             studio.runs["patience"] = stack.api.trigger("patience")
             under_way = {"waiting": "deferred", "sensed": "deferred", "late": "failed", "submitted": "success"}
+            studio.wait("reviewed", lambda found: {"success"} < {ti["state"] for ti in found} <= {"success", *ASKING})
             studio.wait("patience", lambda found: under_way == {ti["task_id"]: ti["state"] for ti in found})
             yield studio
 

@@ -240,6 +240,26 @@ def test_a_person_who_is_asked_is_shown_the_way_to_the_answer(studio, open_page)
     expect(page.get_by_role("button", name="Buy", exact=True)).to_be_visible()
 
 
+def test_a_review_shows_the_video_to_the_person_who_decides(studio, open_page):
+    """Poster, prompt, cost and a link, under Required Actions; the Video tab of the review shows the take."""
+    page = open_page(studio.tab("reviewed", "review"), width=1440, height=950)
+    inside = framed(page)
+    expect(inside.get_by_test_id("outcome")).to_have_text("Asking")
+    playing(inside.get_by_test_id("player"))
+    inside.get_by_test_id("asking").get_by_role("link").click()
+    page.wait_for_url("**/required_actions*")
+    picture = page.get_by_alt_text("Poster of the latest take")
+    expect(picture).to_be_visible()
+    width = picture.evaluate("each => each.decode().then(() => each.naturalWidth)")
+    shot(page, "ui-review")
+
+    assert 848 == width
+    for words in ("A paper boat sails down a stream", "cost 0.15 USD", "Another take"):
+        expect(page.get_by_text(words).first).to_be_visible()
+    page.get_by_role("button", name="Approve", exact=True).click()
+    studio.wait("reviewed", lambda found: {"success"} == {ti["state"] for ti in found})
+
+
 def test_a_task_of_others_has_a_quiet_tab(studio, open_page, tolerated):
     """One line, and the way to those that have one."""
     tolerated("404")

@@ -5,7 +5,11 @@ from pathlib import Path
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
+from airflow_provider_grokvideo.operators.grokvideo import (
+    GrokVideoEditOperator,
+    GrokVideoGenerateOperator,
+    GrokVideoReviewOperator,
+)
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 
 OUT = os.environ.get("GROKVIDEO_TEST_OUTPUT", "videos")
@@ -53,6 +57,10 @@ with DAG("patience", schedule=None):
     clip("late", "A snail crosses a road", timeout=6)
     submitted = clip("submitted", "A parcel on its way", wait_for_completion=False)
     GrokVideoSensor(task_id="sensed", request_id=submitted.output, destination=OUT + "/sensed.mp4")
+
+with DAG("reviewed", schedule=None):
+    film = clip("film", "A paper boat sails down a stream in the rain", duration=3)
+    GrokVideoReviewOperator(task_id="review", video=film.output, max_takes=3)
 
 with DAG("secret_films", schedule=None):
     clip("hidden", "A door that stays shut")

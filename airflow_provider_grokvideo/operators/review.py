@@ -1,0 +1,450 @@
+"""The review gate: a person sees a video and approves it, rejects it, or has another take made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
+
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
+from airflow_provider_grokvideo.core import journal, takes
+from airflow_provider_grokvideo.core.errors import (
+    AmbiguousSubmit,
+    EventRejected,
+    GrokVideoError,
+    InvalidInput,
+    JournalCorrupt,
+    JournalUnavailable,
+)
+from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
+from airflow_provider_grokvideo.tasks import asking, assets, failing, reviewing
+from airflow_provider_grokvideo.tasks.manifest import Purchase, Source
+from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_grokvideo.core.journal import Record
+    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+    from airflow_provider_grokvideo.core.takes import Question
+    from airflow_provider_grokvideo.tasks.reviewing import Clip, Said
+
+MOST_TAKES = 100
+
+_ASKED, _TAKE, _TAKES = "grokvideo_review", "grokvideo_take", "grokvideo_takes"
+"""XCom keys: the question that is open, the take that is made, and what a task without a journal bought."""
+
+
+class GrokVideoReviewOperator(GrokVideoBaseOperator):
+    """Show a video to a person under Required Actions; return the manifest of the take that they approve.
+
+    *Another take* is a purchase of this task: the request of the first take with the words that the person gives,
+    within every limit and budget. Then they are asked again. Each such answer buys at most one video, whatever crashes,
+    is retried or cleared, and nothing is bought without one: a retry or clear asks about the latest take again, and
+    first fetches one that was bought and not stored. A take that cannot be had, because a limit refuses it or the
+    content rules block it, is told in the log and on the Video tab, and the person is asked again about the one before.
+
+    No worker slot is held while a person thinks or a take is made.
+
+    :param video: Result of the task that made the first take, as in ``video=film.output``.
+    :param max_takes: How many takes there may be: the first one, and every further purchase, also one that is blocked
+        or fails. Default 3; 1 offers no other take.
+    :param on_reject: ``"skip"`` skips the task, and with it what depends on it; ``"fail"`` fails it without a retry.
+    :param destination: Where further takes are stored: a name gets ``-take-2`` and so on, a directory gets
+        ``<request id>.mp4``. None stores them beside the first, as ``<its name>-take-2.mp4``.
+    :param ask_timeout: Seconds (or timedelta) to wait for each answer; then the task fails. None waits as long as the
+        DAG run does.
+
+    The other arguments mean what they mean elsewhere. ``on_limit`` and ``on_moderated`` do not: what a limit does not
+    allow or the content rules block is asked about again. Nor do ``rerun`` and ``buy_again_after``, because only an
+    answer buys.
+    """
+
+    template_fields: Sequence[str] = ("video", "max_takes", *GrokVideoBaseOperator.template_fields)
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **GrokVideoBaseOperator.template_fields_renderers,
+        "video": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        video: Any,
+        max_takes: int | str = 3,
+        on_reject: Literal["skip", "fail"] = "skip",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.video = video
+        self.max_takes = max_takes
+        self.on_reject = on_reject
+        self._words: str | None = None
+
+    @cached_property
+    def clip(self) -> Clip:
+        """Return the first take; read when it is first needed.
+
+        :raises InvalidInput: `video` is no result of a task that waited for its video.
+        """
+        return reviewing.clip_in(self.video)
+
+    def build_request(self) -> VideoRequest:
+        """Return the request of another take.
+
+        :raises InvalidInput: It cannot be made again as it was, or its words are not known or no prompt.
+        """
+        if self._words is None:
+            raise InvalidInput("prompt", None, "the words of another take, which this try does not know")
+        return self.clip.request(self._words)
+
+    def made_from(self) -> tuple[str, Any] | None:
+        """Return the clip or picture that the first take, and so every other one, starts from."""
+        try:
+            return self.clip.made_from
+        except InvalidInput:
+            return None
+
+    def tell(self, made: Mapping[str, Any], context: Context) -> None:
+        """Say nothing: what nobody has approved is no event."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Go on with a take that is under way, then ask."""
+        started = time.time()
+        with self._guarded(context):
+            self._check_words()
+            memory = self._open(context)
+            if memory.records or (memory.try_number or 1) > 1:
+                self.books.follow(memory.owner, memory.records, complete=memory.home is not None)
+            step = self._next_take(memory)
+        return self._do(step, context, started)
+
+    def execute_after_review(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Do what the person said, if it was said to the question that is open."""
+        started = time.time()
+        with self._guarded(context):
+            self._check_words()
+            said = reviewing.said(event)
+            memory = self._open(context)
+            step = self._next_take(memory, self._answer(said, context))
+            if said.problem is not None and isinstance(step, takes.Ask):
+                step = takes.Ask(step.question, said.problem)
+        return self._do(step, context, started, said)
+
+    def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
+        """Store a take that is done, then ask about it."""
+        taking = self._recall(_TAKE, context)
+        if not isinstance(taking, Mapping) or not isinstance(taking.get("number"), int):
+            # Without it nobody knows where to store the video; the journal does, in another try.
+            raise EventRejected("nobody knows which take the triggerer reports on")
+        self._words = taking.get("words")
+        try:
+            with self._making(taking["number"]):
+                super().execute_complete(context, event)
+        except GrokVideoError as error:
+            return self._do_without(error, context)
+        return self._ask_next(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume; where the wait for an answer was lost nothing was bought."""
+        if next_method == "__fail__" and self._recall(_ASKED, context):
+            try:
+                return super(GrokVideoBaseOperator, self).resume_execution(next_method, next_kwargs, context)
+            except (TaskDeferralTimeout, TaskDeferralError) as problem:
+                raise GrokVideoError(
+                    f"the triggerer stopped waiting for the answer to a review ({problem})",
+                    conn_id=self.grokvideo_conn_id,
+                    advice="A retry or clear of this task asks again and buys nothing.",
+                ) from None
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    # What the answers lead to
+
+    def _do(self, step: takes.Step, context: Context, started: float, said: Said | None = None) -> dict[str, Any]:
+        match step:
+            case takes.Ask(question, why):
+                return self._ask(question, context, why)
+            case takes.Buy(number):
+                return self._make(number, cast("Said", said), context, started)
+            case takes.GoOn(number, record):
+                return self._go_on(number, record, context, started)
+            case takes.InDoubt(number, record):
+                return self._settle(number, record, context, started)
+            case takes.Approve(number):
+                return self._approve(number, cast("Said", said), context)
+            case takes.Reject(number):
+                return self._reject(number, cast("Said", said), context)
+            case _:
+                assert_never(step)
+
+    def _make(self, number: int, said: Said, context: Context, started: float) -> dict[str, Any]:
+        """Buy a take."""
+        from airflow_provider_grokvideo.tasks.inputs import read
+
+        self._words = said.words if said.words is not None else self._offered(context)
+        self.log.info("%s wants take %d", said.by, number)
+        try:
+            with self._making(number), self._guarded(context), ExitStack() as files:
+                memory = self._known
+                request = self._asked_for = self.build_request()
+                self._push(context, _TAKE, {"number": number, "words": self._words})
+                known_as = takes.fingerprint(self.clip.name, number)
+                inputs = replace(read(request, self.hook, memory, files), fingerprint=known_as)
+                if wanted := self._adoptable():
+                    record = self._adopt(wanted, known_as, inputs.asked, memory)
+                    self._pick_up(record, request, context, started)
+                else:
+                    try:
+                        purchase = self._buy(inputs, memory, context)
+                    except AmbiguousSubmit:
+                        if not self._settle_by_upload(cast("Record", memory.current), request, context):
+                            raise
+                    else:
+                        self._begin(purchase, context, started)
+        except GrokVideoError as error:
+            return self._do_without(error, context)
+        return self._ask_next(context)
+
+    def _go_on(self, number: int, record: Record, context: Context, started: float) -> dict[str, Any]:
+        """Store a take that an earlier try bought, once it is done."""
+        try:
+            with self._making(number), self._guarded(context):
+                request = self._request_behind(record, context)
+                self._push(context, _TAKE, {"number": number, "words": self._words})
+                self._pick_up(record, request, context, started)
+        except GrokVideoError as error:
+            return self._do_without(error, context)
+        return self._ask_next(context)
+
+    def _settle(self, number: int, record: Record, context: Context, started: float) -> dict[str, Any]:
+        """Go on with the request that a person named for a start in doubt, or with what was uploaded; else stop."""
+        with self._making(number), self._guarded(context):
+            memory = self._known
+            memory.hold(record)
+            if wanted := self._adoptable():
+                record = self._adopt(wanted, record.fingerprint, record.asked, memory)
+            elif not self._settle_by_upload(record, self._request_behind(record, context), context):
+                raise AmbiguousSubmit(failing.doubt(record))
+            else:
+                return self._ask_next(context)
+        return self._go_on(number, record, context, started)
+
+    def _do_without(self, error: GrokVideoError, context: Context) -> NoReturn:
+        """Ask about an earlier take where there is no new one to come; raise where money or a video is at stake."""
+        in_doubt = isinstance(error, AmbiguousSubmit)
+        if in_doubt and self.on_ambiguous_submit == "resubmit":
+            in_doubt, error.what_to_do = False, "on_ambiguous_submit='resubmit': another answer buys again."
+        unclear = in_doubt or isinstance(error, JournalUnavailable | JournalCorrupt)
+        goes_on = self._bought and outcome_of(error) is None
+        if unclear or goes_on or self._memory is None:
+            raise error
+        self.log.warning("There is no new take: %s", error)
+        self._bought, self._goes_on = False, None
+        self._ask(takes.question(self._known.records, self.clip.name), context, error=error)
+
+    def _approve(self, number: int, said: Said, context: Context) -> dict[str, Any]:
+        made = self._manifest(number)
+        self.log.info("%s approved take %d: %s", said.by, number, made.get("uri"))
+        self._push(context, "reviewed", {"answer": "approve", "take": number, "by": said.by})
+        self._show_take(number, context, "delivered" if made.get("uri") else "done")
+        assets.tell(self.outlets, made, context)
+        return made
+
+    def _reject(self, number: int, said: Said, context: Context) -> NoReturn:
+        told = f"{said.by} rejected the video (take {number}: {self._manifest(number).get('uri')})"
+        self._push(context, "reviewed", {"answer": "reject", "take": number, "by": said.by})
+        outcome: Literal["delivered", "done"] = "delivered" if self._manifest(number).get("uri") else "done"
+        self._show_take(number, context, outcome, error=GrokVideoError(f"{said.by} rejected the video"))
+        raise AirflowFailException(told) if self.on_reject == "fail" else AirflowSkipException(told)
+
+    # The question
+
+    def _ask_next(self, context: Context) -> NoReturn:
+        """Ask about the latest take."""
+        if self._memory is None:
+            raise JournalUnavailable(
+                "the new take is stored, and the journal does not answer to say which one it is",
+                conn_id=self.grokvideo_conn_id,
+                advice="A retry or clear of this task asks about it and buys nothing.",
+            )
+        self._bought, self._goes_on = False, None
+        self._ask(takes.question(self._known.records, self.clip.name), context)
+
+    def _ask(
+        self, question: Question, context: Context, why: str | None = None, *, error: GrokVideoError | None = None
+    ) -> NoReturn:
+        if why is not None:
+            error = GrokVideoError(why, advice="")
+            self.log.warning("Asking again: %s", why)
+        made = self._manifest(question.take)
+        why_no_other = self.clip.why_no_other or ("max_takes is 1" if self._most == 1 else None)
+        words = self._offered(context)
+        self._push(context, _ASKED, {"take": question.take, "next": question.next, "words": words})
+        if self._known.home is None:
+            self._push(context, _TAKES, [record.to_json() for record in self._known.records])
+        self._show_take(question.take, context, "asking", error=error)
+        self.log.info(
+            "Take %d is to be reviewed: %s", question.take, made.get("uri") or "not stored, see the Video tab"
+        )
+        form = reviewing.form(self.clip, words=words, max_takes=self._most, why_no_other=why_no_other)
+        asking.ask(
+            self,
+            context,
+            reviewing.question(
+                self.clip,
+                self._known.owner,
+                estimate=None if why_no_other else self._price(words),
+                max_takes=self._most,
+                why_no_other=why_no_other,
+            ),
+            method_name="execute_after_review",
+            timeout=self.ask_timeout,
+            users=self.ask_users,
+            options=[reviewing.APPROVE, reviewing.REJECT, *([] if why_no_other else [reviewing.ANOTHER])],
+            params={name: param.serialize() for name, param in form.items()},
+        )
+
+    def _answer(self, said: Said, context: Context) -> takes.Answer | None:
+        if said.choice is None:
+            return None
+        return takes.Answer(said.choice, takes.parse(self._recall(_ASKED, context)), said.take)
+
+    def _offered(self, context: Context) -> str:
+        """Return the words that the form starts with: Airflow keeps those of the first question of a try."""
+        asked = self._recall(_ASKED, context)
+        return str(asked["words"]) if isinstance(asked, Mapping) and asked.get("words") else self.clip.prompt
+
+    def _price(self, words: str) -> Estimate | None:
+        try:
+            return self._estimate(self.clip.request(words), Source())
+        except GrokVideoError as problem:
+            self.log.warning("The price of another take is not known: %s", problem)
+            return None
+
+    # What is known
+
+    @property
+    def _known(self) -> Memory:
+        return cast("Memory", self._memory)
+
+    @property
+    def _most(self) -> int:
+        return int(self.max_takes)
+
+    def _next_take(self, memory: Memory, answer: takes.Answer | None = None) -> takes.Step:
+        resubmit = self.on_ambiguous_submit == "resubmit"
+        return takes.next_step(memory.records, self.clip.name, answer=answer, max_takes=self._most, resubmit=resubmit)
+
+    def _open(self, context: Context) -> Memory:
+        memory = self._memory = open_memory(context)
+        self._bring_back(memory, context)
+        return memory
+
+    def _opened_again(
+        self, context: Context, request_id: str | None, submitted_at: float | None = None
+    ) -> Memory | None:
+        memory = super()._opened_again(context, request_id, submitted_at)
+        if memory is not None and memory.home is None:
+            self._bring_back(memory, context)
+            memory.hold_request(request_id or "", submitted_at, self.grokvideo_conn_id)
+        return memory
+
+    def _bring_back(self, memory: Memory, context: Context) -> None:
+        """Without a journal XCom keeps the takes, for as long as a try lasts."""
+        kept = self._recall(_TAKES, context) if memory.home is None else None
+        if isinstance(kept, list):
+            memory.records = [journal.parse(each, memory.owner) for each in kept]
+
+    def _remember(self, purchase: Purchase, context: Context) -> None:
+        super()._remember(purchase, context)
+        if self._known.home is None:
+            self._push(context, _TAKES, [record.to_json() for record in self._known.records])
+
+    def _manifest(self, number: int) -> dict[str, Any]:
+        if number == takes.FIRST:
+            return dict(self.clip.manifest)
+        return dict(takes.takes(self._known.records, self.clip.name)[number].manifest or {})
+
+    def _request_behind(self, record: Record, context: Context) -> VideoRequest | None:
+        """Return the request of a record; None where its words are gone with the try that had them."""
+        taking = self._recall(_TAKE, context)
+        kept = taking.get("words") if isinstance(taking, Mapping) else None
+        for words in (kept, self.clip.prompt):
+            try:
+                request = self.clip.request(words) if words else None
+            except InvalidInput:
+                continue
+            if request is not None and request.fingerprint() == record.asked:
+                self._words = words
+                return request
+        return None
+
+    def _adoptable(self) -> str | None:
+        """Return the request to take instead of a purchase; once taken it is no other take."""
+        wanted = super()._adoptable()
+        return None if wanted in [record.request_id for record in self._known.records] else wanted
+
+    @contextmanager
+    def _making(self, number: int) -> Iterator[None]:
+        """Let the steps of a purchase be about a take: where it goes, and that a person is asked where it fails."""
+        given = self.destination, self.on_limit, self.on_moderated, self.buy_again_after
+        self.destination = reviewing.place_of(self.clip, self.destination, number)
+        self.on_limit, self.on_moderated, self.buy_again_after = "fail", "fail", ()
+        try:
+            yield
+        finally:
+            self.destination, self.on_limit, self.on_moderated, self.buy_again_after = given
+
+    def _check_words(self) -> None:
+        super()._check_words()
+        if not self.wait_for_completion:
+            raise InvalidInput("wait_for_completion", False, "True: a person can look at a video when it is there")
+        if self.on_reject not in ("skip", "fail"):
+            raise InvalidInput("on_reject", self.on_reject, "one of skip, fail")
+        text = str(self.max_takes).strip()
+        if isinstance(self.max_takes, bool) or not text.isdecimal() or not 1 <= int(text) <= MOST_TAKES:
+            raise InvalidInput("max_takes", self.max_takes, f"a whole number from 1 to {MOST_TAKES}")
+
+    def _show_take(
+        self,
+        number: int,
+        context: Context,
+        outcome: Literal["asking", "delivered", "done"],
+        *,
+        error: GrokVideoError | None = None,
+    ) -> None:
+        """Let the Video tab show a take."""
+        from airflow_provider_grokvideo.tasks.cards import show
+
+        made = self._manifest(number)
+        record = takes.takes(self._known.records, self.clip.name).get(number)
+        request = self._request_shown(record, context)
+        show(
+            context,
+            outcome,
+            request=request,
+            made_from=self.made_from(),
+            made=made,
+            error=error,
+            records=self._known.records,
+            conn_id=self.grokvideo_conn_id,
+        )
+
+    def _request_shown(self, record: Record | None, context: Context) -> VideoRequest | None:
+        if record is not None:
+            return self._request_behind(record, context)
+        return None if self.clip.why_no_other else self.clip.request()
+
+    def _push(self, context: Context, key: str, value: Any) -> None:
+        if (ti := context.get("ti")) is not None:
+            ti.xcom_push(key=key, value=value)
