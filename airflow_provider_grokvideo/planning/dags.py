@@ -21,6 +21,7 @@ from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoEditOperator,
     GrokVideoExtendOperator,
     GrokVideoGenerateOperator,
+    GrokVideoReviewOperator,
 )
 from airflow_provider_grokvideo.planning.arguments import Known, Made, Templates, is_mapped
 from airflow_provider_grokvideo.planning.mapping import Item, Items, items_of, joined
@@ -107,6 +108,8 @@ class DagReader:
         return len(instances.each), instances.per_item
 
     def _worst(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
+        if issubclass(_class_of(task), GrokVideoReviewOperator):
+            return self._reviewed(task, index, item, groups)
         kind = _kind_of(task)
         if kind is None:
             return Worst(None, notes=("it builds its requests itself",))
@@ -123,6 +126,23 @@ class DagReader:
         if key not in self._priced:
             self._priced[key] = planning.worst(order, self._prices)
         return _with(self._priced[key], notes)
+
+    def _reviewed(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
+        """Return what other takes cost, if a person asks for all there may be."""
+        try:
+            known = Known(_unmapped(task, item, "edit"), self._templates, groups)
+            most = int(known.value("max_takes"))
+        except Exception as error:  # noqa: BLE001 - the constructor may be the user's, and so is the number
+            return Worst(None, notes=(f"how many takes there may be is not known ({type(error).__name__})",))
+        if most <= 1:
+            return Worst(planning.NOTHING, notes=("it offers no other take",))
+        video = known.value("video")
+        made = self._made_by(video, known.task, index) if isinstance(video, Made) else []
+        note = f"other takes, up to {most - 1}: each only if a person asks for it"
+        if not made or any(worst.usd is None for worst in made):
+            return Worst(None, notes=(note, "what was reviewed has no price"))
+        dearest = max(made, key=lambda worst: worst.usd or 0)
+        return replace(dearest, tries=most - 1, notes=(note,))
 
     def _order(self, known: Known, kind: Kind, index: int) -> tuple[Order, tuple[str, ...]]:
         video = UNKNOWN if kind == "generate" else known.value("video")
@@ -141,13 +161,17 @@ class DagReader:
             notes = (*notes, "max_cost_usd is not known and not counted")
         return order, notes
 
+    def _made_by(self, made: Made, by: Any, index: int) -> list[Worst]:
+        """Return the purchases of which one is what a task instance gets from another task."""
+        found = self._worsts_of(made.task) if is_ours(made.task) else []
+        if made.index is not None:
+            return found[made.index : made.index + 1]
+        same_groups = list(by.iter_mapped_task_groups()) == list(made.task.iter_mapped_task_groups())
+        return found[index : index + 1] if same_groups else found
+
     def _clip(self, made: Made, by: Any, index: int) -> Clip:
         """Return what is known of the clip that a task instance gets from another task."""
-        clips = [worst.clip for worst in self._worsts_of(made.task)] if is_ours(made.task) else []
-        if made.index is None and list(by.iter_mapped_task_groups()) == list(made.task.iter_mapped_task_groups()):
-            clips = clips[index : index + 1]
-        elif made.index is not None:
-            clips = clips[made.index : made.index + 1]
+        clips = [worst.clip for worst in self._made_by(made, by, index)]
         seconds = [clip.seconds for clip in clips]
         resolutions = {clip.resolution for clip in clips}
         longest = max((each for each in seconds if each is not None), default=None)

@@ -242,3 +242,11 @@ def test_configured_prices_count(plan, planned, tmp_path, monkeypatch):
     assert "12" == planned("planned_nightly.py")["nightly"]["tasks"][0]["usd"]
     path.write_text("{}")
     assert 2 == plan("planned_nightly.py").code
+
+
+def test_a_review_counts_every_other_take_that_a_person_may_ask_for(planned):
+    """The price of the clip that is reviewed, for each take after the first; nothing where there is none to be had."""
+    lines = planned("reviewed.py")["reviewed"]["tasks"]
+    told = {(line["task_id"], line["usd"]) for line in lines}
+
+    assert {("film", "0.1"), ("several", "0.3"), ("one", "0"), ("unknown", None), ("each", "0.1")} <= told

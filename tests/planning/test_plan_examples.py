@@ -18,6 +18,7 @@ FIXED = {
     "submit_now_sense_later.py": "0.25",
     "upload_to_s3.py": "0.25",
     "ask_above_five_dollars.py": "11.25",
+    "review_before_publishing.py": "1.26",
 }
 """What a run costs at most, as the docstring says it."""
 
