@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_grokvideo.core.jobs import Job
 
@@ -19,7 +20,12 @@ BETWEEN_LOOKS = 10.0
 BETWEEN_ANY = 4.0
 """Seconds between two looks at any: a quarter of the one look a second that xAI has published."""
 
+AT_ONCE = 2
+"""Looks that wait for the service; further viewers are told what was seen before."""
+
 KEPT = 1_000
+
+_THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-look")
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +36,22 @@ class Looks:
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], tuple[float, Job | None]] = OrderedDict()
         self._last = 0.0
+        self._under_way = 0
 
     async def at(self, conn_id: str, request_id: str) -> tuple[Job | None, float]:
         """Return what the service says of a request, and when it said so; None where nobody knows."""
         now, key = time.time(), (conn_id, request_id)
         at, job = self._seen.get(key, (0.0, None))
-        if now - at < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY:
+        if now - at < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
             return job, at
         self._last = now
         # Written before the look, so that those who ask meanwhile do not look too.
         self._keep(key, now, job)
-        seen = await asyncio.to_thread(_look, conn_id, request_id)
+        self._under_way += 1
+        try:
+            seen = await asyncio.get_running_loop().run_in_executor(_THREADS, _look, conn_id, request_id)
+        finally:
+            self._under_way -= 1
         self._keep(key, time.time(), seen or job)
         return self._seen[key][1], self._seen[key][0]
 

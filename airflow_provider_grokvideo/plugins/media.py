@@ -43,7 +43,7 @@ BELIEVED = 30.0
 """Seconds for which what was found at an address is believed: a player asks for many parts of one file."""
 
 _THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-media")
-_LARGEST_SIDECAR = 1024 * 1024
+_LARGEST_SIDECAR = 256 * 1024
 _HEADERS = {
     "Cache-Control": "private, no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -79,7 +79,7 @@ class Found:
 class Shelf:
     """What this process found at addresses it was asked for; for a short time."""
 
-    def __init__(self, most: int = 1_000) -> None:
+    def __init__(self, most: int = 500) -> None:
         self._most = most
         self._known: OrderedDict[str, tuple[float, Found]] = OrderedDict()
 

@@ -1,0 +1,70 @@
+"""Looks at requests that people watch: few, shared, and never with a key for another host."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from airflow_provider_grokvideo.core.jobs import Pending
+from airflow_provider_grokvideo.core.requests import TextToVideo
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.plugins import looking
+
+pytestmark = pytest.mark.usefixtures("grokvideo_connection")
+
+
+def submitted() -> str:
+    """Start a video that takes its time."""
+    return GrokVideoHook().submit(TextToVideo(prompt="A ball [[emulator: tempo=looks:99]]", duration=1))
+
+
+async def test_all_who_watch_share_one_look(grokvideo_emulator):
+    """However many pages are open."""
+    request_id, looks = submitted(), looking.Looks()
+    first, at = await looks.at("grokvideo_default", request_id)
+    others = await asyncio.gather(*(looks.at("grokvideo_default", request_id) for _ in range(20)))
+
+    assert isinstance(first, Pending)
+    assert {(first, at)} == set(others)
+    assert 1 == grokvideo_emulator.looks[request_id]
+
+
+async def test_many_requests_are_looked_at_one_after_the_other(grokvideo_emulator):
+    """A gallery of a hundred takes no more from the pace of the triggerer than one."""
+    requests, looks = [submitted() for _ in range(3)], looking.Looks()
+    for request_id in requests:
+        await looks.at("grokvideo_default", request_id)
+
+    assert 1 == sum(grokvideo_emulator.looks.get(request_id, 0) for request_id in requests)
+
+
+async def test_a_request_is_looked_at_again_when_the_time_has_come(grokvideo_emulator, monkeypatch):
+    """So that a page that stays open shows the progress."""
+    request_id, looks = submitted(), looking.Looks()
+    await looks.at("grokvideo_default", request_id)
+    now = looking.time.time()
+    monkeypatch.setattr(looking.time, "time", lambda: now + looking.BETWEEN_LOOKS + 1)
+    await looks.at("grokvideo_default", request_id)
+
+    assert 2 == grokvideo_emulator.looks[request_id]
+
+
+@pytest.mark.parametrize(
+    ("conn_id", "connection"),
+    [
+        ("http_default", '{"conn_type": "http", "host": "HOST", "password": "secret-of-another"}'),
+        ("nowhere", None),
+    ],
+)
+async def test_no_other_connection_is_used(grokvideo_emulator, monkeypatch, conn_id, connection):
+    """A card names the connection, and people may edit cards: its key stays where it is."""
+    request_id = submitted()
+    if connection:
+        host = grokvideo_emulator.base_url
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection.replace("HOST", host))
+    before = len(grokvideo_emulator.requests)
+    job, _ = await looking.Looks().at(conn_id, request_id)
+
+    assert job is None
+    assert before == len(grokvideo_emulator.requests)
