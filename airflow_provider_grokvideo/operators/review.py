@@ -157,7 +157,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume; where the wait for an answer was lost nothing was bought."""
-        if next_method == "__fail__" and self._recall(_ASKED, context):
+        if next_method == "__fail__" and not self._recall(_TAKE, context):
             try:
                 return super(GrokVideoBaseOperator, self).resume_execution(next_method, next_kwargs, context)
             except (TaskDeferralTimeout, TaskDeferralError) as problem:
@@ -289,7 +289,11 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         made = self._manifest(question.take)
         why_no_other = self.clip.why_no_other or ("max_takes is 1" if self._most == 1 else None)
         words = self._offered(context)
-        self._push(context, _ASKED, {"take": question.take, "next": question.next, "words": words})
+        asked = self._recall(_ASKED, context)
+        seen = asked.get("seen") if isinstance(asked, Mapping) else None
+        kept = {"take": question.take, "next": question.next, "words": words, "seen": seen or []}
+        self._push(context, _ASKED, kept)
+        self._push(context, _TAKE, {})
         if self._known.home is None:
             self._push(context, _TAKES, [record.to_json() for record in self._known.records])
         self._show_take(question.take, context, "asking", error=error)
@@ -315,9 +319,14 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         )
 
     def _answer(self, said: Said, context: Context) -> takes.Answer | None:
-        if said.choice is None:
-            return None
-        return takes.Answer(said.choice, takes.parse(self._recall(_ASKED, context)), said.take)
+        """Return an answer with the question it was given to; one that comes again was given to none that is open."""
+        asked = self._recall(_ASKED, context)
+        kept = dict(asked) if isinstance(asked, Mapping) else {}
+        seen = list(kept.get("seen") or [])
+        if said.at is not None and said.at in seen:
+            return takes.Answer(said.choice or "reject", None)
+        self._push(context, _ASKED, {**kept, "seen": [*seen, said.at]})
+        return None if said.choice is None else takes.Answer(said.choice, takes.parse(kept), said.take)
 
     def _offered(self, context: Context) -> str:
         """Return the words that the form starts with: Airflow keeps those of the first question of a try."""
@@ -428,22 +437,18 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
 
         made = self._manifest(number)
         record = takes.takes(self._known.records, self.clip.name).get(number)
-        request = self._request_shown(record, context)
+        # Each take's own sidecar says what it was made from; the words of one may be gone with the try that had them.
+        clip = self.clip if record is None else reviewing.clip_in(made)
         show(
             context,
             outcome,
-            request=request,
-            made_from=self.made_from(),
+            request=None if clip.why_no_other else clip.request(),
+            made_from=clip.made_from,
             made=made,
             error=error,
             records=self._known.records,
             conn_id=self.grokvideo_conn_id,
         )
-
-    def _request_shown(self, record: Record | None, context: Context) -> VideoRequest | None:
-        if record is not None:
-            return self._request_behind(record, context)
-        return None if self.clip.why_no_other else self.clip.request()
 
     def _push(self, context: Context, key: str, value: Any) -> None:
         if (ti := context.get("ti")) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core import takes
@@ -152,12 +152,12 @@ def question(
     if why_no_other is None:
         price = "" if estimate is None or estimate.usd is None else f", for {estimate}"
         other = (
-            f"**{ANOTHER}** buys one more video{price}, made with the words in the field *{WORDS}* below; nothing can "
+            f"**{ANOTHER}** buys one more video{price}, made with the words in the form below; nothing can "
             f"cancel it. You are asked again about that one. There may be {max_takes} takes, the first one included."
         )
     else:
         other = f"**{ANOTHER}** is not offered: {why_no_other}."
-    named = f", or the one that the field *{TAKE}* below names" if why_no_other is None else ""
+    named = ", or the one that the form names" if why_no_other is None else ""
     approve = f"**{APPROVE}** hands on the latest take{named}. **{REJECT}** hands on none."
     lines = [
         *picture,
@@ -210,6 +210,7 @@ class Said:
     Attributes:
         choice: Which answer; None where what came with it makes no sense.
         by: Who gave it.
+        at: When, which tells it from others; None where nobody knows.
         words: Of another take; None where the form was not filled in, as by a program.
         take: The take to approve; None for the latest.
         problem: What makes no sense.
@@ -217,6 +218,7 @@ class Said:
 
     choice: Choice | None
     by: str
+    at: str | None = None
     words: str | None = None
     take: int | None = None
     problem: str | None = None
@@ -242,15 +244,16 @@ def said(event: object) -> Said:
         raise EventRejected(f"the answer to a review makes no sense: {shorten(event)}")
     filled_in = event.get("params_input")
     filled_in = filled_in if isinstance(filled_in, Mapping) else {}
-    by, choice = asking.who(event), _CHOICES[chosen[0]]
-    words, take = filled_in.get(WORDS), filled_in.get(TAKE, LATEST)
-    if choice == "another" and WORDS in filled_in and not (isinstance(words, str) and words.strip()):
-        return Said(None, by, problem="the words of another take are empty")
-    if choice == "approve" and take not in (None, LATEST):
-        if not str(take).isdecimal():
-            return Said(None, by, problem=f"take={shorten(take)} is no number")
-        return Said(choice, by, take=int(take))
-    return Said(choice, by, words=words if isinstance(words, str) else None)
+    moment = event.get("responded_at")
+    heard = Said(_CHOICES[chosen[0]], asking.who(event), None if moment is None else str(moment))
+    words, take = filled_in.get(WORDS), filled_in.get(TAKE)
+    if heard.choice == "another" and WORDS in filled_in and not (isinstance(words, str) and words.strip()):
+        return replace(heard, choice=None, problem="the words of another take are empty")
+    if heard.choice != "approve" or take in (None, LATEST):
+        return replace(heard, words=words if isinstance(words, str) else None)
+    if not str(take).isdecimal():
+        return replace(heard, choice=None, problem=f"take={shorten(take)} is no number")
+    return replace(heard, take=int(take))
 
 
 _LOST = "video's request"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,11 @@ from airflow_kit import TaskInstance, fire
 from airflow_provider_grokvideo.compat import TaskAwaitingInput
 
 PERSON = {"id": "7", "name": "Ada"}
+
+PAUSES = (TaskDeferred,) if TaskAwaitingInput is None else (TaskDeferred, TaskAwaitingInput)
+"""How a task pauses; before Airflow 3.3 one that waits for a person is deferred."""
+
+_MOMENTS = itertools.count()
 
 
 TI_ID = UUID("0199d5b0-0000-7000-8000-000000000001")
@@ -48,7 +54,13 @@ class Desk:
 
 def said(choice: str, **filled_in: Any) -> dict[str, Any]:
     """Return the answer of a person, as Airflow hands it on."""
-    return {"chosen_options": [choice], "params_input": filled_in, "responded_by_user": PERSON, "timedout": False}
+    return {
+        "chosen_options": [choice],
+        "params_input": filled_in,
+        "responded_by_user": PERSON,
+        "responded_at": f"2026-11-23T07:00:00.{next(_MOMENTS):06}Z",
+        "timedout": False,
+    }
 
 
 class Review:
@@ -65,6 +77,7 @@ class Review:
         self.ti = TaskInstance(task_id=task_id)
         self.ti.id = TI_ID  # type: ignore[attr-defined]
         self.outlet_events = Events()
+        self._loses = False
         self.paused: str | None = None
         self.result: dict[str, Any] | None = None
 
@@ -87,8 +100,9 @@ class Review:
         self.ti.max_tries = max_tries
         return self._leg(lambda operator: operator.execute(self._context))
 
-    def answer(self, choice: str, **filled_in: Any) -> Review:
-        """Answer, and let the task go on up to its next question or its end."""
+    def answer(self, choice: str, *, lose_trigger: bool = False, **filled_in: Any) -> Review:
+        """Answer, and let the task go on up to its next question or its end; or lose its next trigger."""
+        self._loses = lose_trigger
         return self.resume(said(choice, **filled_in))
 
     def resume(self, event: dict[str, Any]) -> Review:
@@ -104,10 +118,12 @@ class Review:
         self.paused = None
         try:
             self.result = run(self._make(**self._words))
-        except TaskAwaitingInput as pause:
+        except PAUSES as pause:
             self.paused = pause.method_name
-        except TaskDeferred as deferral:
-            self.paused = deferral.method_name
-            (event,) = fire(*deferral.trigger.serialize())
-            return self.resume(event)
-        return self
+            trigger = getattr(pause, "trigger", None)
+        if self.paused in (None, "execute_after_review"):
+            return self
+        if self._loses:
+            return self.fail("Trigger failure")
+        (event,) = fire(*trigger.serialize())
+        return self.resume(event)

@@ -158,13 +158,24 @@ def test_a_no_hands_on_nothing(review, film, grokvideo_emulator, on_reject, erro
 
 def test_an_answer_that_comes_twice_buys_once(review, film, grokvideo_emulator):
     """Airflow may hand on the same answer again; it was given to a question that is no longer open."""
-    task = review(film)
-    task.answer("Another take", prompt="A green ball")
+    task, answer = review(film), said("Another take", prompt="A green ball")
+    task.resume(answer)
     (kept,) = grokvideo_emulator.starts[1:]
-    task.ti.xcoms["grokvideo_review"] = {"take": 1, "next": 2, "words": "A red ball"}
-    task.answer("Another take", prompt="A green ball")
+    task.resume(answer)
 
     assert [kept] == grokvideo_emulator.starts[1:]
+    assert "film-take-2.mp4" == asked_about(task)
+
+
+def test_an_answer_to_an_earlier_question_buys_nothing(review, film, grokvideo_emulator):
+    """An answer that says nothing of its moment is held against what was bought since the question."""
+    task = review(film)
+    asked = task.ti.xcoms["grokvideo_review"]
+    task.answer("Another take", prompt="A green ball")
+    task.ti.xcoms["grokvideo_review"] = asked
+    task.answer("Another take", prompt="A blue ball")
+
+    assert 2 == len(grokvideo_emulator.starts)
     assert "film-take-2.mp4" == asked_about(task)
 
 
@@ -587,6 +598,17 @@ def test_a_lost_wait_for_an_answer_is_no_lost_video(review, film):
         task.fail("Trigger failure")
 
     assert not isinstance(caught.value, AirflowFailException)
+
+
+@pytest.mark.parametrize("remembers", [True, False], ids=["journal", "no journal"])
+def test_a_lost_wait_for_a_take_is_told_as_elsewhere(desk, film, grokvideo_emulator, remembers):
+    """A retry goes on with the take where there is a journal; without one none is made, because it would forget."""
+    task = Review(functools.partial(make, film), StateStore() if remembers else None).begin()
+    with pytest.raises(GrokVideoError) as caught:
+        task.answer("Another take", lose_trigger=True)
+
+    assert grokvideo_emulator.starts[1].request_id in str(caught.value)
+    assert remembers != isinstance(caught.value, AirflowFailException)
 
 
 @pytest.mark.parametrize(
