@@ -73,7 +73,7 @@ class MadeFrom(_Part):
         address: Path or URL; without query.
     """
 
-    field: str
+    field: Literal["video", "image"]
     request_id: str | None = None
     address: str | None = None
 

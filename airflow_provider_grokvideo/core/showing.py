@@ -279,7 +279,8 @@ def file_name(address: str | None) -> str | None:
 
 def web_link(address: object) -> str | None:
     """Return an address if a browser may follow it: https, or http to this machine."""
-    if not isinstance(address, str):
+    if not isinstance(address, str) or "…" in address:
+        # The mark of an address that was cut before it was kept.
         return None
     try:
         parts = urlsplit(address)
@@ -298,9 +299,10 @@ def taught_by(card: Card) -> tuple[str, float] | None:
     """Return the kind of a finished request and the seconds it took; None where they are not known."""
     made = card.manifest or {}
     submitted, finished = _epoch(made.get("submitted_at")), _epoch(made.get("finished_at"))
-    if card.kind is None or made.get("reused") or submitted is None or finished is None or finished <= submitted:
+    if card.kind is None or made.get("reused") or submitted is None or finished is None:
         return None
-    return card.kind, finished - submitted
+    seconds = finished - submitted
+    return (card.kind, seconds) if 0 < seconds < _LONGEST_WAIT else None
 
 
 def _told_by(submitted: Card, waited: Card) -> Card:
@@ -316,7 +318,9 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
         return card.outcome, problem
     said = f"Airflow has the task as {task.state}"
     if card.outcome == "asking":
-        return "refused", _problem(f"{said}, and nobody has answered", "Clear the task to ask again.")
+        there_is_one = bool((card.manifest or {}).get("uri"))
+        unanswered = _problem(f"{said}, and nobody has answered", "Clear the task to ask again.")
+        return "delivered" if there_is_one else "refused", unanswered
     advice = (
         "Clear the task to fetch the video: it goes on with the request and buys nothing if the task has a journal."
     )

@@ -270,6 +270,9 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
+            if self._recall("asked_usd", context) is not None and self._recall("request_id", context) is None:
+                what = f"the triggerer stopped waiting for the answer about the price ({problem})"
+                raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
             self._bought = True
             with self._guarded(context):
                 self._goes_on = self._recall("request_id", context)
@@ -462,6 +465,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 self._note(note=f"nothing was uploaded to {uri} by {as_time(until)}")
                 return None
             self.log.info("The answer to the start was lost; looking for its upload %s until %s", uri, as_time(until))
+            self._show(context, "waiting", request=request, submitted_at=record.intended_at, deadline=until)
             at = min(now + BETWEEN_UPLOAD_LOOKS, until)
             if self.deferrable:
                 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -570,7 +574,11 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             error = self._after_purchase(error) if self._bought else self._before_purchase(error)
         finally:
-            self._show(context, None, error=error)
+            try:
+                self._show(context, None, error=error)
+            except AirflowTaskTimeout:
+                # What the error says of a retry must reach Airflow.
+                self.log.warning("execution_timeout passed while the Video tab was brought up to date")
         return error
 
     def _show(self, context: Context, outcome: Shown | None, *, purchase: Purchase | None = None, **facts: Any) -> None:
@@ -654,7 +662,9 @@ class GrokVideoBaseOperator(BaseOperator):
         self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
         done = self._finished(job)
         if self.destination is not None:
-            at_service = manifest(purchase, status="done", job=done, now=time.time())
+            # The service may give back the address it uploaded to, whose signature is a secret.
+            shown = replace(done, url=None) if self._upload_uri(context) else done
+            at_service = manifest(purchase, status="done", job=shown, now=time.time())
             self._show(context, "waiting", purchase=purchase, made=at_service)
         made = handover.hand_over(
             done,

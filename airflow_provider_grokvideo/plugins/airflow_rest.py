@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.core.showing import Task
 PAGE = 100
 """The longest page that Airflow gives by default."""
 
-LARGEST_CARD = 256 * 1024
+LARGEST_CARD = 64 * 1024
 """Bytes of a card that is read; one of ours has a few thousand."""
 
 MOST = 2_000
@@ -83,7 +83,7 @@ class Airflow:
             if isinstance(value, str):
                 try:
                     value = json.loads(value)
-                except ValueError:
+                except (ValueError, RecursionError):
                     return None
         return cards.parse(value)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
+import re
 import time
 from datetime import datetime, timezone
 from functools import cache
@@ -29,8 +33,21 @@ STATIC = Path(__file__).parent / "static"
 WEEK = 7 * 86_400.0
 """Seconds that the gallery shows where nothing else is asked for."""
 
+LONGEST = 400 * 86_400.0
+"""Seconds of the longest period: a bit more than a year."""
+
+END_OF_TIME = 250_000_000_000.0
+"""Epoch seconds, in the year 9892; later ones cannot be written down with what is reckoned from them."""
+
 MOST = 500
 """Videos on one page."""
+
+PATIENCE = 10.0
+"""Seconds that a page waits for a storage before it shows what else is known."""
+
+NO_CARD = "What this task has left cannot be shown by this version."
+
+log = logging.getLogger(__name__)
 
 _MEDIA = "'self' https: http://127.0.0.1:* http://localhost:*"
 HEADERS = {
@@ -46,8 +63,8 @@ HEADERS = {
 
 def _owner(dag_id: str, run_id: str, task_id: str, map_index: Annotated[str | None, Query()] = None) -> Owner:
     """Return the task instance that a query names; Airflow leaves its placeholder in that of an unmapped one."""
-    index = int(map_index) if map_index and map_index.lstrip("-").isdecimal() else -1
-    return Owner(dag_id, run_id, task_id, max(-1, index))
+    index = int(map_index) if map_index and re.fullmatch(r"\d{1,9}", map_index, re.ASCII) else -1
+    return Owner(dag_id, run_id, task_id, index)
 
 
 Named = Annotated[Owner, Depends(_owner)]
@@ -88,15 +105,15 @@ def application() -> FastAPI:
         limit: Annotated[int, Query(ge=1, le=MOST)] = 60,
     ) -> JSONResponse:
         now = time.time()
-        end = now if until is None else _epoch(until)
-        start = end - WEEK if since is None else _epoch(since)
+        end = now if until is None else min(_epoch(until), END_OF_TIME)
+        start = max(0.0, end - LONGEST, end - WEEK if since is None else _epoch(since))
         async with Airflow(request) as user:
             listed, truncated = await catalogue.recent(user, start, end, limit)
             shown = showing.joined(listed)
             spent = await spend.of_period(user, shown, start, end)
         return JSONResponse(
             {
-                "videos": [_brief(each, catalogue, now) for each in shown],
+                "videos": [view for each in shown if (view := _brief(each, catalogue, now)) is not None],
                 "truncated": truncated,
                 "shown": len(shown),
                 "spend": spent,
@@ -110,9 +127,11 @@ def application() -> FastAPI:
         now = time.time()
         async with Airflow(request) as user:
             found = await _shown(user, owner)
-            others = await catalogue.of_run(user, owner)
+            others = [each for each in await catalogue.of_run(user, owner) if _view(each, catalogue, now)]
             found = next(iter(showing.joined([found], others)))
-            view = showing.view(found, now=now, curve=catalogue.curve(found.card.kind), root=root_path())
+            view = _view(found, catalogue, now)
+            if view is None:
+                raise HTTPException(404, NO_CARD)
             view["notice"] = await _notice(shelf, user, found.card)
         if view["notice"]:
             view["video"] = view["sidecar"] = None
@@ -134,18 +153,7 @@ def application() -> FastAPI:
 
     @app.api_route("/media/{what}", methods=["GET", "HEAD"])
     async def file(request: Request, what: str, owner: Named, download: bool = False) -> Response:
-        async with Airflow(request) as user:
-            card = await _card(user, owner)
-            if what == "source":
-                return media.respond(await media.source(shelf, user, card, owner), request)
-            if what == "poster":
-                return media.respond(await media.poster(shelf, user, card), request)
-            if what not in ("video", "sidecar"):
-                raise HTTPException(404, "video, poster, source or sidecar")
-            found = await media.video(shelf, user, card)
-        if what == "sidecar":
-            return JSONResponse(media.sidecar(found))
-        return media.respond(found, request, attachment=download)
+        return await _file(shelf, request, what, owner, download=download)
 
     return app
 
@@ -165,10 +173,25 @@ async def _page(request: Request, name: str) -> Response:
     return FileResponse(STATIC / name, media_type="text/html")
 
 
+async def _file(shelf: media.Shelf, request: Request, what: str, owner: Owner, *, download: bool) -> Response:
+    async with Airflow(request) as user:
+        card = await _card(user, owner)
+        if what == "source":
+            return media.respond(await media.source(shelf, user, card, owner), request)
+        if what == "poster":
+            return media.respond(await media.poster(shelf, user, card), request)
+        if what not in ("video", "sidecar"):
+            raise HTTPException(404, "video, poster, source or sidecar")
+        found = await media.video(shelf, user, card)
+    if what == "sidecar":
+        return JSONResponse(media.sidecar(found))
+    return media.respond(found, request, attachment=download)
+
+
 async def _card(user: Airflow, owner: Owner) -> Card:
     card = await user.card(owner)
     if card is None:
-        raise HTTPException(404, "What this task has left is not of this version")
+        raise HTTPException(404, NO_CARD)
     return card
 
 
@@ -190,17 +213,28 @@ async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
     if not (card.manifest or {}).get("uri"):
         return None
     try:
-        await media.video(shelf, user, card)
+        await asyncio.wait_for(media.video(shelf, user, card), PATIENCE)
     except HTTPException as refused:
         return str(refused.detail)
+    except asyncio.TimeoutError:
+        return "The video's storage does not answer"
     return None
 
 
-def _brief(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any]:
-    view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path())
-    for left_out in ("parameters", "purchases"):
-        del view[left_out]
+def _view(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | None:
+    """Return what is shown of a card; None of one that people have edited into something that cannot be shown."""
+    try:
+        view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path())
+        json.dumps(view, allow_nan=False, ensure_ascii=False).encode()
+    except Exception as problem:  # noqa: BLE001 - one odd card must not hide all others
+        log.info("The card of %s cannot be shown: %s", shown.owner, problem)
+        return None
     return view
+
+
+def _brief(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | None:
+    view = _view(shown, catalogue, now) or {}
+    return {name: value for name, value in view.items() if name not in ("parameters", "purchases")} or None
 
 
 def _timezone() -> str:

@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.core.latency import Curve, Latencies
 from airflow_provider_grokvideo.core.showing import Shown
 from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
 
-KEPT = 20_000
+KEPT = 5_000
 """Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
 
 AT_ONCE = 8
@@ -88,7 +88,7 @@ class Catalogue:
         if self._newest_first:
             asked["order_by"] = "-timestamp"
         else:
-            asked["run_after_gte"] = showing.iso(max(0.0, since - 7 * 86_400))
+            asked["run_after_gte"] = showing.iso(max(0.0, since - 31 * 86_400))
         found: list[dict[str, Any]] = []
         for offset in range(0, LISTED, PAGE):
             page = await _page(airflow, "~", "~", offset, **asked)
@@ -97,7 +97,9 @@ class Catalogue:
             past = self._newest_first and (len(found) > limit or any(at < since for at, _ in times))
             if len(page) < PAGE or past:
                 break
-        return sorted(found, key=lambda entry: _epoch(entry["timestamp"]), reverse=True)
+        # While somebody writes, an entry can move from one page to the next.
+        once = {(entry["dag_id"], entry["run_id"], entry["task_id"], entry["map_index"]): entry for entry in found}
+        return sorted(once.values(), key=lambda entry: _epoch(entry["timestamp"]), reverse=True)
 
     async def _shown(self, airflow: Airflow, entries: Iterable[dict[str, Any]]) -> list[Shown]:
         found = await asyncio.gather(*(self._one(airflow, entry) for entry in entries))
@@ -114,11 +116,11 @@ class Catalogue:
             try:
                 async with self._gate:
                     card = await airflow.card(owner)
-            except HTTPException as gone:
-                # Cleared or deleted since it was listed.
-                if gone.status_code == 404:
-                    return None
-                raise
+            except HTTPException as problem:
+                if problem.status_code in (401, 403):
+                    raise
+                # Cleared or deleted since it was listed, or nothing that Airflow itself can show.
+                return None
             self._keep(owner, written, card)
         return None if card is None else Shown(owner, card)
 

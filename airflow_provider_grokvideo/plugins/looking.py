@@ -34,29 +34,31 @@ class Looks:
     """What this process has seen of requests that somebody watches."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str], tuple[float, Job | None]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], tuple[float, float, Job | None]] = OrderedDict()
         self._last = 0.0
         self._under_way = 0
 
     async def at(self, conn_id: str, request_id: str) -> tuple[Job | None, float]:
         """Return what the service says of a request, and when it said so; None where nobody knows."""
         now, key = time.time(), (conn_id, request_id)
-        at, job = self._seen.get(key, (0.0, None))
-        if now - at < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
+        tried, at, job = self._seen.get(key, (0.0, 0.0, None))
+        if now - tried < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
             return job, at
         self._last = now
         # Written before the look, so that those who ask meanwhile do not look too.
-        self._keep(key, now, job)
+        self._keep(key, now, at, job)
         self._under_way += 1
         try:
             seen = await asyncio.get_running_loop().run_in_executor(_THREADS, _look, conn_id, request_id)
         finally:
             self._under_way -= 1
-        self._keep(key, time.time(), seen or job)
-        return self._seen[key][1], self._seen[key][0]
+        if seen is not None:
+            at, job = time.time(), seen
+        self._keep(key, now, at, job)
+        return job, at
 
-    def _keep(self, key: tuple[str, str], at: float, job: Job | None) -> None:
-        self._seen[key] = (at, job)
+    def _keep(self, key: tuple[str, str], tried: float, at: float, job: Job | None) -> None:
+        self._seen[key] = (tried, at, job)
         self._seen.move_to_end(key)
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)

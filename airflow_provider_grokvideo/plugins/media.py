@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,7 +23,6 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 
 from airflow_provider_grokvideo.core.cards import Card
-from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.delivery import destination, places, sniffing
 from airflow_provider_grokvideo.delivery import poster as posters
@@ -42,7 +42,15 @@ SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg"
 BELIEVED = 30.0
 """Seconds for which what was found at an address is believed: a player asks for many parts of one file."""
 
+NOT_HERE = (
+    "There is no video of this task at its address, or this API server cannot see it: a path on another machine, or a "
+    "storage whose provider or connection is not here"
+)
+"""One answer to whatever keeps a file from being shown: others would tell what else there is on the API server."""
+
 _THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-media")
+log = logging.getLogger(__name__)
+
 _LARGEST_SIDECAR = 256 * 1024
 _HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -87,7 +95,7 @@ class Shelf:
         """Look into a file.
 
         Raises:
-            HTTPException: It is not there (404), is nothing a page shows (415), or its storage fails (502).
+            HTTPException: It is not there, is nothing a page shows, or cannot be seen from here (404).
         """
         until, found = self._known.get(uri, (0.0, None))
         if found is None or time.monotonic() > until:
@@ -136,6 +144,8 @@ async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Fo
     made_from = card.made_from
     if made_from is None or made_from.address is None:
         raise HTTPException(404, "This video was not made from a file")
+    if made_from.address.endswith(destination.POSTER_SUFFIX):
+        raise HTTPException(404, NOT_HERE)
     found = await shelf.find(made_from.address)
     if found.sidecar is not None:
         await _allowed(found, made_from.request_id or found.sidecar.get("request_id"), airflow)
@@ -188,7 +198,7 @@ async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
 async def _allowed(found: Found, request_id: str | None, airflow: Airflow) -> None:
     beside = found.sidecar
     if beside is None:
-        raise HTTPException(404, "There is no sidecar beside the video, so nobody can tell whose it is")
+        raise HTTPException(404, NOT_HERE)
     dag_id = str(beside["owner"]["dag_id"])
     if not await airflow.may_see(dag_id):
         raise HTTPException(403, "You may not see the results of the DAG that this video belongs to")
@@ -206,28 +216,25 @@ def _told(card: Card, name: str) -> str:
 
 def _find(uri: str) -> Found:
     try:
-        found = _looked_into(*_opened(uri), uri)
-    except GrokVideoError as error:
-        raise HTTPException(502, f"The API server cannot open the video's storage ({type(error).__name__})") from error
+        return _looked_into(*_opened(uri), uri)
     except HTTPException:
         raise
-    except FileNotFoundError:
-        raise HTTPException(404, _GONE) from None
-    except PermissionError:
-        raise HTTPException(502, "The API server may not read the video's storage") from None
-    except Exception as error:
-        # The message of a storage library can hold the address and more.
-        raise HTTPException(502, f"The video's storage does not answer ({type(error).__name__})") from error
-    if found.mime not in SHOWABLE:
-        raise HTTPException(415, "What is there is neither a video nor a picture")
-    return found
+    except Exception as problem:  # noqa: BLE001 - storage raises what it likes
+        # What a storage library says can hold the address and more, so it goes into the log only.
+        log.info("A video cannot be shown: %s: %s", type(problem).__name__, problem)
+        raise HTTPException(404, NOT_HERE) from None
 
 
 def _looked_into(place: Place, name: str, uri: str) -> Found:
+    if isinstance(place, places.LocalPlace) and not (place.directory / name).is_file():
+        # A pipe would never answer.
+        raise HTTPException(404, NOT_HERE)
     size = place.size(name)
     if size is None:
-        raise HTTPException(404, _not_here(place))
+        raise HTTPException(404, NOT_HERE)
     format_ = sniffing.sniff(place.part(name, 0, min(size, sniffing.HEAD_BYTES)))
+    if format_.mime not in SHOWABLE:
+        raise HTTPException(404, NOT_HERE)
     beside = _sidecar(place, name)
     stands_for = f"{uri}\n{size}\n{(beside or {}).get('request_id')}\n{(beside or {}).get('sha256')}"
     tag = f'"{hashlib.sha256(stands_for.encode()).hexdigest()[:24]}"'
@@ -241,7 +248,7 @@ def _opened(uri: str) -> tuple[Place, str]:
     if local:
         directory = directory.partition("://")[2] if "://" in directory else directory
     if scheme in ("http", "https") or not slash or not name or (local and not directory.startswith("/")):
-        raise HTTPException(404, "A file at this address is not shown here")
+        raise HTTPException(404, NOT_HERE)
     return places.open_place(directory, is_local=local, field="destination", shown="the video's storage"), name
 
 
@@ -258,15 +265,6 @@ def _sidecar(place: Place, name: str) -> Mapping[str, Any] | None:
     owner = record.get("owner") if isinstance(record, Mapping) else None
     ours = isinstance(owner, Mapping) and isinstance(owner.get("dag_id"), str) and "request_id" in record
     return record if ours and record.get("schema") == 1 else None
-
-
-_GONE = "The file is not where it was put"
-
-
-def _not_here(place: Place) -> str:
-    local = isinstance(place, places.LocalPlace)
-    hint = "; the API server sees only its own disk, so use object storage or a shared one" if local else ""
-    return f"{_GONE}{hint}"
 
 
 def _without_place(name: str, value: Any) -> Any:

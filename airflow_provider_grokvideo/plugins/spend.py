@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from fastapi.concurrency import run_in_threadpool
 
 from airflow_provider_grokvideo.core import money, reports
 from airflow_provider_grokvideo.core.showing import Shown
@@ -25,7 +24,15 @@ log = logging.getLogger(__name__)
 SHARED = 10.0
 """Seconds within which all who look share one reading of the ledger; a period begins and ends on a multiple of them."""
 
-_FAILED = ("failed", "expired")
+PATIENCE = 10.0
+"""Seconds that a page waits for the ledger before it does without."""
+
+AT_ONCE = 8
+"""DAGs whose permission is asked for at the same time."""
+
+_THREAD = ThreadPoolExecutor(1, thread_name_prefix="grokvideo-ledger")
+
+_ENDED = ("moderated", "failed", "expired")
 _OPEN = ("waiting", "submitted", "doubt", "trouble")
 
 
@@ -39,8 +46,12 @@ async def of_period(airflow: Airflow, shown: Sequence[Shown], since: float, unti
         until: Epoch seconds up to which.
     """
     start, end = since // SHARED * SHARED, -(-until // SHARED) * SHARED
-    booked = await run_in_threadpool(_booked, start, end, time.time() // SHARED)
-    entries = _told_by(shown) if booked is None else await _permitted(airflow, booked)
+    reading = asyncio.get_running_loop().run_in_executor(_THREAD, _booked, start, end, time.time() // SHARED)
+    try:
+        booked = await asyncio.wait_for(reading, PATIENCE)
+    except asyncio.TimeoutError:
+        booked = None
+    entries = _told_by(shown, since, until) if booked is None else await _permitted(airflow, booked)
     dags = sorted({entry.owner.dag_id for entry in entries})
     lines = [reports.line((dag_id,), [each for each in entries if each.owner.dag_id == dag_id]) for dag_id in dags]
     told = reports.line((), entries).to_json(())
@@ -55,7 +66,13 @@ async def of_period(airflow: Airflow, shown: Sequence[Shown], since: float, unti
 
 async def _permitted(airflow: Airflow, entries: Sequence[Entry]) -> list[Entry]:
     dags = sorted({entry.owner.dag_id for entry in entries})
-    seen = await asyncio.gather(*map(airflow.may_see, dags))
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def may_see(dag_id: str) -> bool:
+        async with gate:
+            return await airflow.may_see(dag_id)
+
+    seen = await asyncio.gather(*map(may_see, dags))
     allowed = {dag_id for dag_id, may in zip(dags, seen, strict=True) if may}
     return [entry for entry in entries if entry.owner.dag_id in allowed]
 
@@ -75,29 +92,47 @@ def _booked(since: float, until: float, now: float) -> list[Entry] | None:
         return None
 
 
-def _told_by(shown: Sequence[Shown]) -> list[Entry]:
+def _told_by(shown: Sequence[Shown], since: float, until: float) -> list[Entry]:
     """Return the purchases of cards as a ledger would keep them."""
-    entries = []
-    for each in shown:
-        card = each.card
-        if card.outcome in ("refused", "asking") or (card.manifest or {}).get("reused"):
-            continue
-        known = card.outcome in _OPEN
-        outcome: Any = card.outcome if card.outcome in ("moderated", *_FAILED) else "done"
-        entries.append(
-            Entry(
-                token=card.request_id or "",
-                reserved_at=card.submitted_at or card.at,
-                conn_id=card.conn_id or "",
-                owner=each.owner,
-                estimated=_ticks(card.estimated_usd),
-                billed=_ticks(card.cost_usd),
-                state="reserved" if known else "settled",
-                outcome=None if known else outcome,
-                request_id=card.request_id,
-            )
+    entries: dict[str, Entry] = {}
+    for entry in (entry for each in shown for entry in _purchases(each)):
+        # Two tasks can show one request, such as a review, or a sensor that rescued what another task had given up.
+        known = entries.get(entry.token)
+        if since <= entry.reserved_at <= until and (known is None or known.billed is None):
+            entries[entry.token] = entry
+    return list(entries.values())
+
+
+def _purchases(shown: Shown) -> Iterator[Entry]:
+    card = shown.card
+    for each in card.purchases:
+        yield Entry(
+            token=each.request_id or f"{shown.owner} {each.number}",
+            reserved_at=card.at if each.at is None else each.at,
+            conn_id=card.conn_id or "",
+            owner=shown.owner,
+            estimated=_ticks(each.estimated_usd),
+            billed=_ticks(each.cost_usd),
+            state="reserved" if each.outcome is None and each.phase in ("intent", "submitted") else "settled",
+            outcome=each.outcome if each.outcome in _ENDED else None if each.phase == "intent" else "done",  # type: ignore[arg-type]
+            request_id=each.request_id,
         )
-    return entries
+    reused = (card.manifest or {}).get("reused")
+    if card.purchases or card.request_id is None or card.outcome == "refused" or reused:
+        return
+    open_ = card.outcome in _OPEN
+    outcome: Any = card.outcome if card.outcome in _ENDED else "done"
+    yield Entry(
+        token=card.request_id,
+        reserved_at=card.submitted_at or card.at,
+        conn_id=card.conn_id or "",
+        owner=shown.owner,
+        estimated=_ticks(card.estimated_usd),
+        billed=_ticks(card.cost_usd),
+        state="reserved" if open_ else "settled",
+        outcome=None if open_ else outcome,
+        request_id=card.request_id,
+    )
 
 
 def _ticks(usd: str | None) -> int | None:

@@ -50,11 +50,16 @@ def show(
     if ti is None:
         return
     try:
+        now = time.time()
         told: dict[str, Any] = {name: value for name, value in facts.items() if value is not None}
         if "estimated_usd" in told:
             told["estimated_usd"] = cards.dollars(told["estimated_usd"])
         if request is None:
-            told = {**_earlier(ti), **told}
+            earlier = _earlier(ti)
+            if outcome == earlier.get("outcome") == "waiting":
+                # A sensor that pokes says so again and again; since when is the first time.
+                now = earlier["at"]
+            told = {**earlier, **told}
         else:
             told |= _asked(request, made_from)
         if made is not None:
@@ -64,11 +69,14 @@ def show(
             told |= {"request_id": error.request_id or told.get("request_id")}
             told |= {"cost_usd": cards.dollars(getattr(error, "cost_usd", None)) or told.get("cost_usd")}
             outcome = outcome or cards.outcome_of(error)
+            if outcome == "refused" and any(record.is_orphan for record in records):
+                # What stopped this try does not undo what an earlier one bought.
+                outcome = "trouble"
         if records:
             told["purchases"] = bought = cards.purchases_of(records)
             if bought and not told.get("estimated_usd") and outcome != "refused":
                 told["estimated_usd"] = bought[-1].estimated_usd
-        card = Card(**{**told, "outcome": outcome, "at": time.time()})
+        card = Card(**{**told, "outcome": outcome, "at": now})
         ti.xcom_push(key=cards.KEY, value=card.to_json())
     except Exception as problem:  # noqa: BLE001 - nothing that happens to a card may cost a video
         log.warning("The Video tab is not up to date: %s: %s", type(problem).__name__, problem)
@@ -115,8 +123,10 @@ def _source(field: str, value: Any) -> MadeFrom:
         request_id = value.get("request_id")
     else:
         address, request_id = value, None
-    return MadeFrom(
-        field=field,
-        request_id=None if request_id is None else str(request_id),
-        address=None if address is None else str(shareable(str(address))),
+    return MadeFrom.model_validate(
+        {
+            "field": field,
+            "request_id": None if request_id is None else str(request_id),
+            "address": None if address is None else str(shareable(str(address))),
+        }
     )

@@ -67,6 +67,14 @@ def test_a_task_that_airflow_ended_is_not_shown_as_under_way(outcome, state, exp
     assert (expected == "waiting") == (view["waiting"] is not None)
 
 
+def test_a_review_that_nobody_answered_still_has_its_video():
+    """Nothing was stopped before money was spent."""
+    view = showing.view(shown(outcome="asking", state="failed"), now=NOW)
+
+    assert ("delivered", "file") == (view["outcome"], view["video"]["kind"])
+    assert "nobody has answered" in view["problem"]["message"]
+
+
 def test_a_task_ended_from_outside_says_what_to_do():
     """Nothing was lost, and the way to the video is named."""
     view = showing.view(shown(outcome="waiting", state="failed", manifest=None), now=NOW)

@@ -141,15 +141,36 @@ async def test_without_a_ledger_the_spend_is_that_of_the_list():
     double.add("e", NOW, outcome="refused", estimated_usd="9.00")
     double.add("f", NOW, cost_usd="0.50", manifest={**made, "reused": True})
     double.add("g", NOW, outcome="expired", estimated_usd="0.05", dag_id="others")
+    for name in ("h", "i"):
+        double.add(name, NOW, request_id="rescued", cost_usd="0.04", dag_id="others", manifest=made)
     spend = (await listed(double))["spend"]
 
-    assert ("videos", "0.46", "0.45", 5) == (
+    assert ("videos", "0.50", "0.45", 6) == (
         spend["source"],
         spend["billed_usd"],
         spend["possible_usd"],
         spend["purchases"],
     )
-    assert {"films": "0.46", "others": "0.00"} == {line["dag_id"]: line["billed_usd"] for line in spend["by_dag"]}
+    assert {"films": "0.46", "others": "0.04"} == {line["dag_id"]: line["billed_usd"] for line in spend["by_dag"]}
+
+
+async def test_every_purchase_of_a_task_counts_once():
+    """Also one before the last, and one that is under way while a later try was refused; not one of another period."""
+    double = Double()
+    blocked = {"number": 1, "phase": "ended", "outcome": "moderated", "request_id": "a", "cost_usd": "0.50", "at": NOW}
+    again = {"number": 2, "phase": "delivered", "request_id": "b", "cost_usd": "0.40", "at": NOW}
+    long_ago = {"number": 3, "phase": "delivered", "request_id": "c", "cost_usd": "9", "at": NOW - 9_000}
+    going_on = {"number": 1, "phase": "submitted", "request_id": "d", "estimated_usd": "0.30", "at": NOW}
+    double.add("twice", NOW, purchases=[blocked, again, long_ago], cost_usd="0.40")
+    double.add("stopped", NOW, outcome="refused", purchases=[going_on])
+    spend = (await listed(double))["spend"]
+
+    assert ("0.90", "0.30", 3, 1) == (
+        spend["billed_usd"],
+        spend["possible_usd"],
+        spend["purchases"],
+        spend["moderated"],
+    )
 
 
 async def test_a_request_that_is_sensed_counts_once():
@@ -163,7 +184,20 @@ async def test_a_request_that_is_sensed_counts_once():
     assert (1, "0.10") == (answer["spend"]["purchases"], answer["spend"]["billed_usd"])
 
 
-@pytest.mark.parametrize("value", ["text", None, 7, [], {"schema": 2}, {"schema": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        None,
+        7,
+        [],
+        {"schema": 2},
+        {"schema": 1},
+        {"schema": 1, "outcome": "waiting", "at": 253_402_300_799.0},
+        {"schema": 1, "outcome": "delivered", "at": NOW, "manifest": {"duration": "\ud800"}},
+    ],
+    ids=["text", "none", "number", "list", "newer", "empty", "end of time", "no letter"],
+)
 async def test_values_that_are_no_cards_are_left_out(value):
     """People may edit XCom."""
     double = Double()
@@ -172,6 +206,29 @@ async def test_values_that_are_no_cards_are_left_out(value):
     double.add("good", NOW)
 
     assert ["good"] == labels(await listed(double))
+
+
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+async def test_a_period_at_the_end_of_time_is_a_period(until):
+    """Whatever an address asks for has an answer."""
+    double = Double()
+    double.add("make", NOW)
+    async with double.page() as client:
+        answer = await client.get("/api/videos", params={"since": "1970-01-02T00:00:00Z", "until": until})
+
+    assert 200 == answer.status_code
+
+
+@pytest.mark.parametrize("index", ["--5", "{MAP_INDEX}", "", "٣", "99999999999999999999", "-1"])
+async def test_a_map_index_that_is_none_is_that_of_an_unmapped_task(index):
+    """Airflow leaves its placeholder in the address."""
+    double = Double()
+    double.add("make", NOW)
+    async with double.page() as client:
+        query = {"dag_id": "films", "run_id": "run", "task_id": "make", "map_index": index}
+        answer = await client.get("/api/video", params=query)
+
+    assert "make" == answer.json()["label"]
 
 
 async def test_a_period_that_is_not_named_is_the_last_week():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,6 @@ async def test_a_video_that_was_replaced_is_not_shown_as_the_old_one(delivered):
         "data/a.mp4",
         "file:///",
         "s3://bucket/",
-        "",
         "nosuch://bucket/a.mp4",
         "file://host/a.mp4",
     ],
@@ -131,7 +131,7 @@ async def test_an_address_that_is_no_file_of_a_storage_is_refused(uri):
     with pytest.raises(HTTPException) as refused:
         await media.video(media.Shelf(), User("films"), card(uri))
 
-    assert refused.value.status_code in (404, 502)
+    assert (404, media.NOT_HERE) == (refused.value.status_code, refused.value.detail)
 
 
 async def test_a_storage_that_fails_tells_no_address(dead_s3):
@@ -139,7 +139,7 @@ async def test_a_storage_that_fails_tells_no_address(dead_s3):
     with pytest.raises(HTTPException) as failed:
         await media.video(media.Shelf(), User("films"), card(f"{dead_s3}/films/a.mp4"))
 
-    assert 502 == failed.value.status_code
+    assert 404 == failed.value.status_code
     assert "bucket" not in failed.value.detail
 
 
@@ -164,6 +164,20 @@ async def test_a_json_file_that_is_no_sidecar_proves_nothing(tmp_path, beside):
         await media.video(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
 
     assert 404 == refused.value.status_code
+
+
+@pytest.mark.parametrize("what", ["text", "directory", "pipe", "nothing", "no sidecar"])
+async def test_all_that_is_no_video_of_ours_has_one_answer(tmp_path, what):
+    """Others would tell whoever may edit a card what else there is on the API server; and a pipe holds nobody."""
+    path = tmp_path / "a.mp4"
+    makes = {"text": lambda: path.write_text("secret"), "directory": path.mkdir, "pipe": lambda: os.mkfifo(path)}
+    makes.get(what, lambda: None)()
+    if what == "no sidecar":
+        path.write_bytes(VIDEO)
+    with pytest.raises(HTTPException) as refused:
+        await media.video(media.Shelf(), User("films"), card(path.as_uri()))
+
+    assert (404, media.NOT_HERE) == (refused.value.status_code, refused.value.detail)
 
 
 async def test_a_player_that_asks_often_is_answered_from_what_is_known(tmp_path):

@@ -29,6 +29,8 @@ const main = document.getElementById("main");
 /** What the address asks for. */
 const wanted = { search: "", dag: "", days: "7", day: "", model: "", outcome: "", limit: FIRST, ...asked() };
 let loaded = null;
+let asking = 0;
+if (Number.isNaN(Date.parse(wanted.day))) wanted.day = "";
 const cards = new Map();
 
 const spendPlace = el("section.spend", { "aria-label": "Spend", "data-testid": "spend" });
@@ -88,7 +90,8 @@ const day = el("input", {
     changed(true);
   },
 });
-if (!(wanted.days in PERIODS)) wanted.days = "7";
+if (!Object.hasOwn(PERIODS, wanted.days)) wanted.days = "7";
+if (!(Number(wanted.limit) >= 1)) wanted.limit = FIRST;
 period.value = wanted.day ? "" : wanted.days;
 
 function build() {
@@ -124,7 +127,10 @@ function between() {
 }
 
 async function load() {
+  const mine = (asking += 1);
   const told = await ask(`api/videos?${query({ ...between(), limit: wanted.limit })}`);
+  // An answer to an earlier question may come after that to a later one.
+  if (mine !== asking) return;
   loaded = told;
   show();
 }

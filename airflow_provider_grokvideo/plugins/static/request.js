@@ -36,9 +36,9 @@ async function load() {
   fill(
     main,
     header(),
-    el("div.title-row", {}, el("h1", { "data-testid": "says" }, SAYS[told.status] ?? "This API server has not been able to ask the service."), el("a.all", { href: `video?${place}` }, "Video")),
+    el("div.title-row", {}, el("h1", { "data-testid": "says" }, SAYS[told.status] ?? "There is no answer of the service yet."), el("a.all", { href: `video?${place}` }, "Video")),
     el("dl.list.narrow", {}, rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    told.status ? null : el("p.muted", {}, `It needs the connection ${told.conn_id}, and asks at most every ten seconds. The request id finds it in xAI's console.`),
+    told.status ? null : el("p.muted", {}, `The API server asks with the connection ${told.conn_id}, at most every ten seconds. The request id finds it in xAI's console, too.`),
   );
 }
 

@@ -146,9 +146,9 @@ function waiting(view) {
     el("div.row.apart", {}, el("strong", {}, soon || "Under way"), el("span.muted", {}, known && told < 100 ? `${told} % by the service` : null)),
     bar(share, soon || "Under way"),
     el("p.muted", {},
-      `Submitted at ${timeOfDay(view.waiting.since)}, ${span(age)} ago. `,
+      `${view.submitted_at ? "Submitted at" : "Waited for since"} ${timeOfDay(view.waiting.since)}, ${span(age)} ago. `,
       view.waiting.deadline ? `The task waits until ${timeOfDay(view.waiting.deadline)}; the request itself goes on. ` : "",
-      "No worker is held meanwhile."),
+      ["deferred", "up_for_reschedule"].includes(view.task.state) ? "No worker is held meanwhile." : ""),
   );
 }
 
