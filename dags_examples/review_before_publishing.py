@@ -13,8 +13,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, task
 
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator, GrokVideoReviewOperator
 
 OUTPUT = os.environ.get("GROKVIDEO_DEMO_OUTPUT", "~/grokvideo")
 

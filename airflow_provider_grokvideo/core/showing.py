@@ -65,9 +65,11 @@ class Shown:
 
 
 def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
-    """Return cards with those left out that only submitted a request which another of them waits for.
+    """Return cards so that each video is there once.
 
-    Who only waits does not know what was asked for; the one who submitted does, and is asked.
+    Of a task that only submitted a request and one that waits for it, the latter is kept. Who only waits does not know
+    what was asked for; the one who submitted does, and is asked. Of a task that made a video and a review that approved
+    it, the former is kept.
 
     Args:
         shown: The cards.
@@ -76,7 +78,11 @@ def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
     handed_on = {each.card.request_id: each.card for each in (*shown, *others) if each.card.outcome == "submitted"}
     waited_for = {each.card.request_id for each in shown if each.card.outcome != "submitted"}
     found = []
+    bought = {(each.card.request_id, each.card.outcome) for each in shown if _bought(each.card)}
     for each in shown:
+        card = each.card
+        if card.outcome in ("delivered", "done") and not _bought(card) and (card.request_id, card.outcome) in bought:
+            continue
         asked = handed_on.get(each.card.request_id) if each.card.request_id else None
         if asked is None:
             found.append(each)
@@ -305,6 +311,11 @@ def taught_by(card: Card) -> tuple[str, float] | None:
     return (card.kind, seconds) if 0 < seconds < _LONGEST_WAIT else None
 
 
+def _bought(card: Card) -> bool:
+    """Say whether the request of a card was bought by its own task."""
+    return card.request_id is not None and card.request_id in {each.request_id for each in card.purchases}
+
+
 def _told_by(submitted: Card, waited: Card) -> Card:
     names = ("mode", "model", "prompt", "parameters", "kind", "made_from", "estimated_usd", "submitted_at")
     known = {name: getattr(submitted, name) for name in names if not getattr(waited, name)}
@@ -318,9 +329,9 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
         return card.outcome, problem
     said = f"Airflow has the task as {task.state}"
     if card.outcome == "asking":
-        there_is_one = bool((card.manifest or {}).get("uri"))
+        made = card.manifest or {}
         unanswered = _problem(f"{said}, and nobody has answered", "Clear the task to ask again.")
-        return "delivered" if there_is_one else "refused", unanswered
+        return "delivered" if made.get("uri") else "done" if made.get("url") else "refused", unanswered
     advice = (
         "Clear the task to fetch the video: it goes on with the request and buys nothing if the task has a journal."
     )

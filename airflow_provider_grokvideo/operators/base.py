@@ -261,6 +261,9 @@ class GrokVideoBaseOperator(BaseOperator):
                 self._show(context, None, error=SpendLimitExceeded(f"{by} said not to buy the video", advice=""))
                 raise AirflowSkipException(f"{by} said not to buy the video")
             asked = self._recall("asked_usd", context)
+            if (ti := context.get("ti")) is not None:
+                # From here on a lost trigger is no lost question.
+                ti.xcom_push(key="asked_usd", value=None)
             self._approval = Approval(None if asked in (None, _UNKNOWN) else Decimal(str(asked)), by)
             self.log.info("%s allowed the purchase", by)
         return self.execute(context)
@@ -272,7 +275,8 @@ class GrokVideoBaseOperator(BaseOperator):
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
             if self._recall("asked_usd", context) is not None and self._recall("request_id", context) is None:
                 what = f"the triggerer stopped waiting for the answer about the price ({problem})"
-                raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
+                with self._guarded(context):
+                    raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
             self._bought = True
             with self._guarded(context):
                 self._goes_on = self._recall("request_id", context)

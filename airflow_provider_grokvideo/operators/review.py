@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
@@ -25,6 +26,7 @@ from airflow_provider_grokvideo.core.errors import (
     InvalidInput,
     JournalCorrupt,
     JournalUnavailable,
+    VideoFailed,
 )
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.tasks import asking, assets, failing, reviewing
@@ -415,7 +417,13 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             self.destination, self.on_limit, self.on_moderated, self.buy_again_after = given
 
     def _check_words(self) -> None:
-        super()._check_words()
+        given = self.destination
+        # The place beside the first take is as good as one that was named.
+        self.destination = reviewing.place_of(self.clip, given, takes.FIRST + 1)
+        try:
+            super()._check_words()
+        finally:
+            self.destination = given
         if not self.wait_for_completion:
             raise InvalidInput("wait_for_completion", False, "True: a person can look at a video when it is there")
         if self.on_reject not in ("skip", "fail"):
@@ -445,7 +453,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             request=None if clip.why_no_other else clip.request(),
             made_from=clip.made_from,
             made=made,
-            error=error,
+            error=_without_request(error),
             records=self._known.records,
             conn_id=self.grokvideo_conn_id,
         )
@@ -453,3 +461,14 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
     def _push(self, context: Context, key: str, value: Any) -> None:
         if (ti := context.get("ti")) is not None:
             ti.xcom_push(key=key, value=value)
+
+
+def _without_request(error: GrokVideoError | None) -> GrokVideoError | None:
+    """Return an error about one take as it is told beside another, whose request and cost the card names."""
+    if error is None:
+        return None
+    told = copy(error)
+    told.request_id = None
+    if isinstance(told, VideoFailed):
+        told.cost_usd = None
+    return told

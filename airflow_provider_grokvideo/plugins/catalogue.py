@@ -63,12 +63,12 @@ class Catalogue:
         Raises:
             HTTPException: Airflow refuses or fails.
         """
-        entries = await self._entries(airflow, since, until, limit)
+        entries, more = await self._entries(airflow, since, until, limit)
         found = await self._shown(airflow, entries[:limit])
         going_on = [each.owner for each in found if each.card.outcome not in cards.ENDINGS]
         tasks = await airflow.tasks(going_on)
         told = [replace(each, task=tasks.get(each.owner, each.task)) for each in found]
-        return told, len(entries) > limit
+        return told, more or len(entries) > limit
 
     async def of_run(self, airflow: Airflow, owner: Owner) -> list[Shown]:
         """Return the videos of a DAG run, as many as one page of Airflow's list holds; without their tasks' states.
@@ -83,23 +83,28 @@ class Catalogue:
         with self._lock:
             return self._latencies.of(kind).curve
 
-    async def _entries(self, airflow: Airflow, since: float, until: float, limit: int) -> list[dict[str, Any]]:
+    async def _entries(
+        self, airflow: Airflow, since: float, until: float, limit: int
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return the entries of a period, the newest first, and whether the list was longer than was looked through."""
         asked: dict[str, Any] = {"run_after_lte": showing.iso(until)}
         if self._newest_first:
             asked["order_by"] = "-timestamp"
         else:
             asked["run_after_gte"] = showing.iso(max(0.0, since - 31 * 86_400))
         found: list[dict[str, Any]] = []
+        more = True
         for offset in range(0, LISTED, PAGE):
             page = await _page(airflow, "~", "~", offset, **asked)
             times = [(_epoch(entry["timestamp"]), entry) for entry in page]
             found += [entry for at, entry in times if since <= at <= until]
             past = self._newest_first and (len(found) > limit or any(at < since for at, _ in times))
             if len(page) < PAGE or past:
+                more = False
                 break
         # While somebody writes, an entry can move from one page to the next.
         once = {(entry["dag_id"], entry["run_id"], entry["task_id"], entry["map_index"]): entry for entry in found}
-        return sorted(once.values(), key=lambda entry: _epoch(entry["timestamp"]), reverse=True)
+        return sorted(once.values(), key=lambda entry: _epoch(entry["timestamp"]), reverse=True), more
 
     async def _shown(self, airflow: Airflow, entries: Iterable[dict[str, Any]]) -> list[Shown]:
         found = await asyncio.gather(*(self._one(airflow, entry) for entry in entries))

@@ -255,10 +255,13 @@ def test_a_take_that_ends_badly_leaves_the_one_before(
     """It is booked, counts as a take where it was accepted, and the person is asked again about the earlier one."""
     task = review(film, on_moderated=on_moderated)
     task.answer("Another take", prompt=f"A green ball [[emulator: fault={fault}]]")
-    shown = asked_about(task)
+    shown, card = asked_about(task), task.card
     task.answer("Approve", take="latest")
 
     assert ("film.mp4", film) == (shown, task.result)
+    # What the page checks before it shows the file, and says beside it.
+    assert (film["request_id"], "0.05", "A red ball") == (card["request_id"], card["cost_usd"], card["prompt"])
+    assert card["problem"]["message"]
     assert billed * TICKS >= grokvideo_emulator.billed_ticks
     assert grokvideo_emulator.billed_ticks == sum(entry.counted for entry in ledger.entries())
 
@@ -352,6 +355,29 @@ def test_takes_go_where_the_task_says(review, film, grokvideo_emulator, tmp_path
     assert sorted(name.format(*names) for name in stored) == sorted(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("takes/*.mp4")
     )
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
+def test_the_service_can_upload_a_take(review, drive, s3, grokvideo_emulator, lost, monkeypatch):
+    """deliver_via='upload': it arrives beside the first take; an upload settles a lost answer without a person."""
+    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_UPLOAD_LOOKS", 0.05)
+    words = {"task_id": "film", "prompt": "A red ball", "duration": 1, "poll_interval": 0.05}
+    film = functools.partial(GrokVideoGenerateOperator, **words, destination="s3://bucket/film.mp4")
+    task = review(drive(film, TaskInstance(task_id="film"), store=StateStore()).result, deliver_via="upload")
+    if lost:
+        grokvideo_emulator.script("lost_answer", on="submit")
+    task.answer("Another take", prompt="A green ball").answer("Approve")
+
+    assert "s3://bucket/film-take-2.mp4" == task.result["uri"]
+    assert "structure" == task.result["checked"]
+    assert 2 == len(grokvideo_emulator.starts)
+
+
+def test_each_clip_of_a_mapped_task_is_reviewed(desk, film):
+    """A mapped review is made for each clip."""
+    mapped = GrokVideoReviewOperator.partial(task_id="review", max_takes=2).expand(video=[film, film])
+
+    assert {"video": [film, film]} == mapped.expand_input.value
 
 
 def test_an_asset_event_is_of_the_approved_take(review, film, grokvideo_emulator):

@@ -256,6 +256,26 @@ def test_a_request_that_is_handed_on_is_shown_once_with_all_that_is_known():
     assert [("sense", "A parcel"), ("alone", None)] == [(each.owner.task_id, each.card.prompt) for each in found]
 
 
+def test_a_video_that_was_reviewed_is_shown_once():
+    """By the task that bought it; another take that the review bought is its own, and so is a rescued one."""
+    bought = (Purchase(number=1, phase="delivered", request_id="r-1"),)
+    another = (Purchase(number=1, phase="delivered", request_id="r-2"),)
+    film = shown("film", "r-1", purchases=bought)
+    given_up = shown(
+        "late", "r-3", outcome="trouble", purchases=(Purchase(number=1, phase="submitted", request_id="r-3"),)
+    )
+    cards = [
+        shown("review", "r-1"),
+        film,
+        shown("other review", "r-2", purchases=another),
+        shown("asks", "r-1", outcome="asking"),
+        given_up,
+        shown("rescue", "r-3"),
+    ]
+
+    assert ["film", "other review", "asks", "late", "rescue"] == [each.owner.task_id for each in showing.joined(cards)]
+
+
 def test_a_finished_request_teaches_how_long_its_kind_takes():
     """One that was reused took no time of the service."""
     card = shown(kind="k").card

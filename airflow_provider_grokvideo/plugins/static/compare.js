@@ -76,7 +76,7 @@ export function compare(before, after, view) {
 
 function moving(side, testid) {
   if (!side.video) return el("img.player", { src: side.image, alt: "What the video starts from", "data-testid": testid });
-  return el("video.player", {
+  const made = el("video.player", {
     controls: true,
     playsinline: true,
     preload: "auto",
@@ -85,6 +85,9 @@ function moving(side, testid) {
     "aria-label": `Video of ${side.name}`,
     "data-testid": testid,
   });
+  made.addEventListener("error", () => made.closest(".side")?.append(el("p.notice", { role: "alert" }, icon("alert"),
+    side.video.kind === "link" ? "The temporary link is dead by now." : "This video cannot be played here.")), { once: true });
+  return made;
 }
 
 function side(word, { name, page }, media) {

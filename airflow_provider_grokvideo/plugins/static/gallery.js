@@ -91,7 +91,7 @@ const day = el("input", {
   },
 });
 if (!Object.hasOwn(PERIODS, wanted.days)) wanted.days = "7";
-if (!(Number(wanted.limit) >= 1)) wanted.limit = FIRST;
+if (!/^[1-9]\d*$/.test(wanted.limit) || Number(wanted.limit) > MOST) wanted.limit = FIRST;
 period.value = wanted.day ? "" : wanted.days;
 
 function build() {

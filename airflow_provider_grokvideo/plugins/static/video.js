@@ -179,7 +179,7 @@ function problem(view) {
       if (!command) return line.trim() ? el("p.advice", {}, line) : null;
       return el("div.command", {}, el("span.muted", {}, command[1] ?? ""), el("code", {}, command[2]), copier(() => command[2], "Copy the command", { quiet: true }));
     }),
-    el("p", { "data-testid": "message" }, sentence(message)),
+    message ? el("p", { "data-testid": "message" }, sentence(message)) : null,
     el("p.muted", {},
       [type, code && code !== "unknown" ? `code ${code}` : null, billed !== null && billed !== undefined ? (sure ? `billed ${money(billed)}` : `may have been billed ${money(billed)}`) : null]
         .filter(Boolean).join(" · ")),
