@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -468,6 +468,9 @@ class GrokVideoBaseOperator(BaseOperator):
             if now >= until:
                 self._note(note=f"nothing was uploaded to {uri} by {as_time(until)}")
                 return None
+            if self.deferrable and self._memory.home is None:
+                # A resumed task would know nothing of this start, and send another.
+                return None
             self.log.info("The answer to the start was lost; looking for its upload %s until %s", uri, as_time(until))
             self._show(context, "waiting", request=request, submitted_at=record.intended_at, deadline=until)
             at = min(now + BETWEEN_UPLOAD_LOOKS, until)
@@ -682,7 +685,9 @@ class GrokVideoBaseOperator(BaseOperator):
         # The link opens the video to whoever has it, and is dead when it would be read again.
         self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
-        self._show(context, "delivered" if made["uri"] else "done", purchase=purchase, made=made)
+        with suppress(AirflowTaskTimeout):
+            # The video is there and written down: a card that takes too long does not undo that.
+            self._show(context, "delivered" if made["uri"] else "done", purchase=purchase, made=made)
         self.tell(made, context)
         return made
 

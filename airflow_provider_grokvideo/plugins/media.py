@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -250,14 +249,9 @@ def _opened(uri: str) -> tuple[Place, str]:
     local = scheme in ("file", "local")
     if local:
         directory = directory.partition("://")[2] if "://" in directory else directory
-    # Storages read these as parts of a URL, and would open another name than the one that is checked.
-    if (
-        re.search("[?#]", name)
-        or scheme in ("http", "https")
-        or not slash
-        or not name
-        or (local and not directory.startswith("/"))
-    ):
+    # S3 takes ?versionId=... for no part of the name, and would open another file than the one that is checked.
+    odd = (not local and "?" in uri) or scheme in ("http", "https")
+    if odd or not slash or not name or (local and not directory.startswith("/")):
         raise HTTPException(404, NOT_HERE)
     return places.open_place(directory, is_local=local, field="destination", shown="the video's storage"), name
 

@@ -113,6 +113,17 @@ def test_a_lost_answer_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_e
     assert 1 == len(grokvideo_emulator.starts)
 
 
+def test_without_a_journal_a_lost_answer_is_not_waited_out(s3, ti, grokvideo_emulator):
+    """A task that resumed without knowing of the start would send another: it stops instead."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
+    with pytest.raises(AmbiguousSubmit) as doubt:
+        task().execute({"ti": ti})
+
+    assert isinstance(doubt.value, AirflowFailException)
+    assert 1 == len(grokvideo_emulator.starts)
+
+
 def test_a_dead_worker_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_emulator, monkeypatch):
     """Where the worker died before the id was saved, the next try finds the upload."""
 

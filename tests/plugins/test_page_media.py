@@ -122,6 +122,8 @@ async def test_a_video_that_was_replaced_is_not_shown_as_the_old_one(delivered):
         "data/a.mp4",
         "file:///",
         "s3://bucket/",
+        "s3://bucket/a.mp4?versionId=1",
+        "s3://bucket/a.mp4?versionId=1/2",
         "nosuch://bucket/a.mp4",
         "file://host/a.mp4",
     ],

@@ -25,7 +25,7 @@ from airflow.sdk import DAG, get_current_context
 from places import FILE, PLACE
 
 from airflow_provider_grokvideo.core import events
-from airflow_provider_grokvideo.delivery import deliver
+from airflow_provider_grokvideo.delivery import store
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.tasks import handover
@@ -93,7 +93,7 @@ def install() -> None:
     _wrap(Memory, "note", after="noted", when={"phase": "delivered"})
     _wrap(GrokVideoBaseOperator, "defer", before="deferring")
     _wrap(events, "parse", before="resumed")
-    _wrap(deliver, "store", before="downloaded")
+    _wrap(store, "store", before="downloaded")
     _wrap(handover, "hand_over", after="stored")
 
 
