@@ -273,13 +273,14 @@ class GrokVideoBaseOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as problem:
-            if self._recall("asked_usd", context) is not None and self._recall("request_id", context) is None:
-                what = f"the triggerer stopped waiting for the answer about the price ({problem})"
-                with self._guarded(context):
-                    raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
+            # Until the opposite is known, what was waited for is a video that is paid for.
             self._bought = True
             with self._guarded(context):
                 self._goes_on = self._recall("request_id", context)
+                if self._goes_on is None and self._recall("asked_usd", context) is not None:
+                    self._bought = False
+                    what = f"the triggerer stopped waiting for the answer about the price ({problem})"
+                    raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
                 self._memory = self._opened_again(context, self._goes_on)
                 raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
 

@@ -207,10 +207,9 @@ def test_the_literal_placeholder_of_an_unmapped_task_is_understood(studio):
 
 
 def test_a_waiting_request_tells_the_progress_of_the_service(studio):
-    """One look for all who watch, and only where somebody does."""
+    """The page asks for it, and buys nothing with that."""
     before = len(studio.emulator.starts)
-    views = [studio.get("api/video", look=1, **studio.query("patience", "waiting")).json() for _ in range(3)]
+    view = studio.get("api/video", look=1, **studio.query("patience", "waiting")).json()
 
-    assert views[-1]["waiting"]["looked_at"]
-    assert 1 == len({view["waiting"]["looked_at"] for view in views})
+    assert view["waiting"]["looked_at"]
     assert before == len(studio.emulator.starts)
