@@ -495,13 +495,9 @@ def test_a_video_whose_request_nobody_knows_is_copied_with_its_poster(film, s3, 
     made = {"request_id": None, "uri": f"{s3.url}/films/ball.mp4", "duration": 2.0}
     s3.fs.pipe_file("bucket/films/ball.mp4", film.read_bytes())
     bought = Purchase("", request=TextToVideo(prompt="A ball"))
-    again = redeliver(
-        made, bought, destination=f"{tmp_path}/out/", owner=ME
-    )
+    again = redeliver(made, bought, destination=f"{tmp_path}/out/", owner=ME)
 
-    assert again == redeliver(
-        made, bought, destination=f"{tmp_path}/out/", owner=ME
-    )
+    assert again == redeliver(made, bought, destination=f"{tmp_path}/out/", owner=ME)
     assert (None, f"file://{tmp_path}/out/video.poster.jpg") == (again["request_id"], again["poster_uri"])
 
 
