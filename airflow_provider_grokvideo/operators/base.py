@@ -281,7 +281,10 @@ class GrokVideoBaseOperator(BaseOperator):
                     self._bought = False
                     what = f"the triggerer stopped waiting for the answer about the price ({problem})"
                     raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
-                self._memory = self._opened_again(context, self._goes_on)
+                memory = self._memory = self._opened_again(context, self._goes_on)
+                if self._goes_on is None and memory is not None and memory.current is not None:
+                    what = f"the triggerer stopped waiting for the upload of a start whose answer was lost ({problem})"
+                    raise GrokVideoError(what, advice="It may have been accepted and billed.") from None
                 raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
 
     def on_kill(self) -> None:
@@ -730,7 +733,10 @@ class GrokVideoBaseOperator(BaseOperator):
             self._journal_is_away = True
             return None
         if request_id is None:
-            under_way = [record for record in memory.records if record.request_id and record.is_orphan]
+            under_way = [each for each in memory.records if each.is_orphan and (each.request_id or each.upload_uri)]
+            if under_way and under_way[-1].request_id is None:
+                memory.hold(under_way[-1])
+                return memory
             request_id = self._goes_on = under_way[-1].request_id if under_way else None
         known = request_id is not None and memory.hold_request(request_id, submitted_at, self.grokvideo_conn_id)
         if not known and memory.home is not None:

@@ -12,7 +12,13 @@ import httpx
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
-from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFailed, InvalidInput, VideoModerated
+from airflow_provider_grokvideo.core.errors import (
+    AmbiguousSubmit,
+    DeliveryFailed,
+    GrokVideoError,
+    InvalidInput,
+    VideoModerated,
+)
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
@@ -110,6 +116,22 @@ def test_a_lost_answer_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_e
     assert "s3://bucket/films/ball.mp4" == manifest["uri"]
     assert manifest["request_id"] is None
     assert {**manifest, "reused": True} == cleared.result
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_lost_wait_for_an_upload_is_taken_up_again(drive, home, s3, ti, grokvideo_emulator):
+    """Where the triggerer never reports, the retry looks for the upload again and buys nothing."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
+    with pytest.raises(TaskDeferred):
+        task().execute({"ti": ti, "task_state_store": home})
+    with pytest.raises(GrokVideoError, match="upload of a start whose answer was lost") as lost:
+        task().resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "task_state_store": home})
+    upload_in(s3)
+
+    assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), home).result["uri"]
+    assert not isinstance(lost.value, AirflowFailException)
+    assert "None" not in str(lost.value)
     assert 1 == len(grokvideo_emulator.starts)
 
 

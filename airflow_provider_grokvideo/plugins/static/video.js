@@ -177,7 +177,7 @@ function problem(view) {
     lines.map((line) => {
       const command = /^\s{2,}(\S[^:]*:\s*)?(python -m .*)$/.exec(line);
       if (!command) return line.trim() ? el("p.advice", {}, line) : null;
-      return el("div.command", {}, el("span.muted", {}, command[1] ?? ""), el("code", {}, command[2]), copier(() => command[2], "Copy the command", { quiet: true }));
+      return el("div.command", {}, el("span.muted", {}, command[1] ?? ""), el("code", { tabindex: 0 }, command[2]), copier(() => command[2], "Copy the command", { quiet: true }));
     }),
     message ? el("p", { "data-testid": "message" }, sentence(message)) : null,
     el("p.muted", {},
