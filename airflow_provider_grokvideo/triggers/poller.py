@@ -57,6 +57,7 @@ class Poller:
 
     def __init__(self, account: Account, latencies: Latencies, conn_id: str) -> None:
         self.users = 0
+        self.closing = False
         self._loop = asyncio.get_running_loop()
         self._latencies = latencies
         self._agenda: Agenda[_Wait] = Agenda(Pace.of(account.pace, time.time()), latencies)
@@ -85,6 +86,7 @@ class Poller:
 
     async def close(self) -> None:
         """End what is under way and close the connections."""
+        self.closing = True
         if self._timer is not None:
             self._timer.cancel()
         for lane in self._lanes:
@@ -204,7 +206,13 @@ async def shared(account: Account, conn_id: str) -> AsyncIterator[Poller]:
         # What outlives its loop is only collected as garbage, and cannot wait for anything.
         if not poller.users and not loop.is_closed():
             del _here.pollers[key]
-            await asyncio.shield(_closing(poller, loop))
+            try:
+                await asyncio.shield(_closing(poller, loop))
+            except asyncio.CancelledError:
+                # A loop that ends cancels what it finds, and a task that was not begun never is.
+                if not poller.closing:
+                    await asyncio.shield(_closing(poller, loop))
+                raise
 
 
 def _closing(poller: Poller, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:

@@ -280,6 +280,26 @@ def test_a_loop_that_ends_at_any_step_finds_nothing_open(desk, cancels):
         run(ends_after(count))
 
 
+def test_a_loop_that_ends_before_the_closing_begins_finds_nothing_open(desk):
+    """Where the loop is stopped in the very step in which the last wait ends, the connections are closed, too."""
+
+    async def stopped_at_the_end() -> None:
+        def make(loop: asyncio.AbstractEventLoop, work: Any, **words: Any) -> asyncio.Task[Any]:
+            if getattr(work, "__qualname__", "") == "Poller.close":
+                loop.set_task_factory(None)
+                loop.stop()
+            return asyncio.Task(work, loop=loop, **words)
+
+        asyncio.get_running_loop().set_task_factory(make)
+        await event("a")
+
+    desk.make("a")
+    with complaints() as heard, pytest.raises(RuntimeError, match="stopped before"):
+        asyncio.run(stopped_at_the_end(), debug=True)
+
+    assert [] == heard.said
+
+
 def test_nothing_stays_when_nobody_waits(desk):
     """The last wait that ends closes the connections, also while the loop goes on, and a later one opens new ones."""
 
