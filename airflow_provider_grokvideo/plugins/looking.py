@@ -11,8 +11,9 @@ import logging
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.core.jobs import Job, Pending
 
 BETWEEN_LOOKS = 10.0
 """Seconds between two looks at one request."""
@@ -53,7 +54,7 @@ class Looks:
         finally:
             self._under_way -= 1
         if seen is not None:
-            at, job = time.time(), seen
+            at, job = time.time(), _keeping(job, seen)
         self._keep(key, now, at, job)
         return job, at
 
@@ -62,6 +63,13 @@ class Looks:
         self._seen.move_to_end(key)
         while len(self._seen) > KEPT:
             self._seen.popitem(last=False)
+
+
+def _keeping(before: Job | None, seen: Job) -> Job:
+    """Return what was seen, with the progress that was told before where an answer tells none (contract P1, P3)."""
+    if isinstance(before, Pending) and isinstance(seen, Pending) and seen.progress is None:
+        return replace(seen, progress=before.progress)
+    return seen
 
 
 def _look(conn_id: str, request_id: str) -> Job | None:

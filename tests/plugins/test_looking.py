@@ -50,6 +50,22 @@ async def test_a_request_is_looked_at_again_when_the_time_has_come(grokvideo_emu
     assert 2 == grokvideo_emulator.looks[request_id]
 
 
+async def test_an_answer_without_a_number_takes_none_away(grokvideo_emulator, monkeypatch):
+    """The service's first and third answer have no body; the progress told by the second stays on the page."""
+    request_id, looks = submitted(), looking.Looks()
+    began, seen = looking.time.time(), []
+    for nth in range(3):
+        monkeypatch.setattr(looking.time, "time", lambda now=began + nth * (looking.BETWEEN_LOOKS + 1): now)
+        seen.append(await looks.at("grokvideo_default", request_id))
+    (first, _), (second, told_at), (third, at) = seen
+
+    assert 3 == grokvideo_emulator.looks[request_id]
+    assert first.progress is None
+    assert second.progress is not None
+    assert second == third
+    assert told_at < at
+
+
 @pytest.mark.parametrize(
     ("conn_id", "connection"),
     [
