@@ -24,6 +24,10 @@ _FENCE = re.compile(r"^( *)(```+|~~~+)(\w*)[^\n]*\n(.*?)^ *\2 *$", re.MULTILINE 
 _LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)|(?:src|href)=\"([^\"]+)\"")
 _CODE_SPAN = re.compile(r"`[^`\n]*`")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
+_SECTION = re.compile(r"^#{2,3} (\d+(?:\.\d+)?)\.? ", re.MULTILINE)
+_ROW = re.compile(r"^\| ([A-Z]\d+) \|", re.MULTILINE)
+_CITED_SECTION = re.compile(r"§(\d+(?:\.\d+)?)")
+_CITED_ROW = re.compile(r"\b([ASPD]\d{1,2})\b")
 _MARKED = re.compile(r"^ *# \[START \w+\]\n(.*?)^ *# \[END \w+\]", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +53,7 @@ def problems(repository: Path, user_names: dict[str, list[str]]) -> Iterator[str
         name = path.relative_to(repository)
         yield from (f"{name}: {fault}" for fault in (*broken_links(path, text), *broken_code(text)))
     yield from quickstart_differs(repository)
+    yield from broken_citations(repository)
     known = "\n".join(text for path, text in texts.items() if path.name == "README.md" or "docs" in path.parts)
     yield from missing_names(known, user_names)
 
@@ -117,6 +122,24 @@ def quickstart_differs(repository: Path) -> Iterator[str]:
     if promised not in {code.strip() for _, code in python_blocks(readme.read_text(encoding="utf-8"))}:
         part = "the marked part of " if marked else ""
         yield f"README.md: no Python block is {part}dags_examples/quickstart.py"
+
+
+def broken_citations(repository: Path) -> Iterator[str]:
+    """Yield citations of the contract in Python files that name a section, or a row of the emulator, that is not there.
+
+    Rows are looked for in the emulator and its tests only: elsewhere "S3" is a storage.
+    """
+    document = repository / "docs" / "contract.md"
+    text = document.read_text(encoding="utf-8") if document.exists() else ""
+    sections, rows = set(_SECTION.findall(text)), set(_ROW.findall(text))
+    for folder in (PACKAGE, "dags_examples", "scripts", "tests"):
+        for path in sorted((repository / folder).rglob("*.py")):
+            name = path.relative_to(repository)
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+                missing = [f"§{each}" for each in _CITED_SECTION.findall(line) if each not in sections]
+                if "emulator" in name.parts:
+                    missing += [each for each in _CITED_ROW.findall(line) if each not in rows]
+                yield from (f"{name}:{number}: docs/contract.md has no {each}" for each in missing)
 
 
 def missing_names(text: str, user_names: dict[str, list[str]]) -> Iterator[str]:

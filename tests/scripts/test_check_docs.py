@@ -96,3 +96,24 @@ def test_inherited_parameters_of_ours_count() -> None:
     Base.__module__ = Operator.__module__ = f"{check_docs.PACKAGE}.operators.x"
 
     assert ["conn_id", "prompt"] == check_docs.own_parameters(Operator)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        ("core/wire.py", "# contract §5.4", []),
+        ("core/wire.py", "# contract \u00a75.9", ["\u00a75.9"]),
+        ("core/wire.py", "# stored in S3", []),
+        ("emulator/shapes.py", "# P9", []),
+        ("emulator/shapes.py", "# P9 to P99", ["P99"]),
+    ],
+)
+def test_citation_of_a_missing_place_is_noticed(repository: Path, file: str, line: str, expected: list[str]) -> None:
+    """Code cites only sections and rows of the contract that exist."""
+    (repository / "docs" / "contract.md").write_text("## 5. Results\n\n### 5.4 Downloads\n\n| P9 | moderated | 200 |\n")
+    path = repository / "airflow_provider_grokvideo" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{line}\n")
+
+    named = [f"airflow_provider_grokvideo/{file}:1: docs/contract.md has no {each}" for each in expected]
+    assert named == list(check_docs.problems(repository, {}))
