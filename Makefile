@@ -3,12 +3,14 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-e2e test-ui bench scale-out check format build clean
+.PHONY: help env demo test test-fast test-deep test-e2e test-ui bench scale-out check format build clean
 
 help:
 	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
 	@echo "                OUT=dir: where the clips go; KEEP=1: leave the UI up; REAL=1: the real, paid service"
-	@echo "make test       the whole test suite with branch coverage; ARGS='-k name' is passed on to pytest"
+	@echo "make test       the whole test suite with branch coverage, in lanes side by side; ARGS='-k name' is passed on to pytest"
+	@echo "make test-fast  all tests but those that start Airflow's processes or a browser; about three minutes"
+	@echo "make test-deep  the models and random searches, long: EXAMPLES=2000 each, and other ones each time"
 	@echo "make test-e2e   only the tests that start the four real Airflow processes; puts the counts of its fault run"
 	@echo "                into docs/paid-once.md"
 	@echo "make test-ui    only the tests of the page in Airflow's UI, in a real Chromium; SCREENSHOTS=1 puts what they saw"
@@ -28,7 +30,13 @@ demo: env
 	@$(PY) scripts/demo.py
 
 test: env
-	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+	@$(PY) scripts/suite.py $(ARGS)
+
+test-fast: env
+	@$(PY) -m pytest -n logical -m "not e2e and not ui" $(ARGS)
+
+test-deep: env
+	@GROKVIDEO_MODEL_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest -n logical -m deep $(ARGS)
 
 test-e2e: env
 	@rm -f build/fault-run.json
@@ -57,9 +65,8 @@ format: env
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-build: env
-	rm -rf dist
-	$(PY) -m build --outdir dist .
+build:
+	@sh scripts/build.sh
 
 clean:
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Makes .venv in the current directory and keeps it in step with pyproject.toml and constraints.txt.
-# PYTHON=... names the interpreter; otherwise a suitable one is looked for. uv installs when it is there, pip otherwise.
+# PYTHON=... names the interpreter; otherwise a suitable one is chosen. uv installs: the one on PATH, or one that pip puts
+# into .venv. Where uv cannot be had or fails, pip installs.
 set -eu
 
 venv=.venv
 stamp=$venv/.installed
 log=$venv/install.log
-# Airflow 3.3 runs on Python 3.10 to 3.14, constraints.txt is verified on 3.11 to 3.13.
+# Airflow runs on Python 3.10 to 3.14, constraints.txt is verified on 3.11 to 3.13.
 suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
 
 say() { printf '%s\n' "$*"; }
@@ -60,8 +61,18 @@ make_venv() {
     fi
 }
 
-with_uv() { uv pip install --quiet --compile-bytecode --python "$venv/bin/python" -c constraints.txt -e '.[dev]'; }
+with_uv() { "$uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" -c constraints.txt -e '.[dev]'; }
 with_pip() { "$venv/bin/python" -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'; }
+fetch_uv() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv; }
+
+# Sets uv to an installer that works; fails where there is none. GROKVIDEO_PIP=1 asks for pip alone.
+find_uv() {
+    [ -z "${GROKVIDEO_PIP:-}" ] || return 1
+    for uv in uv "$venv/bin/uv"; do
+        if "$uv" --version >/dev/null 2>&1; then return; fi
+    done
+    watched fetch_uv && "$uv" --version >/dev/null 2>&1
+}
 
 # Runs an installer with its output in the log, and says every ten seconds that it is still at it.
 watched() {
@@ -79,10 +90,12 @@ watched() {
 }
 
 install() {
-    say "Installing Apache Airflow and the development tools into $venv (about 190 packages, one to three minutes) ..."
-    if command -v uv >/dev/null 2>&1; then
+    say "Installing Apache Airflow and the development tools into $venv (about 190 packages) ..."
+    if find_uv; then
         watched with_uv && return
         say "uv could not install it ($(tail -n 1 "$log")); trying pip."
+    else
+        say "There is no uv; pip takes two to three minutes."
     fi
     watched with_pip && return
     tail -n 20 "$log" >&2

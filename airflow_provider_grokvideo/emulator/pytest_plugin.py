@@ -30,7 +30,14 @@ def grokvideo_emulator(_grokvideo_server: Emulator) -> Iterator[Emulator]:
 
 @pytest.fixture
 def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Point the connection ``grokvideo_default`` to the emulator and return its id."""
+    """Point the connection ``grokvideo_default`` to the emulator and return its id.
+
+    A deferred task is polled at once meanwhile: the delay before the first poll gives a scheduler time to notice the
+    deferral, and ``dag.test()`` has no scheduler. A request that the emulator does not know counts as expired at once.
+    """
+    for delay in ("FIRST_LOOK", "PROPAGATION"):
+        # By name: the emulator shares no code with the client it tests.
+        monkeypatch.setattr(f"airflow_provider_grokvideo.core.watching.{delay}", 0.0)
     connection = {
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,

@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
 from airflow_provider_grokvideo.tasks.books import Books
 from airflow_provider_grokvideo.tasks.memory import open_memory
 
-EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))
 
 
@@ -134,6 +134,7 @@ def planned() -> Iterator[tuple[Mishaps, Ledgers]]:
         yield mishaps, ledgers
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_whatever_happens_the_ledger_is_the_bill(grokvideo_emulator, planned, ti):
     """After any sequence of faults, once the doubtful starts are settled, the ledger's sum is the emulator's bill."""

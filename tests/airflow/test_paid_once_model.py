@@ -45,7 +45,7 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
-EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "30"))
 
 RETRIES = 2
@@ -561,6 +561,7 @@ def mishaps() -> Iterator[Mishaps]:
         yield planned
 
 
+@pytest.mark.deep
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_whatever_happens_nothing_is_paid_twice_and_nothing_paid_is_lost(grokvideo_emulator, mishaps, ti):
     """No sequence of crashes, faults, retries, clears and edits buys what nobody asked for or loses what was bought."""

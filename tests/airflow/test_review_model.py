@@ -32,7 +32,7 @@ from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOper
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
 from airflow_provider_grokvideo.tasks import asking
 
-EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))
 
 RETRIES = 2
@@ -373,6 +373,7 @@ def film(grokvideo_emulator: Any, grokvideo_connection: Any, tmp_path: Path, ti:
     raise AssertionError("the clip was not made")
 
 
+@pytest.mark.deep
 def test_whatever_happens_each_wish_for_another_take_buys_at_most_one(
     grokvideo_emulator, mishaps, film, ti, monkeypatch
 ):

@@ -12,6 +12,7 @@ import pytest
 THROWAWAY = """
 import json, os, urllib.request
 import pytest
+from airflow_provider_grokvideo.core import watching
 
 
 def ask(emulator, path, body=None):
@@ -47,8 +48,13 @@ def test_the_connection_points_to_it(grokvideo_connection, grokvideo_emulator):
     } == connection
 
 
+def test_a_deferred_task_is_polled_at_once(grokvideo_connection):
+    assert (0, 0) == (watching.FIRST_LOOK, watching.PROPAGATION)
+
+
 def test_the_connection_is_gone_afterwards():
     assert "AIRFLOW_CONN_GROKVIDEO_DEFAULT" not in os.environ
+    assert (10, 10) == (watching.FIRST_LOOK, watching.PROPAGATION)
 
 
 ADDRESSES = []
@@ -87,7 +93,7 @@ def run_pytest(folder: Path, text: str) -> str:
 
 def test_the_fixtures_serve_a_throwaway_test_file(tmp_path):
     """A shared server, an empty ledger for each test, and a connection that goes away."""
-    assert "4 passed" in run_pytest(tmp_path, THROWAWAY)
+    assert "5 passed" in run_pytest(tmp_path, THROWAWAY)
 
 
 def test_tests_that_use_no_fixture_load_nothing_heavy(tmp_path):

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from example_dags import Run, load
 
-from airflow_provider_grokvideo.core import watching
-
 
 @pytest.fixture
 def run(airflow_db, grokvideo_emulator, grokvideo_connection, tmp_path: Path) -> Callable[..., Run]:
@@ -35,9 +33,3 @@ def run(airflow_db, grokvideo_emulator, grokvideo_connection, tmp_path: Path) ->
         )
 
     return run_example
-
-
-@pytest.fixture
-def without_first_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at once: the wait before the first look is for a scheduler, and ``dag.test()`` has none."""
-    monkeypatch.setattr(watching, "FIRST_LOOK", 0.0)

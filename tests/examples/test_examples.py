@@ -9,9 +9,11 @@ import socket
 import pytest
 from example_dags import EXAMPLES, load
 
+from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.pricing import estimate
 from airflow_provider_grokvideo.core.requests import generation
 
+DELAY = watching.FIRST_LOOK
 FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
@@ -44,8 +46,9 @@ def test_example_says_what_it_costs_and_what_to_change(name):
     assert "Change: " in text
 
 
-def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator):
+def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator, monkeypatch):
     """The DAG of the README generates, edits and delivers two clips, for two starts."""
+    monkeypatch.setattr(watching, "FIRST_LOOK", DELAY)
     done = run("quickstart.py")
 
     assert "success" == done.state
@@ -55,7 +58,7 @@ def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator):
     assert_price("quickstart.py", 0.55, grokvideo_emulator)
 
 
-def test_image_to_video(run, without_first_wait, grokvideo_emulator):
+def test_image_to_video(run, grokvideo_emulator):
     """A local image is sent along and becomes a clip of its shape."""
     done = run("image_to_video.py")
 
@@ -66,7 +69,7 @@ def test_image_to_video(run, without_first_wait, grokvideo_emulator):
     assert_price("image_to_video.py", 0.252, grokvideo_emulator)
 
 
-def test_layered_edits(run, without_first_wait, grokvideo_emulator):
+def test_layered_edits(run, grokvideo_emulator):
     """Seven edits build upon each other by the service's own links: nothing is uploaded."""
     done = run("layered_edits.py")
 
@@ -78,7 +81,7 @@ def test_layered_edits(run, without_first_wait, grokvideo_emulator):
     assert_price("layered_edits.py", 2.35, grokvideo_emulator)
 
 
-def test_extend_to_longer_clip(run, without_first_wait, grokvideo_emulator):
+def test_extend_to_longer_clip(run, grokvideo_emulator):
     """Two extensions make 20 s of 6."""
     done = run("extend_to_longer_clip.py")
 
@@ -88,7 +91,7 @@ def test_extend_to_longer_clip(run, without_first_wait, grokvideo_emulator):
     assert_price("extend_to_longer_clip.py", 1.18, grokvideo_emulator)
 
 
-def test_many_prompts(run, without_first_wait, grokvideo_emulator):
+def test_many_prompts(run, grokvideo_emulator):
     """One clip per prompt and per row of settings, and their sum."""
     done = run("many_prompts.py")
 
@@ -99,7 +102,7 @@ def test_many_prompts(run, without_first_wait, grokvideo_emulator):
     assert_price("many_prompts.py", 0.90, grokvideo_emulator)
 
 
-def test_submit_now_sense_later_and_fetch_again(run, without_first_wait, grokvideo_emulator):
+def test_submit_now_sense_later_and_fetch_again(run, grokvideo_emulator):
     """The sensors deliver what another task bought, and buy nothing."""
     done = run("submit_now_sense_later.py")
     (start,) = grokvideo_emulator.starts
@@ -111,7 +114,7 @@ def test_submit_now_sense_later_and_fetch_again(run, without_first_wait, grokvid
     assert_price("submit_now_sense_later.py", 0.25, grokvideo_emulator)
 
 
-def test_references_and_frames(run, without_first_wait, grokvideo_emulator):
+def test_references_and_frames(run, grokvideo_emulator):
     """References, a voice, a keyframe and two pinned frames reach the service."""
     done = run("references_and_frames.py")
 
@@ -121,7 +124,7 @@ def test_references_and_frames(run, without_first_wait, grokvideo_emulator):
     assert_price("references_and_frames.py", 0.50 + 0.51, grokvideo_emulator, said=("0.50", "0.51"))
 
 
-def test_paid_once(run, without_first_wait, grokvideo_emulator):
+def test_paid_once(run, grokvideo_emulator):
     """The clips are bought once although the service loses the answer to one start and gives up on another one."""
     grokvideo_emulator.script("http:503", on="submit", prompt="sweeps")
     grokvideo_emulator.script("failed:internal_error", prompt="sweeps")
@@ -135,7 +138,7 @@ def test_paid_once(run, without_first_wait, grokvideo_emulator):
 
 
 @pytest.mark.parametrize("fault", [None, "lost_answer"])
-def test_upload_to_s3(run, without_first_wait, grokvideo_emulator, s3, fault, monkeypatch):
+def test_upload_to_s3(run, grokvideo_emulator, s3, fault, monkeypatch):
     """The service puts the clip into the bucket; a lost answer is settled by the upload, without a second start."""
     monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_UPLOAD_LOOKS", 1.0)
     if fault is not None:
@@ -149,7 +152,7 @@ def test_upload_to_s3(run, without_first_wait, grokvideo_emulator, s3, fault, mo
     assert_price("upload_to_s3.py", 0.25, grokvideo_emulator)
 
 
-def test_error_handling(run, without_first_wait, grokvideo_emulator, monkeypatch, capfd):
+def test_error_handling(run, grokvideo_emulator, monkeypatch, capfd):
     """Every trouble ends as its author wanted, the callback sees each error by its type, and the run is green."""
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-no-credit"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_OUT_OF_CREDITS", json.dumps(connection))
@@ -188,7 +191,7 @@ def test_error_handling_stays_away_from_the_real_service(run, grokvideo_emulator
     assert [] == grokvideo_emulator.starts
 
 
-def test_ask_above_five_dollars_within_its_budget(run, without_first_wait, grokvideo_emulator):
+def test_ask_above_five_dollars_within_its_budget(run, grokvideo_emulator):
     """Takes that the run's budget has room for are bought without a question, for the price the docstring says."""
     done = run("ask_above_five_dollars.py", seconds=1, resolution="480p", ask_above=0.24)
     full = estimate(generation(prompt="A ship", model="grok-imagine-video-1.5", duration=15, resolution="1080p"))
@@ -199,7 +202,7 @@ def test_ask_above_five_dollars_within_its_budget(run, without_first_wait, grokv
     assert_says("ask_above_five_dollars.py", "3.75 USD", "11.25 USD", "5 USD")
 
 
-def test_stop_at_twenty_a_day(run, without_first_wait, grokvideo_emulator):
+def test_stop_at_twenty_a_day(run, grokvideo_emulator):
     """The clip that the day's budget has no room for is skipped, and so is everything in a second run."""
     done = run("stop_at_twenty_a_day.py", seconds=1, usd_per_day=0.12)
     again = run("stop_at_twenty_a_day.py", seconds=1, usd_per_day=0.12)
