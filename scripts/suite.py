@@ -1,6 +1,7 @@
 """``make test``: the whole test suite, in lanes that run side by side.
 
-Each lane is a pytest process of its own: ``unit`` on all cores; ``e2e`` beside it, because it mostly waits for Airflow;
+Each lane is a pytest process of its own: ``unit`` on all cores; ``e2e`` beside it, two files at
+a time, because it mostly waits for Airflow;
 ``ui`` after ``unit``, because a browser's event loop and other async tests cannot share a process. A lane's output is
 in ``build/test-<lane>.log`` while it runs, and is printed when it ends. Arguments are passed on to each lane's pytest;
 a lane in which they leave no test counts as passed, unless that is so in all lanes.
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         old.unlink()
     lanes = [
         Lane("unit", ["-n", "logical", "-m", "not e2e and not ui"]),
-        Lane("e2e", ["-m", "e2e"]),
+        Lane("e2e", ["-n", "2", "--dist", "loadfile", "-m", "e2e and not ui"]),
         Lane("ui", ["-m", "ui"], after="unit"),
     ]
     signal.signal(signal.SIGTERM, _leave)

@@ -6,19 +6,23 @@ import asyncio
 import hashlib
 import logging
 import platform
+import socket
+import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
+from airflow_provider_grokvideo.client import exchange
 from airflow_provider_grokvideo.client.account import Account
+from airflow_provider_grokvideo.client.exchange import Reading, Sending
 from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
 from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
+from airflow_provider_grokvideo.core.redaction import foreign
 from airflow_provider_grokvideo.core.retrying import Fault
 from airflow_provider_grokvideo.provider_info import __version__
 
@@ -33,8 +37,8 @@ TLS connection costs more than all the rest of a look."""
 log = logging.getLogger(__name__)
 
 
-_LASTING = ("the server's TLS certificate is not trusted", "the host name is not known")
-"""What is wrong now is wrong a second later, too."""
+PARSED_HERE = 64 * 1024
+"""Bytes of an answer that the triggerer's event loop parses itself, within a millisecond; more goes to a thread."""
 
 
 def user_agent() -> str:
@@ -48,7 +52,8 @@ class Client:
     def __init__(self, account: Account, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._account = account
         self._sleep = sleep
-        self._http = httpx.Client(**_settings(account))
+        self._http = _client(httpx.Client, account)
+        self._open: Any = None
 
     def run(self, flow: Flow[T]) -> T:
         """Carry out a flow and return its result."""
@@ -85,7 +90,7 @@ class Client:
                     digest.update(chunk)
                     size += len(chunk)
         except httpx.HTTPError as problem:
-            raise ServiceUnavailable(f"{call} broke off: {_describe(problem)}") from problem
+            raise ServiceUnavailable(f"{call} broke off: {exchange.describe(problem)}") from problem
         return digest.hexdigest(), size
 
     def close(self) -> None:
@@ -99,22 +104,53 @@ class Client:
         self.close()
 
     def _send(self, call: Call) -> Reply | Fault:
+        sending = Sending(stream=self._open)
         try:
             with _body(call) as body, self._for(call) as http:
-                answer = http.request(call.method, _url(self._account, call), **body, **_per_call(self._account, call))
-        except httpx.HTTPError as problem:
-            return _fault(problem)
-        return _reply(call, answer)
+                request = http.build_request(
+                    call.method, _url(self._account, call), **_per_call(self._account, call), **body
+                )
+                request.extensions["trace"] = sending.trace
+                until = time.monotonic() + _longest(self._account, call)
+                with _watchdog(sending, until):
+                    answer = http.send(request, stream=True)
+                    with closing(answer):
+                        reading = Reading(answer.headers, until)
+                        for chunk in answer.iter_raw():
+                            reading.take(chunk)
+                self._open = None if call.paid else sending.stream
+        except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
+            return exchange.fault(problem, sending)
+        return _reply(self._account, call, answer, reading)
 
     @contextmanager
     def _for(self, call: Call) -> Iterator[httpx.Client]:
         if not call.paid:
             yield self._http
             return
-        # A start on a kept-alive connection that the server just closed would be lost without telling whether it
-        # arrived, so each start has a connection of its own.
-        with httpx.Client(**_settings(self._account)) as http:
+        # A submit on a kept-alive connection that the server just closed would be lost without telling whether it
+        # arrived, so each submit has a connection of its own.
+        with _client(httpx.Client, self._account) as http:
             yield http
+
+
+@contextmanager
+def _watchdog(sending: Sending, until: float) -> Iterator[None]:
+    """End an exchange that takes too long in all: httpx limits each read, and headers that drip are many reads."""
+
+    def end() -> None:
+        connection = None if sending.stream is None else sending.stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class AsyncClient:
@@ -138,20 +174,20 @@ class AsyncClient:
         limits = httpx.Limits(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT_OPEN
         )
-        self._http = httpx.AsyncClient(**_settings(account), limits=limits)
+        self._http = _client(httpx.AsyncClient, account, limits=limits)
 
     async def run(self, flow: Flow[T]) -> T:
         """Carry out a flow and return its result."""
         outcome: Reply | Fault | None = None
         try:
             while True:
-                step = flow.send(outcome)
+                step = await _next(flow, outcome)
                 if isinstance(step, Pause):
                     await self._sleep(step.seconds)
                     outcome = None
                 else:
                     outcome = await self._send(step)
-        except StopIteration as end:
+        except _Ended as end:
             result: T = end.value
             return result
 
@@ -166,28 +202,82 @@ class AsyncClient:
         await self.aclose()
 
     async def _send(self, call: Call) -> Reply | Fault:
+        sending, seconds = Sending(), _longest(self._account, call)
         try:
             with _body(call) as body:
                 async with self._for(call) as http:
-                    answer = await http.request(
-                        call.method, _url(self._account, call), **body, **_per_call(self._account, call)
+                    request = http.build_request(
+                        call.method, _url(self._account, call), **_per_call(self._account, call), **body
                     )
-        except httpx.HTTPError as problem:
-            return _fault(problem)
-        return _reply(call, answer)
+                    request.extensions["trace"] = sending.atrace
+                    answer, reading = await asyncio.wait_for(_exchanged(http, request, seconds), seconds)
+        except asyncio.TimeoutError:
+            return exchange.fault(httpx.ReadTimeout("the answer did not end in time"), sending)
+        except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
+            return exchange.fault(problem, sending)
+        return _reply(self._account, call, answer, reading)
 
     @asynccontextmanager
     async def _for(self, call: Call) -> AsyncIterator[httpx.AsyncClient]:
         if not call.paid:
             yield self._http
             return
-        async with httpx.AsyncClient(**_settings(self._account)) as http:
+        async with _client(httpx.AsyncClient, self._account) as http:
             yield http
+
+
+async def _exchanged(http: httpx.AsyncClient, request: httpx.Request, seconds: float) -> tuple[httpx.Response, Reading]:
+    answer = await http.send(request, stream=True)
+    try:
+        reading = Reading(answer.headers, time.monotonic() + seconds)
+        async for chunk in answer.aiter_raw():
+            reading.take(chunk)
+    finally:
+        await answer.aclose()
+    return answer, reading
+
+
+class _Ended(Exception):
+    """A flow's result; StopIteration cannot leave a coroutine."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
+async def _next(flow: Flow[Any], outcome: Reply | Fault | None) -> Call | Pause:
+    """Go one step further in a flow; a large answer is parsed in a thread, so that other waits continue."""
+
+    def step() -> Call | Pause:
+        try:
+            return flow.send(outcome)
+        except StopIteration as end:
+            raise _Ended(end.value) from None
+
+    if isinstance(outcome, Reply) and len(outcome.body) > PARSED_HERE:
+        return await asyncio.to_thread(step)
+    return step()
+
+
+def _client(kind: Callable[..., T], account: Account, **more: Any) -> T:
+    """Make a client of httpx.
+
+    Raises:
+        ServiceUnavailable: A proxy setting or a file of certificates cannot be used; nothing was sent.
+    """
+    try:
+        return kind(**_settings(account), **more)
+    except Exception as problem:
+        raise exchange.unusable(problem) from problem
 
 
 def _settings(account: Account) -> dict[str, Any]:
     return {
-        "headers": {"Authorization": f"Bearer {account.api_key}", "User-Agent": user_agent()},
+        "headers": {
+            "Authorization": f"Bearer {account.api_key}",
+            "User-Agent": user_agent(),
+            "Accept-Encoding": "identity",
+        },
         "follow_redirects": False,
         # A proxy cannot reach the worker's own loopback, and must not see an emulator's traffic.
         "trust_env": not account.is_local,
@@ -196,10 +286,21 @@ def _settings(account: Account) -> dict[str, Any]:
     }
 
 
+def _seconds(account: Account, call: Call) -> float:
+    return account.submit_timeout if call.paid or call.upload else account.timeout
+
+
+def _longest(account: Account, call: Call) -> float:
+    """Return the seconds that a whole exchange may take, however many reads it has."""
+    # An upload takes as long as its bytes do.
+    return exchange.PATIENCE * _seconds(account, call) * (10 if call.upload else 1)
+
+
 def _per_call(account: Account, call: Call) -> dict[str, Any]:
-    seconds = account.submit_timeout if call.paid or call.upload else account.timeout
+    seconds = _seconds(account, call)
+    typed = {} if call.json is None else {"Content-Type": "application/json"}
     return {
-        "headers": {"x-client-request-id": str(uuid.uuid4())},
+        "headers": {"x-client-request-id": call.client_id, **typed},
         "timeout": httpx.Timeout(seconds, connect=min(seconds, account.timeout)),
     }
 
@@ -211,41 +312,23 @@ def _url(account: Account, call: Call) -> str:
 @contextmanager
 def _body(call: Call) -> Iterator[dict[str, Any]]:
     if call.upload is None:
-        yield {} if call.json is None else {"json": call.json}
+        body = exchange.encoded(call.json)
+        yield {} if body is None else {"content": body}
         return
     with call.upload.path.open("rb") as stream:
         yield {"data": call.form, "files": {"file": (call.upload.filename, stream, call.upload.mime)}}
 
 
-def _reply(call: Call, answer: httpx.Response) -> Reply:
-    # One line for each start, so that a log tells the service's own name for it; looks are too many for that.
+def _reply(account: Account, call: Call, answer: httpx.Response, reading: Reading) -> Reply:
+    # One line for each submit, so that a log tells the service's own name for it; polls are too many for that.
     level = logging.INFO if call.paid else logging.DEBUG
-    log.log(level, "%s: HTTP %s, x-request-id %s", call, answer.status_code, answer.headers.get("x-request-id"))
-    return Reply(answer.status_code, answer.headers, answer.content)
-
-
-def _fault(problem: httpx.HTTPError) -> Fault:
-    """Say whether the service can have received a call that failed with `problem`."""
-    what = _describe(problem)
-    match problem:
-        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout() | httpx.ProxyError():
-            return Fault("not_sent", what, lasting=what.startswith(_LASTING))
-        case httpx.UnsupportedProtocol() | httpx.LocalProtocolError():
-            return Fault("not_sent", what, lasting=True)
-        case _:
-            return Fault("unknown", what)
-
-
-def _describe(problem: httpx.HTTPError) -> str:
-    said = str(problem) or type(problem).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        return f"{_LASTING[0]}: {said}"
-    if "SSL" in said or "TLS" in said:
-        return f"TLS failed: {said}"
-    if isinstance(problem, httpx.ConnectError) and (
-        "Name or service" in said or "getaddrinfo" in said or "resolution" in said
-    ):
-        return f"{_LASTING[1]}: {said}"
-    if isinstance(problem, httpx.TimeoutException):
-        return f"timed out ({type(problem).__name__})"
-    return said
+    service_id = foreign(answer.headers.get("x-request-id", ""), 100) or None
+    log.log(
+        level,
+        "%s: HTTP %s, x-request-id %s, x-client-request-id %s",
+        call,
+        answer.status_code,
+        service_id,
+        call.client_id,
+    )
+    return Reply(answer.status_code, answer.headers, reading.body(account.api_key))

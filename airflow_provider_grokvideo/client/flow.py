@@ -6,17 +6,19 @@ Written once and driven by both colours (see :mod:`airflow_provider_grokvideo.cl
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import random
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, ServiceUnavailable
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, InvalidInput, ServiceUnavailable
 from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.core.redaction import foreign
 from airflow_provider_grokvideo.core.retrying import Answer, Fault, delay
-from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit
+from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit, is_request_id
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
@@ -44,6 +46,8 @@ class Call:
         upload: A file to send instead of a JSON body.
         form: Form fields that go before the file.
         paid: It starts something that is billed.
+        client_id: The ``x-client-request-id``, the same in all attempts of the call: what xAI's support can search for
+            (contract §6.3).
     """
 
     method: str
@@ -52,6 +56,7 @@ class Call:
     upload: Upload | None = None
     form: Mapping[str, str] = field(default_factory=dict)
     paid: bool = False
+    client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -77,8 +82,12 @@ Flow = Generator[Call | Pause, "Reply | Fault | None", T]
 """Yields what to do, is sent what came of it, returns the decoded result."""
 
 
-def submit(request: VideoRequest) -> Flow[str]:
-    """Start a video. Sent again only where the first was provably not accepted.
+def submit(request: VideoRequest, *, client_id: str | None = None) -> Flow[str]:
+    """Submit a request. Sent again only where the first was provably not accepted.
+
+    Args:
+        request: What to make.
+        client_id: The ``x-client-request-id`` of all attempts; a random one if not given.
 
     Returns:
         The request id.
@@ -88,11 +97,16 @@ def submit(request: VideoRequest) -> Flow[str]:
         GrokVideoError: Refused; nothing was accepted.
     """
     call = Call("POST", request.endpoint, json=request.body(), paid=True)
-    reply = yield from _exchange(call)
+    if client_id is not None:
+        call = replace(call, client_id=client_id)
+    try:
+        reply = yield from _exchange(call)
+    except GrokVideoError as error:
+        raise error.about(client_id=call.client_id) from error.__cause__
     decoded = decode_submit(reply.status, reply.headers, reply.body, now=time.time())
     if isinstance(decoded, Accepted):
         return decoded.request_id
-    raise _named(decoded, reply)
+    raise _named(decoded, reply).about(client_id=call.client_id)
 
 
 def look(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[Job | GrokVideoError]:
@@ -106,6 +120,8 @@ def look(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[
     Returns:
         The job, or the error that kept us from seeing it.
     """
+    if not is_request_id(request_id):
+        return InvalidInput("request_id", request_id, "the id of a request, such as a UUID")
     call = Call("GET", f"/videos/{quote(request_id, safe='')}")
     try:
         reply = yield from _exchange(call, retry=retry)
@@ -179,4 +195,4 @@ def _lost(call: Call, fault: Fault) -> GrokVideoError:
 
 
 def _named(error: GrokVideoError, reply: Reply) -> GrokVideoError:
-    return error.about(service_id=reply.headers.get("x-request-id"))
+    return error.about(service_id=foreign(reply.headers.get("x-request-id", ""), 100) or None)

@@ -44,6 +44,8 @@ class GrokVideoError(Exception):
         request_id: The video's request id, once there is one.
         conn_id: The Airflow connection that was used.
         service_id: The service's ``x-request-id`` of the failing call; xAI support asks for it.
+        client_id: The ``x-client-request-id`` of a submit, the same in all its attempts (contract §6.3); in the journal
+            it is the record's token.
         advice: What to do; defaults to the advice of the class.
     """
 
@@ -57,6 +59,7 @@ class GrokVideoError(Exception):
         request_id: str | None = None,
         conn_id: str | None = None,
         service_id: str | None = None,
+        client_id: str | None = None,
         advice: str | None = None,
     ) -> None:
         super().__init__(what)
@@ -64,15 +67,22 @@ class GrokVideoError(Exception):
         self.request_id = request_id
         self.conn_id = conn_id
         self.service_id = service_id
+        self.client_id = client_id
         self.what_to_do = self.advice if advice is None else advice
 
     def about(
-        self, *, request_id: str | None = None, conn_id: str | None = None, service_id: str | None = None
+        self,
+        *,
+        request_id: str | None = None,
+        conn_id: str | None = None,
+        service_id: str | None = None,
+        client_id: str | None = None,
     ) -> Self:
         """Fill in what a lower layer could not know; what is known already stays."""
         self.request_id = self.request_id or request_id
         self.conn_id = self.conn_id or conn_id
         self.service_id = self.service_id or service_id
+        self.client_id = self.client_id or client_id
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,6 +94,7 @@ class GrokVideoError(Exception):
             "request": self.request_id,
             "connection": self.conn_id,
             "x-request-id": self.service_id,
+            "x-client-request-id": self.client_id,
         }
         facts = ", ".join(f"{name} {value}" for name, value in known.items() if value)
         sentence = f"{self.what} [{facts}]." if facts else f"{self.what}."

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Literal
 
 MAX_RETRIES = 2
 LONGEST_PAUSE = 60.0
 """Cap on a ``Retry-After``, in seconds; longer waits belong to Airflow's retry_delay."""
+
+LONGEST_ASKED = 86_400.0
+"""Seconds: a day. A service that asks for more has a broken header."""
 
 _SAFE_TO_REPEAT = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
@@ -75,21 +79,25 @@ def delay(
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one."""
+    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one.
+
+    More than :data:`LONGEST_ASKED` counts as that.
+    """
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     if text is None:
         return None
     try:
-        return max(0.0, float(text)) if float(text) < float("inf") else None
+        seconds = float(text)
+        return min(max(0.0, seconds), LONGEST_ASKED) if isfinite(seconds) else None
     except ValueError:
         pass
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     # HTTP dates are in UTC, also where they do not say so.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    return None if now is None else max(0.0, moment.timestamp() - now)
+    return None if now is None else min(max(0.0, moment.timestamp() - now), LONGEST_ASKED)
 
 
 def _backoff(attempt: int, first: float, longest: float) -> float:

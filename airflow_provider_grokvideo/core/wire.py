@@ -23,6 +23,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, StoredFile, usd
+from airflow_provider_grokvideo.core.redaction import foreign
 from airflow_provider_grokvideo.core.retrying import retry_after
 
 _DONE = {"done", "completed", "complete", "succeeded", "success"}
@@ -34,15 +35,41 @@ _QUERY_FAILED = {408, 409, 429}
 """On a poll these say that the question failed, not the video (§6.4)."""
 
 _ABOUT_THE_CALL = {401, 403, 408, 409, 429}
-"""These speak of the caller or the moment, whatever words stand in their body (§7)."""
+"""These speak of the caller or the moment, unless the words are those of a content refusal (contract §7)."""
+
+_MAYBE_FORWARDED = {408, 409, 425, 499}
+"""On a submit, a gateway may say these after it passed the request on."""
 
 _MOST_TICKS = 10**18
 """A bill of a hundred million dollars is none."""
 
 _WORD_LENGTH = 60
 
-_KEY = re.compile(r"\bxai-[A-Za-z0-9_*.-]{4,}")
+_LONGEST_ID = 512
+
 _TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+_WORDS_OF_A_JOB = frozenset(
+    {"status", "video", "response", "data", "request_id", "id", "progress", "error", "code", "url"}
+)
+"""A poll's answer with none of these keys is not the API's (contract §5.1)."""
+
+_BESIDE_AN_ERROR = frozenset({"code", "error", "usage", "type", "param", "request_id", "model"})
+"""Where `error` is a text without a `code`, other keys than these are those of a web framework or gateway."""
+
+_STRONG_MODERATION = re.compile(
+    r"imagine:content-moderated|violates? (?:\w+ ){0,3}usage guidelines|safety_check_type", re.I
+)
+_MODERATION = re.compile(r"moderat|content[ _-]polic|usage[ _-]guideline", re.I)
+_MONEY = re.compile(r"\bcredits?\b|spending[ _-]?limit|\bbilling\b", re.I)
+_KEY_ID = re.compile(r"api[ _-]?key[ _-]?id\b", re.I)
+_KEY = re.compile(r"\b(?:api[ _-]?key|bearer token)\b", re.I)
+_BAD_KEY = re.compile(
+    r"\b(?:incorrect|invalid|missing|expired|blocked|disabled|revoked|deleted|wrong|malformed|unknown|required|valid|provide[ds]?"
+    r"|not (?:found|exist|active|recognized)|no)\b",
+    re.I,
+)
+_CAPABILITY = re.compile(r"permission|not (?:allowed|authorized|permitted|enabled)|access|acl", re.I)
 
 
 @dataclass(frozen=True)
@@ -60,16 +87,24 @@ class _Complaint:
     text: str
     cost_ticks: int | None
 
+    is_the_apis: bool = True
+
     def speaks_of_key(self) -> bool:
-        return self.code.startswith("unauthenticated") or bool(
-            re.search(r"\bapi[ _-]?key\b|\bbearer token\b", self.text, re.IGNORECASE)
-        )
+        """Whether the key is what is wrong; "API key ID" only names it (contract §7)."""
+        if self.code.startswith("unauthenticated"):
+            return True
+        text = _KEY_ID.sub(" ", self.text)
+        return bool(_KEY.search(text) and _BAD_KEY.search(text))
 
     def speaks_of_money(self) -> bool:
-        return bool(re.search(r"\bcredits?\b|spending[ _-]?limit|\bbilling\b", f"{self.code} {self.text}", re.I))
+        return bool(_MONEY.search(f"{self.code} {self.text}"))
+
+    def refuses_content(self) -> bool:
+        """Whether the content rules speak, by marks that nothing else has (contract §7)."""
+        return bool(_STRONG_MODERATION.search(f"{self.code} {self.text}"))
 
     def speaks_of_moderation(self) -> bool:
-        return bool(re.search(r"moderat|content[ _-]polic|usage[ _-]guideline", f"{self.code} {self.text}", re.I))
+        return bool(_MODERATION.search(f"{self.code} {self.text}"))
 
     def speaks_of_retention(self) -> bool:
         return bool(re.search(r"\bzdr\b|zero[ _-]data[ _-]retention|\bupload_url\b", self.text, re.IGNORECASE))
@@ -106,18 +141,26 @@ def decode(
     if status == 202 or (status in (200, 204) and not body.strip()):
         return _pending(request_id, answer)
     if 200 <= status < 300:
-        if answer is None:
-            return ServiceUnavailable(
-                f"the service answered HTTP {status} with something that is not JSON: {_clean(body)!r}",
-                request_id=request_id,
-            )
+        if answer is None or (answer and not _WORDS_OF_A_JOB & answer.keys()):
+            return _not_the_apis(status, body, answer).about(request_id=request_id)
         return _from_document(request_id, answer, uploads=uploads)
     complaint = _complaint(body, answer)
+    if not complaint.is_the_apis and status != 429:
+        # A proxy, a challenge or a captive portal speaks: it knows neither the video nor the key.
+        return _not_the_apis(status, body, answer).about(request_id=request_id)
+    return _from_complaint(request_id, status, headers, complaint, now)
+
+
+def _from_complaint(
+    request_id: str, status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None
+) -> Job | GrokVideoError:
+    """Say what an error of the API on a poll means (§6.4, §7)."""
+    if 400 <= status < 500 and status != 429 and complaint.refuses_content():
+        return Moderated(request_id, complaint.code, complaint.text, complaint.cost_ticks)
     if status in (404, 410):
         return Expired(request_id, str(complaint))
-    if status in (401, 403) or (400 <= status < 500 and complaint.speaks_of_key()):
-        return _refusal(status, headers, complaint, now).about(request_id=request_id)
-    if status in _QUERY_FAILED or not 400 <= status < 500:
+    about_the_call = status in {401, 402, 403} | _QUERY_FAILED or not 400 <= status < 500
+    if about_the_call or complaint.speaks_of_key():
         return _refusal(status, headers, complaint, now).about(request_id=request_id)
     if complaint.speaks_of_moderation():
         return Moderated(request_id, complaint.code, complaint.text, complaint.cost_ticks)
@@ -129,19 +172,27 @@ def decode_submit(
 ) -> Accepted | GrokVideoError:
     """Say what the answer to a start means (§3, §6.3, §7).
 
-    A 4xx proves that nothing was accepted. A 5xx, or a success without a request id, proves nothing: the start may
-    have been accepted and billed, so it is ambiguous.
+    A 4xx of the API proves that nothing was accepted, and so does the page of a gateway that refuses to pass a request
+    on. A 5xx, a gateway's time-out, or a success without a usable request id proves nothing: the request may have been
+    accepted and billed, so the submission is ambiguous.
     """
     answer = _json_object(body)
     if 200 <= status < 300:
         request_id = _first_text(answer, "request_id", "id")
-        if request_id:
+        if is_request_id(request_id):
             return Accepted(request_id)
         return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {_clean(body)!r}")
     complaint = _complaint(body, answer)
     if status >= 500:
-        return AmbiguousSubmit(f"the service answered the start with HTTP {status} ({complaint})")
-    unfit = status not in _ABOUT_THE_CALL and complaint.speaks_of_moderation() and not complaint.speaks_of_key()
+        return AmbiguousSubmit(f"the service answered the submit with HTTP {status} ({complaint})")
+    if _is_foreign(status, body, complaint):
+        if status in _MAYBE_FORWARDED:
+            return AmbiguousSubmit(f"a gateway answered the submit with HTTP {status} ({complaint})")
+        return _not_the_apis(status, body, answer)
+    unfit = status != 429 and (
+        complaint.refuses_content()
+        or (status not in _ABOUT_THE_CALL and complaint.speaks_of_moderation() and not complaint.speaks_of_key())
+    )
     if 400 <= status < 500 and unfit:
         return VideoModerated(
             f"the content rules refused the request with HTTP {status} ({complaint})",
@@ -150,6 +201,11 @@ def decode_submit(
             advice="Nothing was accepted. Change the prompt or the input media; the same would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
+
+
+def is_request_id(text: str) -> bool:
+    """Say whether a text can be a request id: it prints, is not too long, and is no step in a path."""
+    return bool(text.strip(".")) and text.isprintable() and text.isascii() and len(text) <= _LONGEST_ID
 
 
 def decode_document(
@@ -161,7 +217,36 @@ def decode_document(
         if answer is not None:
             return answer
         return ServiceUnavailable(f"the service answered HTTP {status} with something that is not a JSON object")
-    return _refusal(status, headers, _complaint(body, answer), now)
+    complaint = _complaint(body, answer)
+    if _is_foreign(status, body, complaint):
+        return _not_the_apis(status, body, answer)
+    return _refusal(status, headers, complaint, now)
+
+
+def _is_foreign(status: int, body: bytes | str, complaint: _Complaint) -> bool:
+    """Say whether an error that answers another call than a poll comes from something between us and the API.
+
+    The JSON reader's text for 422 and an empty body are the API's own; 413 and 429 mean the same whoever says them.
+    """
+    return not complaint.is_the_apis and status >= 400 and status not in (413, 422, 429) and bool(body.strip())
+
+
+def _not_the_apis(status: int, body: bytes | str, answer: Mapping[str, Any] | None) -> ServiceUnavailable:
+    """Return the error of an answer that is not in the API's form and says nothing about videos or keys (§6.4)."""
+    shown = _clean(body) if answer is None else foreign(json.dumps(answer))
+    what = f"HTTP {status}{_ODD.get(status, '')} with something that is not an answer of the API: {shown[:150]!r}"
+    if 300 <= status < 400:
+        what = f"HTTP {status}, a redirect; redirects are not followed because they lose the API key"
+    return ServiceUnavailable(
+        what,
+        advice=(
+            "A proxy, firewall or login page on the way to the API answered. Check the network, the proxy settings and "
+            "the connection's host. A retry helps if this is temporary."
+        ),
+    )
+
+
+_ODD = {407: " (the proxy wants a login)"}
 
 
 def _pending(request_id: str, answer: Mapping[str, Any] | None) -> Job:
@@ -169,7 +254,7 @@ def _pending(request_id: str, answer: Mapping[str, Any] | None) -> Job:
     return Pending(request_id, _progress(answer or {}))
 
 
-def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
+def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job | GrokVideoError:
     inner = answer.get("response")
     if isinstance(inner, dict) and ("video" in inner or "error" in inner):
         answer = {**answer, **inner}
@@ -181,8 +266,11 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     if word in _DONE or (not word and _link(answer)):
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
+        # Without a status word only a whole error is believed: gateways answer {"error": "..."} with 200, too.
+        if not _is_an_error(answer) or not _complaint(b"", answer).code:
+            return _not_the_apis(200, b"", answer).about(request_id=request_id)
         return _failed(request_id, answer)
-    unknown = _redact(word)[:_WORD_LENGTH] if word and word not in _PENDING else None
+    unknown = foreign(word, _WORD_LENGTH) if word and word not in _PENDING else None
     return Pending(request_id, _progress(answer), unknown)
 
 
@@ -199,10 +287,10 @@ def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
         request_id=request_id,
         url=url,
         duration=_first_number(video.get("duration"), answer.get("duration")),
-        model=_text(answer.get("model")),
+        model=foreign(_text(answer.get("model")) or "", 100) or None,
         cost_ticks=_ticks(answer),
         file=stored,
-        storage_error=_redact(_text(video.get("storage_error")) or "")[:300] or None,
+        storage_error=foreign(_text(video.get("storage_error")) or "", 300) or None,
     )
 
 
@@ -212,9 +300,17 @@ def _failed(request_id: str, answer: dict[str, Any]) -> Job:
     return kind(request_id, complaint.code or "unknown", complaint.text, complaint.cost_ticks)
 
 
+_NO_CAPABILITY = (
+    "The key works and lacks a permission. Give it access to the video endpoints and to this model in the xAI console "
+    "(API keys > access list), or use another model."
+)
+
+
 def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None) -> GrokVideoError:
     """Return the error of an answer that is about the call and not about a video (§7)."""
     said = f"the service answered HTTP {status} ({complaint})"
+    if status == 402 or (status in (403, 429) and complaint.speaks_of_money()):
+        return OutOfCredits(said)
     if status == 429:
         return RateLimited(said, retry_after=retry_after(headers, now))
     if 300 <= status < 400:
@@ -222,10 +318,9 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
             f"the service redirects (HTTP {status}); redirects are not followed because they lose the API key",
             advice="Set the connection's host to the final address, https://api.x.ai/v1 by default.",
         )
-    if status == 402 or (status == 403 and complaint.speaks_of_money()):
-        return OutOfCredits(said)
     if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
-        return AuthenticationFailed(said)
+        lacks = status == 403 and not complaint.speaks_of_key() and _CAPABILITY.search(str(complaint))
+        return AuthenticationFailed(said, advice=_NO_CAPABILITY if lacks else None)
     if status in (408, 409) or status >= 500 or status < 200:
         return ServiceUnavailable(said)
     if complaint.speaks_of_retention():
@@ -241,12 +336,22 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
 
 def _complaint(body: bytes | str, answer: dict[str, Any] | None) -> _Complaint:
     if answer is None:
-        return _Complaint("", _clean(body), None)
+        return _Complaint("", _clean(body), None, is_the_apis=False)
     error = answer.get("error")
     nested = error if isinstance(error, dict) else {}
     code = _text(nested.get("code")) or _text(answer.get("code")) or _text(nested.get("type")) or ""
     text = _text(nested.get("message")) or _text(error) or _text(answer.get("message")) or _text(answer.get("detail"))
-    return _Complaint(_redact(code)[:200], _redact(text or "")[:500], _ticks(answer))
+    return _Complaint(foreign(code, 200), foreign(text or ""), _ticks(answer), is_the_apis=_is_an_error(answer))
+
+
+def _is_an_error(answer: Mapping[str, Any]) -> bool:
+    """Say whether an object is an error in one of the API's forms (contract §7), and not one of a gateway."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return _text(error.get("message")) is not None
+    if not isinstance(error, str):
+        return False
+    return isinstance(answer.get("code"), str) or answer.keys() <= _BESIDE_AN_ERROR
 
 
 def _link(answer: Mapping[str, Any]) -> str | None:
@@ -254,11 +359,14 @@ def _link(answer: Mapping[str, Any]) -> str | None:
     video = _object(answer, "video")
     data = answer.get("data")
     first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
+    # A login page's {"url": ...} is no video: a flat link comes with its length or with a status (contract §5.1).
+    flat = answer.get("url") if answer.keys() & {"status", "duration"} else None
+    listed = first.get("url") if answer.keys() & {"status", "id"} else None
     candidates = (
         video.get("url"),
         _object(video, "file_output").get("public_url"),
-        answer.get("url"),
-        first.get("url"),
+        flat,
+        listed,
     )
     return next((link for link in candidates if isinstance(link, str) and link.strip()), None)
 
@@ -320,9 +428,4 @@ def _clean(body: bytes | str) -> str:
     """Return the readable beginning of a body that is not JSON, such as a gateway's HTML page."""
     beginning = body[:4_000]
     text = _TAG.sub(" ", beginning if isinstance(beginning, str) else beginning.decode("utf-8", "replace"))
-    return _redact(" ".join(text.split()))[:300]
-
-
-def _redact(text: str) -> str:
-    """Remove anything that looks like a key: the service quotes wrong ones in part."""
-    return _KEY.sub("xai-***", text)
+    return foreign(" ".join(text.split()), 300)

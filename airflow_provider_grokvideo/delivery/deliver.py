@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import poster, store
-from airflow_provider_grokvideo.delivery.addresses import without_query
 from airflow_provider_grokvideo.delivery.destination import target
 from airflow_provider_grokvideo.delivery.download import Fetched, LinkExpired, fetch
 from airflow_provider_grokvideo.delivery.probe import Checked, Probe, probe
@@ -21,8 +20,6 @@ from airflow_provider_grokvideo.provider_info import __version__
 
 SIDECAR_SCHEMA = 1
 
-_SECRET = re.compile(r"(api[_-]?key|authorization|password|secret|access[_-]?token)", re.IGNORECASE)
-_KEY = re.compile(r"\b(xai-[A-Za-z0-9]{16,}|Bearer\s+\S+)")
 _LOG = logging.getLogger(__name__)
 
 
@@ -175,23 +172,6 @@ def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -
     ):
         if wanted is not None and got is not None and wanted != got:
             log.warning("The video is %d pixels %s, %d were expected", got, name, wanted)
-
-
-def shareable(value: Any) -> Any:
-    """Return a value fit to be kept: URLs without query, ``data:`` URIs without data, nothing that looks like a key."""
-    if isinstance(value, Mapping):
-        return {str(name): "***" if _SECRET.search(str(name)) else shareable(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [shareable(part) for part in value]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("data:"):
-        head, _, data = value.partition(",")
-        return f"{head},… ({len(data)} characters)"
-    if re.match(r"https?://\S+$", value, re.IGNORECASE):
-        # The mark says that something was left out, so that nobody takes the rest for the address.
-        return f"{without_query(value)}?…" if "?" in value or "#" in value else without_query(value)
-    return _KEY.sub("***", value)
 
 
 def _fetch(

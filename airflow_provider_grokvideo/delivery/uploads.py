@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
+from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import destination as destinations
 from airflow_provider_grokvideo.delivery import poster
-from airflow_provider_grokvideo.delivery.deliver import SIDECAR_SCHEMA, Delivered, Expectation, shareable, verify
+from airflow_provider_grokvideo.delivery.deliver import SIDECAR_SCHEMA, Delivered, Expectation, verify
 from airflow_provider_grokvideo.delivery.places import before_purchase, open_storage, while_storing
 from airflow_provider_grokvideo.delivery.probe import probe_structure
 from airflow_provider_grokvideo.delivery.store import store

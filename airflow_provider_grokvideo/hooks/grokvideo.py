@@ -82,14 +82,15 @@ class GrokVideoHook(BaseHook):
                 self._known = self._with_connection(connection, connection.extra_dejson)
         return self._known
 
-    def submit(self, request: VideoRequest) -> str:
-        """Start a video; this is the call that costs money. Never sent again where the first may have been accepted.
+    def submit(self, request: VideoRequest, *, client_id: str | None = None) -> str:
+        """Submit a request; this is the call that costs money. Never repeated where the first may have been accepted.
 
+        :param client_id: The ``x-client-request-id`` of all attempts, for xAI's support; a random one if not given.
         :returns: The request id.
         :raises AmbiguousSubmit: The answer was lost; the video may have been accepted and billed.
         :raises RequestRejected: The service refused the request; nothing was accepted.
         """
-        return self._run(flow.submit(request))
+        return self._run(flow.submit(request, client_id=client_id))
 
     def get_job(self, request_id: str, *, uploads: bool = False) -> Job:
         """Look at a request once; a look is free.
@@ -146,6 +147,12 @@ class GrokVideoHook(BaseHook):
             raise error.about(conn_id=self.grokvideo_conn_id) from None
 
     def _with_connection(self, connection: Connection, extra: Mapping[str, Any]) -> Account:
+        if (connection.conn_type or self.conn_type) != self.conn_type:
+            raise AuthenticationFailed(
+                f"the connection is of type {connection.conn_type!r}; its password is the secret of another service",
+                conn_id=self.grokvideo_conn_id,
+                advice=f"Nothing was sent. Use a connection of type {self.conn_type}.",
+            )
         try:
             return account_from(
                 host=connection.host,

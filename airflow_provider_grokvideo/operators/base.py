@@ -432,7 +432,7 @@ class GrokVideoBaseOperator(BaseOperator):
     def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> str:
         """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
         try:
-            request_id = self._goes_on = self.hook.submit(request)
+            request_id = self._goes_on = self.hook.submit(request, client_id=entry.token)
             self._bought = True
         except AmbiguousSubmit as error:
             memory.note(note=error.what)

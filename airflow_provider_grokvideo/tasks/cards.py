@@ -88,7 +88,7 @@ def _earlier(ti: Any) -> dict[str, Any]:
 
 
 def _asked(request: VideoRequest, made_from: tuple[str, Any] | None) -> dict[str, Any]:
-    from airflow_provider_grokvideo.delivery.deliver import shareable
+    from airflow_provider_grokvideo.core.redaction import shareable
 
     words: dict[str, Any] = shareable(described(request))
     if made_from is not None:
@@ -116,7 +116,7 @@ def _made(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(field: str, value: Any) -> MadeFrom:
-    from airflow_provider_grokvideo.delivery.deliver import shareable
+    from airflow_provider_grokvideo.core.redaction import shareable
 
     if isinstance(value, Mapping):
         address = value.get("uri") or value.get("url") or value.get("file_id")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core import takes
 from airflow_provider_grokvideo.core.errors import EventRejected, GrokVideoError, InvalidInput, shorten
+from airflow_provider_grokvideo.core.redaction import MARK
 from airflow_provider_grokvideo.tasks import asking, failing
 
 if TYPE_CHECKING:
@@ -335,7 +336,7 @@ def _lost(text: str) -> str | None:
         return "was given as data, which is not kept"
     if text.endswith("?…"):
         return "was an address with a query, which is not kept"
-    return "had a secret in it, which is not kept" if "***" in text else None
+    return "had a secret in it, which is not kept" if MARK in text else None
 
 
 def _facts(made: Mapping[str, Any]) -> str:

@@ -1,0 +1,160 @@
+"""One HTTP exchange: what was sent, how much of an answer is read, and for how long.
+
+Shared by the sync and the async carrier; holds no connection.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
+from airflow_provider_grokvideo.core.redaction import foreign, without_key
+from airflow_provider_grokvideo.core.retrying import Fault
+
+LARGEST_ANSWER = 2 * 1024 * 1024
+"""Bytes of an answer of the API, unpacked: a page of a hundred files takes some 30 kB."""
+
+PATIENCE = 2.0
+"""A whole exchange may take so many times the seconds that a single read may: a body that drips ends, too."""
+
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy")
+
+_UNTRUSTED = "the server's TLS certificate is not trusted"
+_UNKNOWN_HOST = "the host name is not known"
+_LASTING = (_UNTRUSTED, _UNKNOWN_HOST)
+"""What is wrong now is wrong a second later, too."""
+
+
+class AnswerTooLarge(Exception):
+    """An answer has more bytes than any of the API's."""
+
+
+@dataclass
+class Sending:
+    """Whether anything of a call reached a socket, as httpcore's trace events tell.
+
+    Attributes:
+        began: The request's first bytes were handed to a connection to the service; a tunnel's CONNECT does not count.
+        stream: The connection that was opened last, so that a watchdog can end it.
+    """
+
+    began: bool = False
+    stream: Any = field(default=None, repr=False)
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of an event."""
+        if event.endswith("send_request_headers.started"):
+            self.began |= info["request"].method != b"CONNECT"
+        elif event.endswith(("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")):
+            self.stream = info["return_value"]
+
+    async def atrace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of an event, for the async client."""
+        self.trace(event, info)
+
+
+@dataclass
+class Reading:
+    """The body of an answer while it arrives: unpacked, with a largest size and an end in time.
+
+    Args:
+        headers: Of the answer.
+        until: Monotonic seconds by which the body has to be there.
+    """
+
+    headers: Mapping[str, str]
+    until: float
+
+    def __post_init__(self) -> None:
+        coding = self.headers.get("content-encoding", "").strip().lower()
+        # Identity was asked for. Some proxies compress all the same, and always in one of these.
+        packed = {"gzip": 47, "x-gzip": 47, "deflate": 47}.get(coding)
+        self._unpack = None if packed is None else zlib.decompressobj(packed)
+        self._body = bytearray()
+
+    def take(self, chunk: bytes) -> None:
+        """Add what arrived.
+
+        Raises:
+            AnswerTooLarge: There is more than an answer has.
+            httpx.ReadTimeout: It takes too long.
+        """
+        if time.monotonic() > self.until:
+            raise httpx.ReadTimeout("the answer did not end in time")
+        room = LARGEST_ANSWER - len(self._body) + 1
+        self._body += chunk if self._unpack is None else self._unpack.decompress(chunk, room)
+        if len(self._body) > LARGEST_ANSWER:
+            raise AnswerTooLarge(f"the answer has more than {LARGEST_ANSWER} bytes")
+
+    def body(self, key: str) -> bytes:
+        """Return the body without the API key, which some errors quote."""
+        body = bytes(self._body)
+        if key.encode() not in body and key.replace("/", "\\/").encode() not in body:
+            return body
+        return without_key(body.decode("utf-8", "replace"), key).encode()
+
+
+def encoded(document: Mapping[str, Any] | None) -> bytes | None:
+    """Return a JSON body as it is sent.
+
+    Raises:
+        ValueError: It holds what JSON or UTF-8 has no form for, such as half a surrogate pair or NaN.
+    """
+    if document is None:
+        return None
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def unusable(problem: BaseException) -> ServiceUnavailable:
+    """Return the error of a client that cannot be made here: a proxy setting, a file of certificates."""
+    named = [f"{name}={without_user(os.environ[name])}" for name in PROXIES if os.environ.get(name)]
+    files = [f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+    settings = ", ".join([*named, *files]) or "no proxy or certificate is set"
+    return ServiceUnavailable(
+        f"this worker's HTTP client cannot be used ({type(problem).__name__}: {foreign(str(problem))}; {settings})",
+        advice="Nothing was sent or billed. Correct the setting in the environment of workers and triggerer.",
+    )
+
+
+def without_user(url: str) -> str:
+    """Return an address without user and password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    return foreign(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
+
+
+def fault(problem: Exception, sending: Sending) -> Fault:
+    """Say whether the service can have received a call that failed: only if its bytes began to be sent."""
+    what = problem.what if isinstance(problem, GrokVideoError) else describe(problem)
+    if sending.began:
+        return Fault("unknown", what)
+    lasting = what.startswith(_LASTING) or not isinstance(problem, httpx.TransportError)
+    lasting = lasting or isinstance(problem, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return Fault("not_sent", what, lasting=lasting)
+
+
+def describe(problem: Exception) -> str:
+    """Return what happened, in words that may be kept."""
+    said = foreign(str(problem)) or type(problem).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return f"{_UNTRUSTED}: {said}"
+    if "SSL" in said or "TLS" in said:
+        return f"TLS failed: {said}"
+    if isinstance(problem, httpx.ConnectError) and any(
+        part in said for part in ("Name or service", "getaddrinfo", "resolution", "nodename", "No address")
+    ):
+        return f"{_UNKNOWN_HOST}: {said}"
+    if isinstance(problem, httpx.TimeoutException):
+        return f"timed out ({type(problem).__name__})"
+    return said if isinstance(problem, httpx.HTTPError) else f"{type(problem).__name__}: {said}"

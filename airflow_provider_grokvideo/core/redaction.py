@@ -1,0 +1,90 @@
+"""Cut secrets out of texts: API keys, queries of addresses, payloads of data URIs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+MARK = "[key removed]"
+"""Stands where a key was. No text of a user has it by chance."""
+
+SHORTEST_KEY = 8
+"""Characters of a key that is cut by its value; a shorter one would be found in ordinary words."""
+
+LONGEST_TEXT = 500
+"""Characters of a foreign text that are kept."""
+
+_KEY = re.compile(
+    # A key has a digit or a capital; file names such as xai-logo and xai-video-... do not have 16 such characters.
+    r"\bxai-(?=[A-Za-z0-9_]*[0-9A-Z])[A-Za-z0-9_]{16,}|\bxai-[A-Za-z0-9]{24,}"
+    # A token has a digit and no blank; "Bearer" is also a word.
+    r"|(?<=\b[Bb]earer )(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=-]{6,}"
+)
+_PARTLY_SHOWN = re.compile(r"\bxai-[A-Za-z0-9_.-]*\*+[A-Za-z0-9_*.-]*")
+_USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
+_QUERY = re.compile(r"(\S[^\s?#\"'<>]*)[?](?=[\w.~%\[\]-]+=)[^\s\"'<>]*")
+_FRAGMENT = re.compile(r"(\w+://[^\s#\"'<>]+)#[^\s\"'<>]+")
+_DATA = re.compile(r"(\bdata:(?:[\w.+-]+/[\w.+-]+)?(?:;[^,;\s\"'<>]*)*),[^\s\"'<>]+", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"(api[_-]?key|authorization|password|secret|access[_-]?token)", re.IGNORECASE)
+_TEXTS_OF_THE_USER = frozenset({"prompt"})
+
+
+def without_key(text: str, key: str) -> str:
+    """Return a text without an API key, also where it was quoted for a URL or for JSON."""
+    if len(key) < SHORTEST_KEY:
+        return text
+    for form in {key, quote(key, safe=""), key.replace("/", "\\/")}:
+        text = text.replace(form, MARK)
+    return text
+
+
+def foreign(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return a text that came from outside as it may be kept: in an error, a log, XCom, a card, the journal.
+
+    Keys are masked; of an address the query, the fragment and the user are cut, of a ``data:`` URI its data. Characters
+    that do not print become blanks.
+    """
+    text = without_tokens(text)
+    text = _DATA.sub(r"\1,…", text)
+    text = _USER.sub("", text)
+    text = _QUERY.sub(r"\1?…", text)
+    text = _FRAGMENT.sub(r"\1#…", text)
+    return "".join(char if char.isprintable() else " " for char in text)[:longest]
+
+
+def without_tokens(text: str) -> str:
+    """Return a text without what has the form of a key or token; every other word stays."""
+    return _KEY.sub(MARK, _PARTLY_SHOWN.sub(MARK, text))
+
+
+def shareable(value: Any, name: str = "") -> Any:
+    """Return a value of a request or manifest as it may be kept: addresses without query, data URIs without data.
+
+    A prompt stays as it was sent, but for what has the form of a key.
+
+    Args:
+        value: Plain JSON.
+        name: The key it stands under.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): _part(str(key), part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [shareable(part, name) for part in value]
+    if not isinstance(value, str):
+        return value
+    if name in _TEXTS_OF_THE_USER:
+        return without_tokens(value)
+    if re.match(r"data:[^\s,]*,", value, re.IGNORECASE):
+        head, _, data = value.partition(",")
+        return f"{head},… ({len(data)} characters)"
+    if re.match(r"https?://\S+$", value, re.IGNORECASE):
+        address = _USER.sub("", re.split(r"[?#]", value, maxsplit=1)[0])
+        # The mark says that something was left out, so that nobody takes the rest for the address.
+        return f"{address}?…" if "?" in value or "#" in value else address
+    return without_tokens(value)
+
+
+def _part(name: str, value: Any) -> Any:
+    return MARK if _SECRET_NAME.search(name) else shareable(value, name)
