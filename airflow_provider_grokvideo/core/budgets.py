@@ -103,7 +103,8 @@ def parse(declared: object, *, where: str, timezone: str = "UTC", conn_id: str |
     Args:
         declared: A list, or its JSON text, of ``{"usd": 20, "per": "day"}``; `per` is a word or a list of words out of
             ``dag_run``, ``dag``, ``connection``, ``day``, ``month``. ``dag_id`` and ``conn_id``, a name or a list of
-            names, narrow it to those; ``timezone`` is whose midnight counts. Empty means none.
+            names, narrow it to those; ``timezone`` is whose midnight counts. An empty list means none;
+            an empty text, None and ``null`` are mistakes, as of a template that rendered to nothing.
         where: Where it is declared, for messages.
         timezone: Of those that do not say.
         conn_id: All of them apply to this connection only.
@@ -114,13 +115,13 @@ def parse(declared: object, *, where: str, timezone: str = "UTC", conn_id: str |
     if isinstance(declared, str):
         text = declared.strip()
         try:
-            declared = json.loads(text) if text else []
+            declared = json.loads(text)
         except ValueError as error:
-            raise InvalidInput(where, text, f"JSON such as {_EXAMPLE} ({error})") from None
-    if declared is None:
-        return []
-    if not isinstance(declared, Sequence) or isinstance(declared, str):
-        raise InvalidInput(where, declared, f"a list such as {_EXAMPLE}")
+            hint = "; a template may have rendered to nothing" if text in ("", "None") else f" ({error})"
+            raise InvalidInput(where, text, f"JSON such as {_EXAMPLE}{hint}") from None
+    if not isinstance(declared, Sequence) or isinstance(declared, str | bytes):
+        # None is a limit that rendered to nothing as well: no limit is an empty list.
+        raise InvalidInput(where, declared, f"a list such as {_EXAMPLE}, or an empty one")
     return [_budget(each, f"{where}[{index}]", timezone, conn_id) for index, each in enumerate(declared)]
 
 

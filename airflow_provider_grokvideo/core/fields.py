@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.texts import can_be_sent
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
 
@@ -18,7 +19,10 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
 def _text(value: object, info: ValidationInfo) -> str:
     field = info.field_name or "prompt"
     if not isinstance(value, str):
-        raise InvalidInput(field, value, "text")
+        hint = "" if value is None else "; a template with native rendering makes numbers and lists"
+        raise InvalidInput(field, value, f"text{hint}")
+    if not can_be_sent(value):
+        raise InvalidInput(field, value, "text without half an emoji (a lone surrogate), which cannot be sent")
     if not value.strip() or value.strip() == "None":
         raise InvalidInput(field, value, "text that is not empty; a template may have rendered to nothing")
     return value
@@ -73,8 +77,9 @@ def _one_of(*allowed: str) -> BeforeValidator:
 
 def sequence(value: object, info: ValidationInfo) -> Sequence[Any]:
     """Insist on a list: a template renders one to text, and its characters would become its items."""
-    if isinstance(value, list | tuple):
-        return value
+    # Airflow hands over the results of a mapped task as a lazy sequence.
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
+        return list(value)
     raise InvalidInput(
         info.field_name or "list",
         value,

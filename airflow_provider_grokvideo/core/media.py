@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from airflow_provider_grokvideo.core.errors import InvalidInput, shorten
+from airflow_provider_grokvideo.core.texts import USE_THE_OUTPUT, can_be_sent, is_rendered_data
 
 Source = Literal["url", "file_id", "path"]
 
@@ -99,13 +100,17 @@ def parse_media(value: object, *, field: str) -> Media:
         text = value.strip()
         if not text or text == "None":
             raise InvalidInput(field, value, f"{_ALLOWED}; a template may have rendered to nothing")
+        if is_rendered_data(text):
+            raise InvalidInput(field, "the text of another task's result", f"{_ALLOWED}, {USE_THE_OUTPUT}")
+        if not can_be_sent(text):
+            raise InvalidInput(field, text, "an address or name without half an emoji (a lone surrogate)")
         source = source_of(text)
         return _checked(Media(**{source: text}), field)
     if isinstance(value, Mapping):
         return _checked(_from_object(value, field, allowed=("url", "file_id")), field)
     if hasattr(value, "__fspath__") or hasattr(value, "protocol"):
         return Media(path=str(value))
-    raise InvalidInput(field, value, _ALLOWED)
+    raise InvalidInput(field, value, f"{_ALLOWED}, {USE_THE_OUTPUT}")
 
 
 def _split(url: str) -> SplitResult | None:
@@ -156,15 +161,30 @@ def _checked(media: Media, field: str) -> Media:
     if url is None:
         return media
     if source_of(url) == "url" and url[:5].lower() == "data:":
-        if not re.match(r"data:[\w.+-]+/[\w.+-]+;base64,\S", url, re.IGNORECASE):
-            raise InvalidInput(field, url, "a data: URI of the form data:<type>;base64,<data>")
-        return media
+        return media.model_copy(update={"url": clean_data_uri(url, field)})
     parts = _split(url)
     if parts is None or parts.scheme.lower() not in ("http", "https") or re.search(r"\s", url):
         raise InvalidInput(field, url, "a direct, public https URL")
     if parts.username or parts.password:
         raise InvalidInput(field, f"{parts.scheme}://...@{parts.hostname}", "a URL without user name and password")
     return media
+
+
+def clean_data_uri(uri: str, field: str) -> str:
+    """Return a ``data:`` URI as it is sent: ``data:<type>;base64,<data>``.
+
+    Parameters and line breaks are left out; the case of ``data:`` and ``base64`` does not matter (RFC 2397).
+
+    Raises:
+        InvalidInput: It has no type, is not in base64, or has no data.
+    """
+    head, comma, data = uri.partition(",")
+    kind, *parameters = [part.strip() for part in head[5:].split(";")]
+    data = "".join(unquote(data).split())
+    usable = comma and re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind) and parameters and parameters[-1].lower() == "base64"
+    if not usable or not re.fullmatch(r"[A-Za-z0-9+/_-]+=*", data):
+        raise InvalidInput(field, uri, "a data: URI of the form data:<type>;base64,<data>")
+    return f"data:{kind.lower()};base64,{data}"
 
 
 def is_storage_url(path: str) -> bool:

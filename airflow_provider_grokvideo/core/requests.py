@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from airflow_provider_grokvideo.core.fields import (
     sequence,
 )
 from airflow_provider_grokvideo.core.media import Audio, Media, Visual
+from airflow_provider_grokvideo.core.texts import can_be_sent
 
 STORED_FILE_SECONDS = (3600, 2_592_000)
 """How long the service can keep a stored output (contract §3.1)."""
@@ -137,11 +138,21 @@ class _Request(Value):
         return name != "output"
 
     @model_validator(mode="after")
+    def _check_texts(self) -> Self:
+        for name, value in _fields(self):
+            for text in _texts(value):
+                if not can_be_sent(text):
+                    raise InvalidInput(name, text, "text without half an emoji (a lone surrogate)")
+        return self
+
+    @model_validator(mode="after")
     def _check_output(self) -> Self:
         if self.output is not None:
             address = self.output.get("upload_url")
             if set(self.output) != {"upload_url"} or not _is_https(address):
-                raise InvalidInput("output", sorted(self.output), "an object with one key, upload_url, an https URL")
+                raise InvalidInput(
+                    "output", sorted(map(str, self.output)), "an object with one key, upload_url, an https URL"
+                )
         if self.storage_options is not None:
             _check_storage(self.storage_options)
         return self
@@ -387,7 +398,7 @@ def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
     given = _given(words)
     pinning = ("reference_images", "reference_audios", "last_frame", "keyframes")
     for name in pinning:
-        if name in given and given[name] in ([], ()):
+        if name in given and isinstance(given[name], Sequence) and not len(given[name]) and given[name] != "":
             del given[name]
     if any(name in given for name in pinning):
         return ReferenceToVideo(**given)
@@ -456,22 +467,27 @@ def _check_keyframes(frames: tuple[Keyframe, ...], seconds: int) -> None:
 
 def _check_storage(options: Mapping[str, Any]) -> None:
     if not isinstance(options.get("filename"), str) or not options["filename"]:
-        raise InvalidInput("storage_options", sorted(options), "an object with a filename")
-    if unknown := set(options) - {"filename", "expires_after", "public_url"}:
+        raise InvalidInput("storage_options", sorted(map(str, options)), "an object with a filename")
+    if unknown := set(map(str, options)) - {"filename", "expires_after", "public_url"}:
         raise InvalidInput("storage_options", sorted(unknown), "only filename, expires_after and public_url")
     _check_public_url(options.get("public_url"))
-    low, high = STORED_FILE_SECONDS
-    expires = options.get("expires_after")
-    if expires is not None and (
-        isinstance(expires, bool) or not isinstance(expires, int) or not low <= expires <= high
-    ):
-        raise InvalidInput("storage_options.expires_after", expires, f"{low} to {high} seconds")
+    _check_stored_seconds("storage_options.expires_after", options.get("expires_after"))
 
 
 def _check_public_url(wish: object) -> None:
-    if wish is None or isinstance(wish, bool) or (isinstance(wish, Mapping) and set(wish) <= {"expires_after"}):
-        return
-    raise InvalidInput("storage_options.public_url", wish, 'True, False or {"expires_after": seconds}')
+    field = "storage_options.public_url"
+    if isinstance(wish, Mapping) and set(wish) <= {"expires_after"}:
+        _check_stored_seconds(f"{field}.expires_after", wish.get("expires_after"))
+    elif wish is not None and not isinstance(wish, bool):
+        raise InvalidInput(field, wish, 'True, False or {"expires_after": seconds}')
+
+
+def _check_stored_seconds(field: str, seconds: object) -> None:
+    low, high = STORED_FILE_SECONDS
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int) or not low <= seconds <= high
+    ):
+        raise InvalidInput(field, seconds, f"{low} to {high} seconds")
 
 
 def _is_https(address: object) -> bool:
@@ -511,6 +527,22 @@ def _identified(value: Any) -> Any:
         case Mapping():
             return _plain(value)
     return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case BaseModel():
+            for _, part in _fields(value):
+                yield from _texts(part)
+        case Mapping():
+            for name, part in value.items():
+                yield from _texts(name)
+                yield from _texts(part)
+        case tuple():
+            for part in value:
+                yield from _texts(part)
 
 
 def _plain(value: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Protocol
 from zlib import crc32
 
@@ -23,6 +24,7 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Job, Moderated, Pending
+from airflow_provider_grokvideo.core.numbers import checked_number
 from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
@@ -67,15 +69,32 @@ class Schedule(Protocol):
 _SAY_EVERY = 60.0
 
 
-def checked_interval(value: object) -> None:
+LONGEST_TIMEOUT = 30 * 86_400.0
+"""Seconds: no request takes days, and Airflow's own dates end."""
+
+
+def checked_interval(value: object, field: str = "poll_interval") -> None:
     """Check a task's ``poll_interval``.
 
     Raises:
         InvalidInput: It is no number of seconds between 0 and an hour.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is not None and not (number and 0 < value <= 3600):  # type: ignore[operator]
-        raise InvalidInput("poll_interval", value, "more than 0 and at most 3600 seconds, or None")
+    if value is not None:
+        checked_number(value, field, least=0, most=3600, expected="more than 0 and at most 3600 seconds, or None")
+
+
+def checked_timeout(value: object, field: str = "timeout") -> float:
+    """Return the seconds of a timeout that is given in seconds or as a timedelta.
+
+    Raises:
+        InvalidInput: It is neither, or not within 30 days.
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    expected = "seconds or a timedelta, more than 0 and at most 30 days"
+    try:
+        return checked_number(seconds, field, least=0, most=LONGEST_TIMEOUT, expected=expected)
+    except InvalidInput:
+        raise InvalidInput(field, value, expected) from None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_LOCAL_NAMES = re.compile(r"(^|\.)(localhost|local|internal|localdomain)\.?$", re.IGNORECASE)
+_LOCAL_NAMES = re.compile(
+    r"(^|\.)(localhost|local|internal|localdomain|lan|home|corp|private|intranet|home\.arpa|test|invalid|onion)\.?$",
+    re.IGNORECASE,
+)
+"""Names that no public resolver answers (RFC 2606, 6761, 6762, 7686, 8375, and the reserved .internal)."""
+
+_NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$", re.IGNORECASE)
+"""A host that ends in a number is an IPv4 address in some spelling, such as 127.1, or nothing (WHATWG URL, 3.5)."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +109,15 @@ def is_public(address: Address) -> bool:
 
 
 def is_local_name(host: str) -> bool:
-    """Say whether a host, unresolved, is plainly not on the public internet: ``localhost``, ``*.local``, ``10.1.2.3``.
+    """Say whether a host, unresolved, is plainly not on the public internet: ``minio``, ``*.local``, ``10.1.2.3``.
 
     For links the service is to fetch: what this worker's resolver says about a name is no news to the service.
     """
-    if _LOCAL_NAMES.search(host):
-        return True
     try:
         return not is_public(read(host))
     except ValueError:
-        return False
+        one_label = "." not in host.rstrip(".")
+        return one_label or bool(_LOCAL_NAMES.search(host) or _NUMERIC.search(host))
 
 
 def without_query(url: str) -> str:

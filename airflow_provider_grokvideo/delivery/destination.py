@@ -161,11 +161,20 @@ def _without_host(rest: str, destination: object) -> str:
 
 def _local(text: str, default_name: str) -> Target:
     directory, name = _split(text, text, default_name)
+    path = expanded(directory or ("/" if text.startswith("/") else "."), _FIELD)
+    return Target(str(path), name, is_local=True)
+
+
+def expanded(path: str | Path, field: str) -> Path:
+    """Return an absolute local path, with ``~`` replaced.
+
+    Raises:
+        InvalidInput: This worker has no such user or home directory, or no current directory.
+    """
     try:
-        path = Path(directory or ("/" if text.startswith("/") else ".")).expanduser()
-    except RuntimeError as error:
-        raise InvalidInput(_FIELD, text, "a path whose ~user exists on this worker") from error
-    return Target(str(path.absolute()), name, is_local=True)
+        return Path(path).expanduser().absolute()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InvalidInput(field, str(path), f"a path that exists on this worker ({error})") from error
 
 
 def _object(text: str, scheme: str, default_name: str) -> Target:

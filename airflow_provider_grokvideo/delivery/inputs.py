@@ -23,7 +23,7 @@ from typing import Literal
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, shorten
 from airflow_provider_grokvideo.core.media import source_of
 from airflow_provider_grokvideo.delivery import addresses, places, sniffing
-from airflow_provider_grokvideo.delivery.destination import local_path
+from airflow_provider_grokvideo.delivery.destination import expanded, local_path
 from airflow_provider_grokvideo.delivery.probe import Probe, probe
 
 Want = Literal["image", "video", "audio"]
@@ -137,7 +137,7 @@ def load(
     text = str(value)
     local = local_path(text)
     if local is not None:
-        path = Path(local).expanduser().absolute()
+        path = expanded(local, field)
         with _opening(field, text, path):
             size = _local_size(path, field, text)
             head = _head(path)

@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.client.account import ENV_KEY, Account, account_from, account_from_env
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
-from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError
+from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, InvalidInput
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -63,6 +63,7 @@ class GrokVideoHook(BaseHook):
         :raises InvalidInput: Its host or one of its numbers is unusable.
         """
         if self._known is None:
+            check_conn_id(self.grokvideo_conn_id)
             try:
                 connection = self.get_connection(self.grokvideo_conn_id)
             except AirflowNotFoundException:
@@ -74,6 +75,7 @@ class GrokVideoHook(BaseHook):
     async def aaccount(self) -> Account:
         """Look the connection up, once, without blocking the event loop; errors as :meth:`account`."""
         if self._known is None:
+            check_conn_id(self.grokvideo_conn_id)
             try:
                 connection = await self.aget_connection(self.grokvideo_conn_id)
             except AirflowNotFoundException:
@@ -182,6 +184,15 @@ class GrokVideoHook(BaseHook):
                 f"variable AIRFLOW_CONN_{self.grokvideo_conn_id.upper()}."
             ),
         )
+
+
+def check_conn_id(value: object) -> None:
+    """Check the name of a connection.
+
+    :raises InvalidInput: It is no text, or an empty one.
+    """
+    if not isinstance(value, str) or value.strip() in ("", "None"):
+        raise InvalidInput("grokvideo_conn_id", value, "the name of an Airflow connection")
 
 
 def _seen(found: Job | GrokVideoError, conn_id: str) -> Job:

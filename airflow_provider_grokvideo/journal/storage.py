@@ -44,20 +44,34 @@ class Storage(Protocol):
 
 
 def open_tree(path: str) -> Storage:
-    """Open the directory of a journal: a local path or an ObjectStorage URL; nothing is looked up or written yet.
+    """Open the directory of a journal: a local path or an ObjectStorage URL; nothing is read or written yet.
 
     Raises:
-        InvalidInput: No filesystem is registered for the scheme, or the connection in the URL does not exist.
+        InvalidInput: It is relative, no filesystem is registered for the scheme, or the connection in the URL does not
+            exist.
     """
     local = local_path(path)
     if local is not None:
-        try:
-            return LocalTree(local.expanduser().absolute())
-        except RuntimeError as error:
-            raise InvalidInput("journal_path", path, "a path whose ~user exists on this machine") from error
+        return LocalTree(absolute_path(str(local), "[grokvideo] journal_path"))
     with _trouble(path):
         fs, root = open_storage(path, field="[grokvideo] journal_path", shown=path)
     return ObjectTree(fs, root, path)
+
+
+def absolute_path(text: str, setting: str) -> Path:
+    """Return the local path that a setting names.
+
+    Raises:
+        InvalidInput: It is relative, so that each process would have another one below its own directory; or this
+            machine has no such home directory.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(setting, text, f"an absolute path ({error})") from error
+    if not path.is_absolute():
+        raise InvalidInput(setting, text, "an absolute path: a relative one depends on where a process was started")
+    return path
 
 
 class LocalTree:

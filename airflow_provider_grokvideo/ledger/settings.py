@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
 from airflow_provider_grokvideo.core import budgets, pricing
 from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
+from airflow_provider_grokvideo.journal.storage import absolute_path
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def declared() -> list[Budget]:
     Raises:
         InvalidInput: One of them is no budget.
     """
-    return budgets.parse(_setting("budgets"), where="[grokvideo] budgets", timezone=timezone())
+    text = _setting("budgets")
+    return budgets.parse(text, where="[grokvideo] budgets", timezone=timezone()) if text else []
 
 
 def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> list[Budget]:
@@ -127,7 +129,7 @@ def embedded_path() -> str | None:
     path = _setting("ledger_path")
     if _setting("ledger_conn_id") or path.lower() == NONE or (not path and not runs_on_one_machine()):
         return None
-    return str(Path(path).expanduser()) if path else default_path()
+    return str(absolute_path(path, "[grokvideo] ledger_path")) if path else default_path()
 
 
 def open_connection(conn_id: str) -> SqlLedger:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import pendulum
@@ -35,7 +36,9 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.core.texts import is_rendered_data
+from airflow_provider_grokvideo.core.wire import is_request_id
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, check_conn_id
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import asking, assets, failing, handover
 from airflow_provider_grokvideo.tasks.manifest import (
@@ -264,7 +267,8 @@ class GrokVideoBaseOperator(BaseOperator):
             if (ti := context.get("ti")) is not None:
                 # From here on a lost trigger is no lost question.
                 ti.xcom_push(key="asked_usd", value=None)
-            self._approval = Approval(None if asked in (None, _UNKNOWN) else Decimal(str(asked)), by)
+            shown = self._recall("asked_for", context) or (None, None)
+            self._approval = Approval(None if asked in (None, _UNKNOWN) else Decimal(str(asked)), by, *shown)
             self.log.info("%s allowed the purchase", by)
         return self.execute(context)
 
@@ -353,8 +357,10 @@ class GrokVideoBaseOperator(BaseOperator):
 
             check_writable(self.destination)
         estimate = self._estimate(request, inputs.opened.source)
-        entry = books.about_to_buy(request, estimate, memory, self.grokvideo_conn_id, self._approval)
-        self._reserve(entry, estimate, request, context)
+        entry = books.about_to_buy(
+            request, estimate, memory, self.grokvideo_conn_id, self._approval_of(inputs.fingerprint)
+        )
+        self._reserve(entry, estimate, request, inputs.fingerprint, context)
         try:
             ready, upload_uri = self._ready(inputs.opened, inputs.fingerprint, memory)
             for record in journal.left_behind(memory.records, inputs.fingerprint):
@@ -384,7 +390,9 @@ class GrokVideoBaseOperator(BaseOperator):
         self.books.accepted(entry, request_id)
         return Purchase(request_id, now, request, estimate.usd)
 
-    def _reserve(self, entry: Entry, estimate: Estimate, request: VideoRequest, context: Context) -> None:
+    def _reserve(
+        self, entry: Entry, estimate: Estimate, request: VideoRequest, fingerprint: str, context: Context
+    ) -> None:
         """Reserve the price, or do what the user wants where a limit does not allow it."""
         from airflow_provider_grokvideo.ledger.settings import declared_budgets
 
@@ -394,7 +402,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 estimate,
                 limit=self.max_cost_usd,
                 budgets=declared_budgets(self.hook.account(), self.grokvideo_conn_id, self.budgets),
-                approval=self._approval,
+                approval=self._approval_of(fingerprint),
             )
         except SpendLimitExceeded as error:
             if self.on_limit == "skip":
@@ -403,10 +411,13 @@ class GrokVideoBaseOperator(BaseOperator):
             if self.on_limit != "ask":
                 raise
             if self._approval is not None:
-                error.what += f"; what {self._approval.by} has allowed is less"
+                # Airflow shows a try's first question only, so another one cannot be asked in this try.
+                error.what += f"; {self._approval.by} has allowed {self._approval.difference(entry, fingerprint)}"
+                error.what_to_do = "Nothing was bought. Clear the task to be asked again."
                 raise
             if (ti := context.get("ti")) is not None:
                 ti.xcom_push(key="asked_usd", value=_UNKNOWN if estimate.usd is None else str(estimate.usd))
+                ti.xcom_push(key="asked_for", value=[self.grokvideo_conn_id, fingerprint])
             self._show(context, "asking", request=request, estimated_usd=estimate.usd)
             asking.ask(
                 self,
@@ -416,6 +427,11 @@ class GrokVideoBaseOperator(BaseOperator):
                 timeout=self.ask_timeout,
                 users=self.ask_users,
             )
+
+    def _approval_of(self, fingerprint: str) -> Approval | None:
+        """Return the approval if it is for these inputs and this connection; a yes is for what was seen."""
+        approval = self._approval
+        return approval if approval and approval.is_for(self.grokvideo_conn_id, fingerprint) else None
 
     def _ready(self, opened: Opened, fingerprint: str, memory: Memory) -> tuple[VideoRequest, str | None]:
         """Return the request as it can be sent, and where its video is to be uploaded to."""
@@ -784,27 +800,31 @@ class GrokVideoBaseOperator(BaseOperator):
             "on_limit": ("fail", "skip", "ask"),
         }
         for field, allowed in choices.items():
-            if getattr(self, field) not in allowed:
+            if not isinstance(getattr(self, field), str) or getattr(self, field) not in allowed:
                 raise InvalidInput(field, getattr(self, field), f"one of {', '.join(allowed)}")
         again = self.buy_again_after
-        if isinstance(again, str) or not set(again) <= set(journal.OUTCOMES):
+        listed = isinstance(again, Collection) and not isinstance(again, str | bytes | Mapping)
+        if not listed or not all(each in journal.OUTCOMES for each in again):
             raise InvalidInput("buy_again_after", again, f"a list of {', '.join(journal.OUTCOMES)}, or an empty one")
-        if self._patience() <= 0:
-            raise InvalidInput("timeout", self.timeout, "more than 0 seconds")
+        watching.checked_timeout(self.timeout)
+        for flag in ("deferrable", "wait_for_completion"):
+            if not isinstance(getattr(self, flag), bool):
+                raise InvalidInput(flag, getattr(self, flag), "True or False")
         asking.check(self.ask_timeout, self.ask_users)
         watching.checked_interval(self.poll_interval)
-        if self.destination is not None and str(self.destination).strip() in ("", "None"):
-            raise InvalidInput(
-                "destination", self.destination, "a path or URL; a template may have rendered to nothing"
-            )
+        if self.destination is not None:
+            _check_destination(self.destination)
         if self.deliver_via == "upload" and (self.destination is None or not self.wait_for_completion):
             raise InvalidInput("deliver_via", "upload", "used with a destination, by a task that waits")
-        if not str(self.grokvideo_conn_id or "").strip():
-            raise InvalidInput("grokvideo_conn_id", self.grokvideo_conn_id, "the name of an Airflow connection")
+        check_conn_id(self.grokvideo_conn_id)
 
     def _adoptable(self) -> str | None:
-        text = str(self.adopt_request_id or "").strip()
-        return None if text in ("", "None") else text
+        text = "" if self.adopt_request_id is None else str(self.adopt_request_id).strip()
+        if text in ("", "None"):
+            return None
+        if not isinstance(self.adopt_request_id, str) or not is_request_id(text):
+            raise InvalidInput("adopt_request_id", self.adopt_request_id, "the id of a request, such as a UUID")
+        return text
 
     def _before_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)
@@ -834,6 +854,17 @@ class GrokVideoBaseOperator(BaseOperator):
 
 
 _UNKNOWN = "unknown"
+
+
+def _check_destination(value: object) -> None:
+    """Check what a template may have made of a destination; where it leads is checked before the purchase."""
+    text = str(value).strip()
+    if not isinstance(value, str | PathLike) and not hasattr(value, "protocol"):
+        raise InvalidInput("destination", value, "a path or URL")
+    if text in ("", "None") or is_rendered_data(text):
+        raise InvalidInput(
+            "destination", text[:100], "a path or URL; a template may have rendered to nothing or to data"
+        )
 
 
 def _unexpected(problem: BaseException) -> GrokVideoError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_grokvideo.client import flow
-from airflow_provider_grokvideo.compat import AirflowSensorTimeout
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_grokvideo.core import events, watching
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, WaitTimeout
 from airflow_provider_grokvideo.core.jobs import Job, Pending
+from airflow_provider_grokvideo.core.texts import USE_THE_OUTPUT, is_rendered_data
+from airflow_provider_grokvideo.core.wire import is_request_id
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import assets, failing, handover
@@ -168,18 +170,32 @@ class GrokVideoSensor(BaseSensorOperator):
 
         show(context, outcome, conn_id=self.grokvideo_conn_id, **facts)
 
-    def _failure(self, error: GrokVideoError, context: Context) -> GrokVideoError:
+    def _failure(self, error: GrokVideoError, context: Context) -> Exception:
+        """Return what to raise: the error, or a skip where `soft_fail` or `never_fail` says so.
+
+        Airflow applies the two in its own poke loop and, to some errors, on resuming; here they hold on every road.
+        """
         error.about(conn_id=self.grokvideo_conn_id)
         self._show(context, None, error=error)
-        return failing.for_airflow(handover.skip_if_wanted(error, self.on_moderated))
+        failed = failing.for_airflow(handover.skip_if_wanted(error, self.on_moderated))
+        if self.never_fail or (self.soft_fail and isinstance(failed, AirflowFailException)):
+            option = "never_fail" if self.never_fail else "soft_fail"
+            skipped = AirflowSkipException(f"Skipped because of {option}=True: {failed}")
+            skipped.__cause__ = failed
+            return skipped
+        return failed
 
     def _checked_id(self) -> str:
         if self.on_moderated not in ("fail", "skip"):
             raise InvalidInput("on_moderated", self.on_moderated, "one of fail, skip")
         watching.checked_interval(self.poll_interval)
         value = self.request_id
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             value = value.get("request_id")
+        if isinstance(value, str) and is_rendered_data(value):
+            raise InvalidInput("request_id", "the text of a manifest", f"the id of a request, {USE_THE_OUTPUT}")
         if not isinstance(value, str) or value.strip() in ("", "None"):
-            raise InvalidInput("request_id", self.request_id, "the id of a request, or the manifest of a task")
+            raise InvalidInput("request_id", self.request_id, f"the id of a request, {USE_THE_OUTPUT}")
+        if not is_request_id(value.strip()):
+            raise InvalidInput("request_id", value, "the id of a request, such as a UUID")
         return value.strip()

@@ -10,6 +10,7 @@ import pendulum
 
 from airflow_provider_grokvideo.compat import TaskAwaitingInput
 from airflow_provider_grokvideo.core.errors import EventRejected, InvalidInput, SpendLimitExceeded, shorten
+from airflow_provider_grokvideo.core.watching import checked_timeout
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -78,10 +79,9 @@ def check(timeout: object, users: object) -> None:
 
     :raises InvalidInput: ``ask_timeout`` or ``ask_users`` makes no sense.
     """
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0):
-        raise InvalidInput("ask_timeout", timeout, "seconds or a timedelta, more than 0, or None")
-    named = users if isinstance(users, Sequence) and not isinstance(users, str) else [None]
+    if timeout is not None:
+        checked_timeout(timeout, "ask_timeout")
+    named = users if isinstance(users, Sequence) and not isinstance(users, str | bytes) else [None]
     if not all(isinstance(user, Mapping) and {"id", "name"} <= set(user) for user in named):
         raise InvalidInput("ask_users", users, 'a list of {"id": ..., "name": ...}')
 

@@ -47,10 +47,24 @@ class Approval:
     Attributes:
         usd: The most it may cost; None where its price was unknown and that was accepted.
         by: Who said so.
+        conn_id: The connection that was shown.
+        fingerprint: Of the request that was shown.
     """
 
     usd: Decimal | None
     by: str
+    conn_id: str | None = None
+    fingerprint: str | None = None
+
+    def is_for(self, conn_id: str, fingerprint: str) -> bool:
+        """Say whether this request by this connection is what was shown."""
+        return (conn_id, fingerprint) == (self.conn_id, self.fingerprint)
+
+    def difference(self, entry: Entry, fingerprint: str) -> str:
+        """Say in what a purchase differs from the one that was allowed."""
+        if entry.conn_id != self.conn_id:
+            return f"connection {self.conn_id}"
+        return "other inputs" if fingerprint != self.fingerprint else "less"
 
     def covers(self, estimate: Estimate) -> bool:
         """Say whether this is the purchase that the person saw."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 
 from airflow_provider_grokvideo.core.jobs import Done, usd
+from airflow_provider_grokvideo.core.numbers import checked_number
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
@@ -133,7 +134,15 @@ def source_facts(value: Any) -> Source:
     """Return what another task's manifest says about its video; nothing for any other input."""
     if not isinstance(value, Mapping) or "request_id" not in value:
         return Source()
-    return Source(value.get("duration"), resolution_of(value.get("width"), value.get("height")))
+    seconds = value.get("duration")
+    if seconds is not None:
+        checked_number(
+            seconds, "video.duration", least=0, most=3600, expected="seconds of the clip, more than 0, or None"
+        )
+    for side in ("width", "height"):
+        if value.get(side) is not None:
+            checked_number(value[side], f"video.{side}", least=0, most=100_000, expected="pixels, more than 0, or None")
+    return Source(seconds, resolution_of(value.get("width"), value.get("height")))
 
 
 def resolution_of(width: int | None, height: int | None) -> str | None:

@@ -21,6 +21,7 @@ from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
     InvalidInput,
 )
+from airflow_provider_grokvideo.core.redaction import MARK
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import (
@@ -486,7 +487,7 @@ def test_a_take_of_a_take_can_be_reviewed(review, drive, film, grokvideo_emulato
         ),
         ({"keyframes": [{"image": {"url": "data:x,… (4 characters)"}, "timestamp_s": 1}]}, "keyframes[0].image was"),
         ({"video": {"url": "https://vidgen.x.ai/1.mp4", "known_as": "request 1"}}, "its video was a temporary link"),
-        ({"prompt": "Draw ***"}, "its prompt had a secret in it"),
+        ({"prompt": f"Draw {MARK}"}, "its prompt had a secret in it"),
         ({"mode": "text-to-song"}, "does not know its mode 'text-to-song'"),
         ({"mode": None}, "does not say what it was made from"),
         ({"prompt": None}, "prompt"),

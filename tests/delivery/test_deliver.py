@@ -12,6 +12,7 @@ import pytest
 from delivery_kit import body
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
+from airflow_provider_grokvideo.core.redaction import MARK
 from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver, shareable
 from airflow_provider_grokvideo.delivery.probe import probe
 from airflow_provider_grokvideo.provider_info import __version__
@@ -101,8 +102,8 @@ def test_the_sidecar_tells_all_but_the_secrets(server, run, media, tmp_path):
         "image": {"url": "data:image/png;base64,… (5000 characters)"},
         "video": {"url": "https://example.com/v.mp4?…"},
         "output": {"upload_url": "https://bucket.example/put?…"},
-        "api_key": "***",
-        "note": "*** and ***",
+        "api_key": MARK,
+        "note": f"Bearer {MARK} and {MARK}",
         "keyframes": [{"timestamp_s": 1.5}],
     } == sidecar.pop("request")
     assert {

@@ -1,0 +1,36 @@
+"""Check numbers that users write: of the right type, finite, within bounds."""
+
+from __future__ import annotations
+
+import math
+
+from airflow_provider_grokvideo.core.errors import InvalidInput
+
+
+def checked_number(
+    value: object, field: str, *, least: float, most: float, expected: str, may_be_text: bool = False
+) -> float:
+    """Return a number within its bounds.
+
+    Args:
+        value: A number, or a numeric text where a template may have made it.
+        field: The argument.
+        least: Smallest value; excluded where it is 0.
+        most: Largest value.
+        expected: The bounds in words.
+        may_be_text: Whether numeric text counts.
+
+    Raises:
+        InvalidInput: Of another type, not finite, or out of bounds.
+    """
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value) if abs(value) <= 1e300 else math.inf
+    elif may_be_text and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+    if not (least <= number <= most) or (least == 0 and number == 0):
+        raise InvalidInput(field, value, expected)
+    return number
