@@ -278,10 +278,10 @@ WORDS_TOLD = "one or more of dag_run, dag, connection, day, month, and not both 
         pytest.param(
             [per("day", usd=-1)], "budgets[0]: usd=-1 is not allowed: dollars, 0 to 100000000.", id="negative"
         ),
-        pytest.param("", "here='' is not allowed", id="a text that rendered to nothing"),
-        pytest.param(" None ", "here='None' is not allowed", id="None as text"),
-        pytest.param("null", "here=None is not allowed", id="null"),
-        pytest.param(None, "here=None is not allowed", id="None"),
+        pytest.param("", "budgets='' is not allowed", id="a text that rendered to nothing"),
+        pytest.param(" None ", "budgets='None' is not allowed", id="None as text"),
+        pytest.param("null", "budgets=None is not allowed", id="null"),
+        pytest.param(None, "budgets=None is not allowed", id="None"),
         pytest.param([per("day", usd="much")], "budgets[0]: usd='much' is not allowed: dollars", id="no number"),
         pytest.param([per("day", usd=True)], "budgets[0]: usd=True is not allowed: dollars", id="a truth"),
         pytest.param([per("day", usd="NaN")], "budgets[0]: usd='NaN' is not allowed: dollars", id="not a number"),
