@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Run:
     """Run the script in an empty project, where the only python3 is a shell script with the given text."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    for tool in ("sh", "cat", "cksum", "rm", "sleep", "tail"):
+    for tool in ("sh", "cat", "chmod", "cksum", "cp", "mkdir", "rm", "sleep", "tail"):
         (tools / tool).symlink_to(str(shutil.which(tool)))
     project = tmp_path / "pro ject"
     project.mkdir()
@@ -64,3 +64,38 @@ def test_unsuitable_python_is_said_in_one_line(
     assert 1 == seen.returncode
     assert expected in seen.stderr
     assert 1 == len(seen.stderr.splitlines())
+
+
+PRETENDED = """
+case "$*" in
+    --version) echo "Python 3.12.1" ;;
+    "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    "-m pip install"*" uv") echo uv >>calls; {fetched} ;;
+    "-m pip install"*) echo pip >>calls ;;
+esac
+"""
+UV = 'printf "#!/bin/sh\\necho uv \\$1 >>calls; {end}" >.venv/bin/uv; chmod +x .venv/bin/uv'
+
+
+@pytest.mark.parametrize(
+    ("fetched", "env", "expected"),
+    [
+        pytest.param(UV.format(end="exit 0"), {}, ["uv", "uv --version", "uv pip"], id="uv comes by pip"),
+        pytest.param("exit 1", {}, ["uv", "pip"], id="uv cannot be had"),
+        pytest.param(
+            UV.format(end="[ \\$1 = --version ]"), {}, ["uv", "uv --version", "uv pip", "pip"], id="uv fails to install"
+        ),
+        pytest.param("exit 1", {"GROKVIDEO_PIP": "1"}, ["pip"], id="pip is asked for"),
+    ],
+)
+def test_pip_installs_where_uv_cannot(
+    run: Run, tmp_path: Path, fetched: str, env: dict[str, str], expected: list[str]
+) -> None:
+    """uv installs if pip can fetch it; where it cannot be had, fails, or is not wanted, pip installs."""
+    project = tmp_path / "pro ject"
+    for name in ("pyproject.toml", "constraints.txt"):
+        (project / name).write_text("")
+    seen = run(PRETENDED.format(fetched=fetched), **env)
+
+    assert (0, expected) == (seen.returncode, (project / "calls").read_text().splitlines())
+    assert (project / ".venv" / ".installed").exists()
