@@ -40,7 +40,10 @@ a person is asked. ``trouble``: the request goes on or its video exists, and the
 ENDINGS: frozenset[Outcome] = frozenset({"delivered", "done", "failed", "moderated", "expired"})
 """Outcomes that only another try can change."""
 
-_Epoch = Annotated[float, Field(ge=0, lt=253_402_300_800)]
+YEAR_10000 = 253_402_300_800
+"""Epoch seconds from which on a moment cannot be written as ISO 8601."""
+
+_Epoch = Annotated[float, Field(ge=0, lt=YEAR_10000)]
 _Dollars = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,12})?$")]
 
 
@@ -154,7 +157,7 @@ def parse(value: object) -> Card | None:
         return None
     try:
         return Card.model_validate(value)
-    except ValidationError:
+    except (ValidationError, RecursionError):
         return None
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import pendulum
 
-from airflow_provider_grokvideo.core.cards import Card, Outcome, dollars
+from airflow_provider_grokvideo.core.cards import YEAR_10000, Card, Outcome, dollars
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.latency import Curve
@@ -38,6 +39,17 @@ ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"}
 """States of a task instance in which nothing of it runs any more."""
 
 _LONGEST_WAIT = 4000.0
+
+_FACTS: dict[str, tuple[type, ...]] = {
+    "duration": (int, float),
+    "width": (int,),
+    "height": (int,),
+    "bytes": (int,),
+    "has_audio": (bool,),
+    "sha256": (str,),
+    "checked": (str,),
+}
+"""What is shown of a manifest, by type."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def view(shown: Shown, *, now: float, curve: Curve | None = None, root: str = ""
         "request_id": card.request_id,
         "estimated_usd": card.estimated_usd,
         "cost_usd": card.cost_usd,
-        **{name: made.get(name) for name in ("duration", "width", "height", "bytes", "has_audio", "sha256", "checked")},
+        **{name: _of_type(made.get(name), kinds) for name, kinds in _FACTS.items()},
         "reused": bool(made.get("reused")),
         "submitted_at": iso(submitted),
         "finished_at": iso(finished),
@@ -405,6 +417,12 @@ def _words(value: Any) -> str:
     return str(value)
 
 
+def _of_type(value: object, kinds: tuple[type, ...]) -> object:
+    """Return what a manifest says if it is of the type that it should be: people may edit cards."""
+    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
+    return value if fits and not (isinstance(value, float) and not isfinite(value)) else None
+
+
 def _usd(ticks: int | None) -> str | None:
     return dollars(usd(ticks))
 
@@ -412,6 +430,7 @@ def _usd(ticks: int | None) -> str | None:
 def _epoch(text: object) -> float | None:
     try:
         moment = pendulum.parse(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return moment.timestamp() if isinstance(moment, pendulum.DateTime) else None
+    at = moment.timestamp() if isinstance(moment, pendulum.DateTime) else -1.0
+    return at if 0 <= at < YEAR_10000 else None

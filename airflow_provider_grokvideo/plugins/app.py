@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -42,8 +42,8 @@ END_OF_TIME = 250_000_000_000.0
 MOST = 500
 """Videos on one page."""
 
-PATIENCE = 10.0
-"""Seconds that a page waits for a storage before it shows what else is known."""
+LONGEST_PROMPT = 5_000
+"""Characters of a prompt in the gallery; the service takes 4,096."""
 
 NO_CARD = "What this task has left cannot be shown by this version."
 
@@ -213,11 +213,9 @@ async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
     if not (card.manifest or {}).get("uri"):
         return None
     try:
-        await asyncio.wait_for(media.video(shelf, user, card), PATIENCE)
+        await media.video(shelf, user, card)
     except HTTPException as refused:
         return str(refused.detail)
-    except asyncio.TimeoutError:
-        return "The video's storage does not answer"
     return None
 
 
@@ -233,7 +231,11 @@ def _view(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | No
 
 
 def _brief(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | None:
-    view = _view(shown, catalogue, now) or {}
+    """Return what the gallery shows of a card: as :func:`_view`, without what only the video's own page shows."""
+    card = shown.card.model_copy(
+        update={"parameters": {}, "prompt": shown.card.prompt and shown.card.prompt[:LONGEST_PROMPT]}
+    )
+    view = _view(replace(shown, card=card), catalogue, now) or {}
     return {name: value for name, value in view.items() if name not in ("parameters", "purchases")} or None
 
 

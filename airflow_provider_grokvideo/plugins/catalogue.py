@@ -7,8 +7,8 @@ not changed since is not read again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -23,15 +23,24 @@ from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.latency import Curve, Latencies
 from airflow_provider_grokvideo.core.showing import Shown
 from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
+from airflow_provider_grokvideo.plugins.keeping import Kept, weight
 
 KEPT = 5_000
 """Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
+
+KEPT_BYTES = 64 * 1024 * 1024
+"""Memory that they may take, whatever people write into cards."""
+
+READING = 20.0
+"""Seconds that the reading of one card may take."""
 
 AT_ONCE = 8
 """Cards that are read at the same time, for all users, so that pages do not take all of the api-server's threads."""
 
 LISTED = 5_000
 """Entries that are looked through for one page on Airflow 3.1, whose list cannot be asked for the newest first."""
+
+log = logging.getLogger(__name__)
 
 _SEEN_WITHIN = 3.0
 """Seconds within which a finished video was usually seen to be finished."""
@@ -46,7 +55,7 @@ class Catalogue:
 
     def __init__(self, *, newest_first: bool) -> None:
         self._newest_first = newest_first
-        self._known: OrderedDict[Owner, tuple[str, Card | None]] = OrderedDict()
+        self._known: Kept[Owner, tuple[str, Card | None]] = Kept(KEPT, KEPT_BYTES)
         self._latencies = Latencies()
         self._lock = threading.Lock()
         self._gate = asyncio.Semaphore(AT_ONCE)
@@ -114,13 +123,14 @@ class Catalogue:
         owner = Owner(entry["dag_id"], entry["run_id"], entry["task_id"], entry["map_index"])
         written = str(entry["timestamp"])
         with self._lock:
-            at, card = self._known.get(owner, ("", None))
-            if at == written:
-                self._known.move_to_end(owner)
+            at, card = self._known.get(owner) or ("", None)
         if at != written:
             try:
                 async with self._gate:
-                    card = await airflow.card(owner)
+                    card = await asyncio.wait_for(airflow.card(owner), READING)
+            except asyncio.TimeoutError:
+                log.info("Airflow does not answer about the card of %s", owner)
+                return None
             except HTTPException as problem:
                 if problem.status_code in (401, 403):
                     raise
@@ -130,11 +140,10 @@ class Catalogue:
         return None if card is None else Shown(owner, card)
 
     def _keep(self, owner: Owner, written: str, card: Card | None) -> None:
+        taught = None if card is None else showing.taught_by(card)
         with self._lock:
-            self._known[owner] = (written, card)
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
-            if card is not None and (taught := showing.taught_by(card)) is not None:
+            self._known.put(owner, (written, card), weight(None if card is None else card.to_json()))
+            if taught is not None:
                 kind, seconds = taught
                 self._latencies.learn(kind, max(0.0, seconds - _SEEN_WITHIN), seconds, 0.5, ())
 

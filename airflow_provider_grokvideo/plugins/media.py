@@ -7,14 +7,11 @@ picture. A file without a sidecar is served only as the source of a clip, where 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -30,12 +27,17 @@ from airflow_provider_grokvideo.delivery.places import Place
 from airflow_provider_grokvideo.delivery.store import identity
 from airflow_provider_grokvideo.plugins import ranges
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
+from airflow_provider_grokvideo.plugins.keeping import Kept, weight
+from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
 CHUNK = 1024 * 1024
 """Bytes that are read at once; what a viewer who turns away has cost."""
 
-AT_ONCE = 16
-"""Reads of storages at the same time, for all users; further ones wait."""
+KEPT = 500
+"""Files whose sidecar is remembered."""
+
+KEPT_BYTES = 16 * 1024 * 1024
+"""Memory that those sidecars may take."""
 
 SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg", "image/png", "image/webp"})
 
@@ -48,7 +50,9 @@ NOT_HERE = (
 )
 """One answer to whatever keeps a file from being shown: others would tell what else there is on the API server."""
 
-_THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-media")
+NO_ANSWER = "The video's storage does not answer"
+
+_LANES = Lanes()
 log = logging.getLogger(__name__)
 
 _LARGEST_SIDECAR = 256 * 1024
@@ -74,6 +78,7 @@ class Found:
         mime: What it is, by its content.
         sidecar: What the JSON file beside it says; None where there is none of ours.
         tag: What changes with the file.
+        lane: Whose threads read it.
     """
 
     place: Place
@@ -82,28 +87,26 @@ class Found:
     mime: str
     sidecar: Mapping[str, Any] | None
     tag: str
+    lane: str
 
 
 class Shelf:
     """What this process found at addresses it was asked for; for a short time."""
 
-    def __init__(self, most: int = 500) -> None:
-        self._most = most
-        self._known: OrderedDict[str, tuple[float, Found]] = OrderedDict()
+    def __init__(self) -> None:
+        self._known: Kept[str, tuple[float, Found]] = Kept(KEPT, KEPT_BYTES)
 
     async def find(self, uri: str) -> Found:
         """Look into a file.
 
         Raises:
-            HTTPException: It is not there, is nothing a page shows, or cannot be seen from here (404).
+            HTTPException: It is not there, is nothing a page shows, or cannot be seen from here (404); or its storage
+                does not answer (504).
         """
-        until, found = self._known.get(uri, (0.0, None))
+        until, found = self._known.get(uri) or (0.0, None)
         if found is None or time.monotonic() > until:
-            found = await _in_thread(_find, uri)
-            self._known[uri] = (time.monotonic() + BELIEVED, found)
-            self._known.move_to_end(uri)
-            while len(self._known) > self._most:
-                self._known.popitem(last=False)
+            found = await _in_thread(_lane(uri), _find, uri)
+            self._known.put(uri, (time.monotonic() + BELIEVED, found), weight([uri, found.sidecar]))
         return found
 
 
@@ -129,7 +132,7 @@ async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     uri = _told(card, "uri")
     name = f"{of.name.removesuffix(destination.SUFFIX)}{destination.POSTER_SUFFIX}"
     found = await shelf.find(f"{uri[: -len(of.name)]}{name}")
-    head = await _in_thread(found.place.part, found.name, 0, posters.HEAD_BYTES)
+    head = await _in_thread(found.lane, found.place.part, found.name, 0, posters.HEAD_BYTES)
     if not posters.is_poster(head, identity(of.sidecar or {})):
         raise HTTPException(404, "The picture beside the video is not its poster")
     return found
@@ -181,17 +184,33 @@ def respond(found: Found, request: Request, *, attachment: bool = False) -> Resp
     return StreamingResponse(_bytes(found, part), part.status, told, media_type=found.mime)
 
 
-async def _in_thread(work: Callable[..., T], *given: Any) -> T:
-    """Do something with a storage, which may be slow, in one of few threads of our own: Airflow needs its own."""
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, *given)
+async def _in_thread(lane: str, work: Callable[..., T], *given: Any) -> T:
+    """Do something with a storage, which may be slow, in threads of its own: Airflow and other storages need theirs."""
+    try:
+        return await _LANES.run(lane, work, *given)
+    except Busy:
+        raise HTTPException(504, NO_ANSWER) from None
+
+
+def _lane(uri: str) -> str:
+    """Return whose threads read an address: scheme and connection, and of local paths where a disk may be mounted."""
+    scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", uri)
+    if scheme.lower() in ("file", "local"):
+        return "/".join(["file:", *PurePosixPath(rest).parts[1:3]])
+    authority = rest.partition("/")[0]
+    return f"{scheme.lower()}://{authority.rpartition('@')[0]}"
 
 
 async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
     at = part.start
     while at < part.end:
-        chunk = await _in_thread(found.place.part, found.name, at, min(at + CHUNK, part.end))
+        try:
+            chunk = await _in_thread(found.lane, found.place.part, found.name, at, min(at + CHUNK, part.end))
+        except HTTPException:
+            chunk = b""
         if not chunk:
-            # Shorter than a moment ago: it ends before the promised length, so that nobody takes it for whole.
+            # Shorter than a moment ago, or the storage stopped answering: it ends before the promised length, so that
+            # nobody takes it for whole.
             return
         yield chunk
         at += len(chunk)
@@ -240,7 +259,7 @@ def _looked_into(place: Place, name: str, uri: str) -> Found:
     beside = _sidecar(place, name)
     stands_for = f"{uri}\n{size}\n{(beside or {}).get('request_id')}\n{(beside or {}).get('sha256')}"
     tag = f'"{hashlib.sha256(stands_for.encode()).hexdigest()[:24]}"'
-    return Found(place, name, size, format_.mime, beside, tag)
+    return Found(place, name, size, format_.mime, beside, tag, _lane(uri))
 
 
 def _opened(uri: str) -> tuple[Place, str]:

@@ -252,3 +252,27 @@ async def test_pages_let_nothing_else_in():
     assert "default-src 'self'" in policy
     assert "unsafe" not in policy
     assert "frame-ancestors 'self'" in policy
+
+
+ODD = [
+    {"manifest": {"submitted_at": f"P{'9' * 400}Y", "finished_at": "now"}},
+    {"manifest": {"finished_at": "9999-12-31T23:59:59-23:00", "submitted_at": "0001-01-01T00:00:00+23:00"}},
+    {"manifest": {"duration": [[[]] * 99], "width": "wide", "bytes": float("1e308")}},
+    {"prompt": "\ud800"},
+    {"prompt": "x" * 50_000},
+    {"parameters": {"a": [[[[{"b": None}]]]] * 500}},
+    {"kind": "/".join("9" * 99)},
+    {"request_id": "\0", "conn_id": "\x7f"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+async def test_an_odd_card_hides_no_other(odd):
+    """People may edit cards."""
+    double = Double()
+    double.add("good", NOW - 2)
+    double.cards[double.add("odd", NOW - 1)][0].update({"kind": "k", **odd})
+    answer = await listed(double)
+
+    assert "good" in labels(answer)
+    assert all(len(view["prompt"] or "") <= page_app.LONGEST_PROMPT for view in answer["videos"])

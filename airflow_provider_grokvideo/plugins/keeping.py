@@ -1,0 +1,63 @@
+"""What a process of the API server remembers: bounded in number and in memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_NODE = 100
+"""Bytes that a value of JSON takes in memory beside its text, by a rough measure."""
+
+
+def weight(value: object) -> int:
+    """Return about how many bytes a value of JSON takes in memory."""
+    total, todo = 0, [value]
+    while todo:
+        each = todo.pop()
+        total += _NODE
+        if isinstance(each, str):
+            total += 2 * len(each)
+        elif isinstance(each, Mapping):
+            todo += each.keys()
+            todo += each.values()
+        elif isinstance(each, list | tuple):
+            todo += each
+    return total
+
+
+class Kept(Generic[K, V]):
+    """Values by key; those used longest ago are forgotten first.
+
+    Args:
+        most: Values at most.
+        heaviest: Bytes at most, by :func:`weight`.
+    """
+
+    def __init__(self, most: int, heaviest: int) -> None:
+        self._most, self._heaviest = most, heaviest
+        self._values: OrderedDict[K, tuple[int, V]] = OrderedDict()
+        self._total = 0
+
+    def get(self, key: K) -> V | None:
+        """Return a value, and take note that it was used."""
+        found = self._values.get(key)
+        if found is None:
+            return None
+        self._values.move_to_end(key)
+        return found[1]
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        """Remember a value that weighs so much."""
+        before = self._values.pop(key, None)
+        self._total += weight - (0 if before is None else before[0])
+        self._values[key] = (weight, value)
+        while len(self._values) > self._most or (self._total > self._heaviest and self._values):
+            _, (forgotten, _) = self._values.popitem(last=False)
+            self._total -= forgotten
+
+    def __len__(self) -> int:
+        return len(self._values)
