@@ -29,10 +29,11 @@ KEY = "grokvideo_card"
 SCHEMA = 1
 
 Outcome = Literal[
-    "waiting", "submitted", "delivered", "done", "failed", "moderated", "expired", "doubt", "refused", "asking",
-    "trouble",
+    "submitting", "waiting", "submitted", "delivered", "done", "failed", "moderated", "expired", "doubt", "refused",
+    "asking", "trouble",
 ]  # fmt: skip
-"""``waiting``: the request is under way. ``submitted``: another task waits for it. ``delivered``: the file is at its
+"""``submitting``: the request is being sent; where its task ended meanwhile, the submission is unconfirmed.
+``waiting``: the request is under way. ``submitted``: another task waits for it. ``delivered``: the file is at its
 destination. ``done``: there is only the temporary link. ``failed``, ``moderated``, ``expired``: it ended without a
 video. ``doubt``: nobody knows whether the start was accepted. ``refused``: stopped before money was spent. ``asking``:
 a person is asked. ``trouble``: the request goes on or its video exists, and the task stopped."""
@@ -117,6 +118,7 @@ class Card(_Part):
         mode: Mode of the request.
         model: Model that was asked for.
         prompt: What was asked for.
+        label: What Airflow shows instead of the map index, where the task has a ``map_index_template``.
         parameters: The other arguments that were given.
         made_from: What an edit, an extension or an animated image started from.
         estimated_usd: What it should cost.
@@ -136,6 +138,7 @@ class Card(_Part):
     mode: str | None = None
     model: str | None = None
     prompt: str | None = None
+    label: str | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     made_from: MadeFrom | None = None
     estimated_usd: _Dollars | None = None

@@ -20,8 +20,10 @@ from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Mod
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.latency import Curve
 from airflow_provider_grokvideo.core.media import source_of
+from airflow_provider_grokvideo.core.spending import Entry
 
 HEADLINES: dict[Outcome, str] = {
+    "submitting": "Being submitted, or unconfirmed",
     "waiting": "Under way",
     "submitted": "Submitted; another task waits for it",
     "delivered": "Delivered",
@@ -29,7 +31,7 @@ HEADLINES: dict[Outcome, str] = {
     "failed": "The service gave up on the video",
     "moderated": "Blocked by the content rules",
     "expired": "The service has forgotten the request",
-    "doubt": "Nobody knows whether it was bought",
+    "doubt": "Unconfirmed: it may have been bought",
     "refused": "Stopped before money was spent",
     "asking": "Waiting for a person's answer",
     "trouble": "The task stopped, the request goes on",
@@ -37,6 +39,17 @@ HEADLINES: dict[Outcome, str] = {
 
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """States of a task instance in which nothing of it runs any more."""
+
+SENDING = frozenset({None, "running", "restarting"})
+"""States of a task instance that may be submitting right now."""
+
+WAITING = frozenset({"deferred", "up_for_reschedule"})
+"""States in which a task instance waits and holds no worker."""
+
+_UNCONFIRMED = (
+    "The next try, or a clear, finds the submission in the journal and says how to settle it; it buys nothing again. "
+    "Without a journal look for the request in xAI's console before you clear the task."
+)
 
 _LONGEST_WAIT = 4000.0
 
@@ -60,11 +73,13 @@ class Task:
         state: As in Airflow; None where it has none yet or nobody asked.
         try_number: The current try.
         max_tries: How many tries Airflow grants, the first one included.
+        label: What Airflow shows instead of the map index.
     """
 
     state: str | None = None
     try_number: int | None = None
     max_tries: int | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,11 @@ class Shown:
     owner: Owner
     card: Card
     task: Task = Task()
+
+    @property
+    def label(self) -> str:
+        """Name of the task instance as Airflow's UI writes it."""
+        return label(self.owner, self.task.label or self.card.label)
 
 
 def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
@@ -105,7 +125,9 @@ def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
     return found
 
 
-def view(shown: Shown, *, now: float, curve: Curve | None = None, root: str = "") -> dict[str, Any]:
+def view(
+    shown: Shown, *, now: float, curve: Curve | None = None, root: str = "", entry: Entry | None = None
+) -> dict[str, Any]:
     """Return what the page shows of a task instance, as plain JSON.
 
     Args:
@@ -113,6 +135,7 @@ def view(shown: Shown, *, now: float, curve: Curve | None = None, root: str = ""
         now: Epoch seconds.
         curve: How long requests of its kind take.
         root: Path that Airflow is served under, without a slash at its end.
+        entry: What the ledger says of its request.
     """
     card = shown.card
     outcome, problem = _merged(card, shown.task)
@@ -126,8 +149,8 @@ def view(shown: Shown, *, now: float, curve: Curve | None = None, root: str = ""
             "task_id": shown.owner.task_id,
             "map_index": shown.owner.map_index,
         },
-        "label": label(shown.owner),
-        "links": {"task": tab(shown.owner, root), "page": page(shown.owner), "gallery": "./"},
+        "label": shown.label,
+        "links": {"task": tab(shown.owner, root), "page": page(shown.owner), "run": run(shown.owner, root)},
         "outcome": outcome,
         "headline": _headline(outcome, card, problem),
         "mode": card.mode,
@@ -138,6 +161,7 @@ def view(shown: Shown, *, now: float, curve: Curve | None = None, root: str = ""
         "request_id": card.request_id,
         "estimated_usd": card.estimated_usd,
         "cost_usd": card.cost_usd,
+        "cost": cost(card, outcome, entry),
         **{name: _of_type(made.get(name), kinds) for name, kinds in _FACTS.items()},
         "reused": bool(made.get("reused")),
         "submitted_at": iso(submitted),
@@ -232,7 +256,7 @@ def before(shown: Shown, others: Iterable[Shown]) -> dict[str, Any] | None:
     }
     maker = next((each for each in others if _made(each, source.request_id)), None)
     if maker is not None:
-        known = {"label": label(maker.owner), "page": page(maker.owner), "prompt": maker.card.prompt}
+        known = {"label": maker.label, "page": page(maker.owner), "prompt": maker.card.prompt}
         return {**told, **known, "video": video(maker)}
     link = web_link(source.address)
     address = link or (f"media/source?{query(shown.owner)}" if is_path(source.address) else None)
@@ -278,9 +302,43 @@ def tab(owner: Owner, root: str = "") -> str:
     return f"{root}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
 
 
-def label(owner: Owner) -> str:
-    """Return the name of a task instance as Airflow's UI writes it."""
-    return owner.task_id if owner.map_index < 0 else f"{owner.task_id}[{owner.map_index}]"
+def run(owner: Owner, root: str = "") -> str:
+    """Return the address of a DAG run in Airflow's UI."""
+    return f"{root}/dags/{quote(owner.dag_id, safe='')}/runs/{quote(owner.run_id, safe='')}"
+
+
+def label(owner: Owner, rendered: str | None = None) -> str:
+    """Return the name of a task instance as Airflow's UI writes it; `rendered` is its ``map_index_template``."""
+    return owner.task_id if owner.map_index < 0 else f"{owner.task_id}[{rendered or owner.map_index}]"
+
+
+def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, Any]:
+    """Return what a video cost, and how sure that is.
+
+    ``billed``: the service or the ledger says so. ``nothing``: nothing was bought. ``unbilled``: the service ended the
+    request and named no bill, which counts as none (contract §5.1). ``possible``: at most that, if it was billed.
+    ``estimated``: what is under way should cost that. ``unknown``: nobody has said.
+
+    Args:
+        card: What is known of the video.
+        outcome: How far it is, by its card and by Airflow.
+        entry: What the ledger says of the same request.
+    """
+    booked = next(
+        (each.cost_usd for each in card.purchases if each.request_id == card.request_id and each.cost_usd), None
+    )
+    billed = card.cost_usd or booked or (None if entry is None else _usd(entry.billed))
+    if billed is not None:
+        return {"usd": billed, "kind": "billed"}
+    if entry is not None and entry.known is not None:
+        return {"usd": _usd(entry.known), "kind": "unbilled"}
+    if outcome in ("refused", "asking") and not card.request_id:
+        return {"usd": None, "kind": "nothing"}
+    if outcome == "failed":
+        return {"usd": "0", "kind": "unbilled"}
+    sure = outcome not in ("moderated", "expired", "doubt", "trouble")
+    kind = "unknown" if card.estimated_usd is None else "estimated" if sure else "possible"
+    return {"usd": card.estimated_usd, "kind": kind}
 
 
 def is_path(address: str | None) -> bool:
@@ -337,6 +395,13 @@ def _told_by(submitted: Card, waited: Card) -> Card:
 def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
     """Return the outcome of a card, given that Airflow may have ended the task without its knowledge."""
     problem = None if card.problem is None else card.problem.model_dump()
+    if _is_unconfirmed(card) and card.outcome in ("submitting", "waiting"):
+        if task.state in SENDING:
+            return "submitting", problem
+        if task.state not in WAITING:
+            what = f"the task's worker stopped while it submitted the request; Airflow has the task as {task.state}"
+            return "doubt", _problem(f"{what}. The request may have been accepted and billed", _UNCONFIRMED)
+        return "waiting", problem
     if task.state not in ENDED or card.outcome not in ("waiting", "asking"):
         return card.outcome, problem
     said = f"Airflow has the task as {task.state}"
@@ -350,12 +415,20 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
     return "trouble", _problem(f"{said}, and the request goes on at the service", advice)
 
 
+def _is_unconfirmed(card: Card) -> bool:
+    """Say whether a request may have been sent whose id nobody knows."""
+    intended = bool(card.purchases) and card.purchases[-1].phase == "intent"
+    return card.request_id is None and (intended or card.outcome == "submitting")
+
+
 def _problem(message: str, advice: str) -> dict[str, Any]:
     return {"type": "TaskEnded", "message": message, "advice": advice, "code": None}
 
 
 def _headline(outcome: Outcome, card: Card, problem: Mapping[str, Any] | None) -> str:
     made = card.manifest or {}
+    if outcome == "waiting" and _is_unconfirmed(card):
+        return "Unconfirmed; looking for its video"
     if outcome == "delivered" and made.get("reused"):
         return "Delivered by an earlier try; nothing was paid again"
     if outcome == "waiting" and made.get("status") == "done":
@@ -392,7 +465,7 @@ def _maker(shown: Shown, others: Iterable[Shown]) -> Shown | None:
 def _link(shown: Shown, *, this: bool) -> dict[str, Any]:
     found = video(shown) or {}
     return {
-        "label": label(shown.owner),
+        "label": shown.label,
         "page": page(shown.owner),
         "outcome": shown.card.outcome,
         "prompt": shown.card.prompt,
@@ -424,7 +497,7 @@ def _of_type(value: object, kinds: tuple[type, ...]) -> object:
 
 
 def _usd(ticks: int | None) -> str | None:
-    return dollars(usd(ticks))
+    return None if ticks is None else dollars(usd(ticks))
 
 
 def _epoch(text: object) -> float | None:

@@ -74,6 +74,11 @@ class Entry:
         return 0 if self.state == "released" or self.outcome == "failed" else self.estimated or 0
 
     @property
+    def known(self) -> int | None:
+        """The ticks that it cost for sure; None as long as a bill may come or nobody knows."""
+        return self.counted if self.billed is not None or (self.counted == 0 and self.state != "reserved") else None
+
+    @property
     def possible(self) -> int:
         """The part of what counts that no bill has confirmed."""
         return 0 if self.billed is not None else self.counted

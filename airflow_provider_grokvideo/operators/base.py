@@ -621,6 +621,10 @@ class GrokVideoBaseOperator(BaseOperator):
             }
             facts = {**bought, **facts}
         facts.setdefault("request", self._asked_for)
+        if facts["request"] is None:
+            # What could not be made into a request is shown as it was given, so that people see which one it is.
+            own = [name for name in self.template_fields if name not in GrokVideoBaseOperator.template_fields]
+            facts["given"] = {name: getattr(self, name, None) for name in own}
         records = self._memory.records if self._memory else ()
         show(context, outcome, made_from=self.made_from(), records=records, conn_id=self.grokvideo_conn_id, **facts)
 

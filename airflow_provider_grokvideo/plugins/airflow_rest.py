@@ -139,7 +139,8 @@ class Airflow:
 def task_of(found: dict[str, Any]) -> Task:
     """Return what the page needs of a task instance."""
     retries = found.get("max_tries")
-    return Task(found.get("state"), found.get("try_number"), None if retries is None else retries + 1)
+    tries = None if retries is None else retries + 1
+    return Task(found.get("state"), found.get("try_number"), tries, found.get("rendered_map_index"))
 
 
 def _task(owner: Owner) -> str:

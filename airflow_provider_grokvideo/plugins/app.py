@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
@@ -21,7 +22,7 @@ from airflow_provider_grokvideo.core import showing
 from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.showing import Shown
-from airflow_provider_grokvideo.ledger import settings
+from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.plugins import media, spend
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
 from airflow_provider_grokvideo.plugins.catalogue import Catalogue
@@ -44,6 +45,10 @@ MOST = 500
 
 LONGEST_PROMPT = 5_000
 """Characters of a prompt in the gallery; the service takes 4,096."""
+
+NOTHING_YET = (
+    "This task has left no word about a video. Either it has not submitted one, or it could not write down what it did."
+)
 
 NO_CARD = "What this task has left cannot be shown by this version."
 
@@ -110,15 +115,14 @@ def application() -> FastAPI:
         async with Airflow(request) as user:
             listed, truncated = await catalogue.recent(user, start, end, limit)
             shown = showing.joined(listed)
-            spent = await spend.of_period(user, shown, start, end)
+            spent, booked = await spend.of_period(user, shown, start, end)
         return JSONResponse(
             {
-                "videos": [view for each in shown if (view := _brief(each, catalogue, now)) is not None],
+                "videos": [view for each in shown if (view := _brief(each, catalogue, now, booked)) is not None],
                 "truncated": truncated,
                 "shown": len(shown),
                 "spend": spent,
                 "now": showing.iso(now),
-                "timezone": _timezone(),
             }
         )
 
@@ -129,7 +133,8 @@ def application() -> FastAPI:
             found = await _shown(user, owner)
             others = [each for each in await catalogue.of_run(user, owner) if _view(each, catalogue, now)]
             found = next(iter(showing.joined([found], others)))
-            view = _view(found, catalogue, now)
+            entry = None if found.card.cost_usd else await spend.of_request(owner, found.card.request_id)
+            view = _view(found, catalogue, now, entry)
             if view is None:
                 raise HTTPException(404, NO_CARD)
             view["notice"] = await _notice(shelf, user, found.card)
@@ -202,7 +207,7 @@ async def _shown(user: Airflow, owner: Owner) -> Shown:
     except HTTPException as nothing:
         if nothing.status_code == 404:
             ours = str(found.get("operator_name") or found.get("operator")).startswith("GrokVideo")
-            told = "This task has not asked for a video yet." if ours else "This task makes no Grok video."
+            told = NOTHING_YET if ours else "This task makes no Grok video."
             raise HTTPException(404, told) from None
         raise
     return Shown(owner, card, task_of(found))
@@ -219,10 +224,10 @@ async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
     return None
 
 
-def _view(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | None:
+def _view(shown: Shown, catalogue: Catalogue, now: float, entry: Entry | None = None) -> dict[str, Any] | None:
     """Return what is shown of a card; None of one that people have edited into something that cannot be shown."""
     try:
-        view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path())
+        view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path(), entry=entry)
         json.dumps(view, allow_nan=False, ensure_ascii=False).encode()
     except Exception as problem:  # noqa: BLE001 - one odd card must not hide all others
         log.info("The card of %s cannot be shown: %s", shown.owner, problem)
@@ -230,20 +235,13 @@ def _view(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | No
     return view
 
 
-def _brief(shown: Shown, catalogue: Catalogue, now: float) -> dict[str, Any] | None:
+def _brief(shown: Shown, catalogue: Catalogue, now: float, booked: Mapping[str, Entry]) -> dict[str, Any] | None:
     """Return what the gallery shows of a card: as :func:`_view`, without what only the video's own page shows."""
     card = shown.card.model_copy(
         update={"parameters": {}, "prompt": shown.card.prompt and shown.card.prompt[:LONGEST_PROMPT]}
     )
-    view = _view(replace(shown, card=card), catalogue, now) or {}
+    view = _view(replace(shown, card=card), catalogue, now, booked.get(card.request_id or "")) or {}
     return {name: value for name, value in view.items() if name not in ("parameters", "purchases")} or None
-
-
-def _timezone() -> str:
-    try:
-        return settings.timezone()
-    except Exception:  # noqa: BLE001 - a page is no place to stumble over a setting
-        return "UTC"
 
 
 def _epoch(moment: datetime) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import lru_cache
@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_grokvideo.core import money, reports
+from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.showing import Shown
 from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger import settings
-from airflow_provider_grokvideo.ledger.backends import NoLedger
+from airflow_provider_grokvideo.ledger.backends import Ledger, NoLedger
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
 log = logging.getLogger(__name__)
 
 SHARED = 10.0
 """Seconds within which all who look share one reading of the ledger; a period begins and ends on a multiple of them."""
+
+DAY = 86_400.0
+"""Seconds before the period from which on purchases are read: a video is often bought before its card is written."""
 
 PATIENCE = 10.0
 """Seconds that a page waits for the ledger before it does without."""
@@ -33,11 +37,15 @@ AT_ONCE = 8
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="grokvideo-ledger")
 
 _ENDED = ("moderated", "failed", "expired")
-_OPEN = ("waiting", "submitted", "doubt", "trouble")
+_OPEN = ("submitting", "waiting", "submitted", "doubt", "trouble")
 
 
-async def of_period(airflow: Airflow, shown: Sequence[Shown], since: float, until: float) -> dict[str, Any]:
+async def of_period(
+    airflow: Airflow, shown: Sequence[Shown], since: float, until: float
+) -> tuple[dict[str, Any], dict[str, Entry]]:
     """Return what was spent: by the ledger where the API server has one, else by the videos that are shown.
+
+    With it comes what the ledger says of each request, also of those that were bought a day before the period.
 
     Args:
         airflow: As the user sees it.
@@ -46,22 +54,38 @@ async def of_period(airflow: Airflow, shown: Sequence[Shown], since: float, unti
         until: Epoch seconds up to which.
     """
     start, end = since // SHARED * SHARED, -(-until // SHARED) * SHARED
-    reading = asyncio.get_running_loop().run_in_executor(_THREAD, _booked, start, end, time.time() // SHARED)
-    try:
-        booked = await asyncio.wait_for(reading, PATIENCE)
-    except asyncio.TimeoutError:
-        booked = None
-    entries = _told_by(shown, since, until) if booked is None else await _permitted(airflow, booked)
+    read = await _patiently(_booked, start - DAY, end, time.time() // SHARED)
+    booked = None if read is None else await _permitted(airflow, read)
+    if booked is None:
+        entries = _told_by(shown, since, until)
+    else:
+        entries = [entry for entry in booked if entry.reserved_at >= start]
     dags = sorted({entry.owner.dag_id for entry in entries})
     lines = [reports.line((dag_id,), [each for each in entries if each.owner.dag_id == dag_id]) for dag_id in dags]
     told = reports.line((), entries).to_json(())
-    return {
+    spent = {
         **told,
         "source": "videos" if booked is None else "ledger",
         "by_dag": [
             line.to_json(("dag_id",)) for line in sorted(lines, key=lambda line: -(line.billed + line.possible))
         ],
     }
+    return spent, {entry.request_id: entry for entry in booked or () if entry.request_id}
+
+
+async def of_request(owner: Owner, request_id: str | None) -> Entry | None:
+    """Return what the ledger says of a request of a task instance that the user may see."""
+    found = None if request_id is None else await _patiently(_of_owner, owner)
+    return next((each for each in found or () if each.request_id == request_id), None)
+
+
+async def _patiently(read: Callable[..., list[Entry] | None], *given: Any) -> list[Entry] | None:
+    """Return what is in the ledger; None where there is none, or none that answers in time."""
+    reading = asyncio.get_running_loop().run_in_executor(_THREAD, read, *given)
+    try:
+        return await asyncio.wait_for(reading, PATIENCE)
+    except asyncio.TimeoutError:
+        return None
 
 
 async def _permitted(airflow: Airflow, entries: Sequence[Entry]) -> list[Entry]:
@@ -80,13 +104,21 @@ async def _permitted(airflow: Airflow, entries: Sequence[Entry]) -> list[Entry]:
 @lru_cache(maxsize=4)
 def _booked(since: float, until: float, now: float) -> list[Entry] | None:
     """Return the purchases of a period, None without a ledger; `now` makes what was read before too old."""
+    return _read(lambda ledger: ledger.entries(since, until))
+
+
+def _of_owner(owner: Owner) -> list[Entry] | None:
+    return _read(lambda ledger: ledger.of_owner(owner))
+
+
+def _read(question: Callable[[Ledger], list[Entry]]) -> list[Entry] | None:
     try:
         path = settings.embedded_path()
         if path is not None and not Path(path).is_file():
             # The tasks' own disk is elsewhere; opening it here would make an empty ledger.
             return None
         ledger = settings.open_ledger()
-        return None if isinstance(ledger, NoLedger) else ledger.entries(since, until)
+        return None if isinstance(ledger, NoLedger) else question(ledger)
     except Exception as error:  # noqa: BLE001 - the page does without
         log.warning("The API server cannot read the ledger: %s: %s", type(error).__name__, error)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core import cards
 from airflow_provider_grokvideo.core.cards import Card, MadeFrom, Outcome
+from airflow_provider_grokvideo.core.errors import shorten
+from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.tasks.handover import described
 
 if TYPE_CHECKING:
@@ -18,6 +21,12 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.journal import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
+LONGEST = 5_000
+"""Characters of an argument that was refused; the service takes prompts of 4,096."""
+
+LONGEST_LABEL = 250
+"""Characters of a label, as many as Airflow keeps."""
+
 log = logging.getLogger(__name__)
 
 
@@ -26,6 +35,7 @@ def show(
     outcome: Outcome | None,
     *,
     request: VideoRequest | None = None,
+    given: Mapping[str, Any] | None = None,
     made_from: tuple[str, Any] | None = None,
     made: Mapping[str, Any] | None = None,
     error: GrokVideoError | None = None,
@@ -40,6 +50,7 @@ def show(
         context: The task's.
         outcome: How far the video is; None where the error says it.
         request: What was asked for.
+        given: The arguments as they were rendered, for a request that could not be made of them.
         made_from: The argument and the value that an edit, extension or image starts from.
         made: The manifest.
         error: Why the task stops.
@@ -59,9 +70,10 @@ def show(
             if outcome == earlier.get("outcome") == "waiting":
                 # A sensor that pokes says so again and again; since when is the first time.
                 now = earlier["at"]
-            told = {**earlier, **told}
+            told = {**_given(given or {}), **{name: value for name, value in earlier.items() if value}, **told}
         else:
             told |= _asked(request, made_from)
+        told["label"] = _label(context) or told.get("label")
         if made is not None:
             told |= _made(made)
         told["problem"] = None if error is None else cards.problem_of(error)
@@ -88,8 +100,6 @@ def _earlier(ti: Any) -> dict[str, Any]:
 
 
 def _asked(request: VideoRequest, made_from: tuple[str, Any] | None) -> dict[str, Any]:
-    from airflow_provider_grokvideo.core.redaction import shareable
-
     words: dict[str, Any] = shareable(described(request))
     if made_from is not None:
         words.pop(made_from[0], None)
@@ -101,6 +111,41 @@ def _asked(request: VideoRequest, made_from: tuple[str, Any] | None) -> dict[str
         "kind": request.kind(),
         "made_from": None if made_from is None else _source(*made_from),
     }
+
+
+def _given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of which no request could be made, so that people see which one was refused."""
+    words = {name: _shown(name, value) for name, value in given.items() if value is not None}
+    text: dict[str, Any] = {name: str(words.pop(name)) for name in ("prompt", "model") if name in words}
+    return {"parameters": words, **text}
+
+
+def _shown(name: str, value: Any) -> Any:
+    """Return an argument as a card holds it, whatever it is."""
+    plain = shareable(value if _is_json(value) else repr(value), name)
+    if len(json.dumps(plain)) <= LONGEST:
+        return plain
+    return f"{plain if isinstance(plain, str) else shorten(plain, LONGEST)}"[:LONGEST]
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        return bool(json.dumps(value, allow_nan=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _label(context: Context) -> str | None:
+    """Return what Airflow shows instead of the map index; before 3.3 it renders that when the task has ended."""
+    ti: Any = context["ti"]
+    known = getattr(ti, "rendered_map_index", None)
+    template = context.get("map_index_template")
+    if known or not template:
+        return str(known)[:LONGEST_LABEL] if known else None
+    try:
+        return str(ti.task.dag.get_template_env().from_string(template).render(context))[:LONGEST_LABEL]
+    except Exception:  # noqa: BLE001 - Airflow tells the author about the template
+        return None
 
 
 def _made(made: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +161,6 @@ def _made(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _source(field: str, value: Any) -> MadeFrom:
-    from airflow_provider_grokvideo.core.redaction import shareable
-
     if isinstance(value, Mapping):
         address = value.get("uri") or value.get("url") or value.get("file_id")
         request_id = value.get("request_id")

@@ -82,12 +82,46 @@ def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
     ids=["moderated", "skipped", "failed", "expired", "doubt", "timeout", "limit", "limit skipped", "input"],
 )
 def test_a_card_says_why_there_is_no_video(drive, tmp_path, words, expected, problem):
-    """With the advice that the log has, and with the prompt wherever one is known."""
+    """With the advice that the log has, and with the prompt, also where no request could be made of it."""
     last = tried(drive, make(destination=str(tmp_path / "a.mp4"), **words))[-1]
 
     assert (expected, problem) == (last.outcome, last.problem.type)
     assert last.problem.message
-    assert (last.prompt is None) == (problem == "InvalidInput")
+    assert words.get("prompt", "A red ball [[emulator: tempo=looks:2]]") == last.prompt
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "expected"),
+    [
+        ({"duration": 99}, "duration", 99),
+        ({"resolution": "9000p"}, "resolution", "9000p"),
+        ({"image": object}, "image", "<class 'object'>"),
+        ({"image": "https://example.com/a.png?token=secret", "duration": 99}, "image", "https://example.com/a.png?…"),
+        ({"storage_options": {"filename": float("nan")}}, "storage_options", "{'filename': nan}"),
+        ({"aspect_ratio": "x" * 9_000}, "aspect_ratio", "x" * 5_000),
+    ],
+    ids=["number", "text", "no JSON", "address", "nan", "long"],
+)
+def test_a_refused_card_says_which_request_it_was(drive, words, name, expected):
+    """By the arguments as they were given, without a secret, whatever they are."""
+    last = tried(drive, make(**words))[-1]
+
+    assert ("refused", "grok-imagine-video") == (last.outcome, last.model)
+    assert expected == last.parameters[name]
+
+
+def test_a_card_of_a_mapped_task_has_its_label(drive, ti):
+    """Where Airflow has rendered the map_index_template already, and where it has not."""
+
+    class Known(Watched):
+        rendered_map_index = "A3.mp4"
+
+    last = tried(drive, make(duration=99))[-1]
+    ti = Known(map_index=3)
+    with contextlib.suppress(GrokVideoError):
+        drive(make(duration=99), ti, StateStore())
+
+    assert (None, "A3.mp4") == (last.label, ti.seen[-1].label)
 
 
 def test_a_moderated_video_says_what_was_billed(drive):

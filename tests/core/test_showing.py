@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -13,6 +14,7 @@ from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderate
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.latency import Latencies
 from airflow_provider_grokvideo.core.showing import Shown, Task
+from airflow_provider_grokvideo.core.spending import Entry
 
 NOW = 1_800_000_100.0
 SUBMITTED = 1_800_000_000.0
@@ -65,6 +67,71 @@ def test_a_task_that_airflow_ended_is_not_shown_as_under_way(outcome, state, exp
     assert expected == view["outcome"]
     assert view["headline"]
     assert (expected == "waiting") == (view["waiting"] is not None)
+
+
+INTENT = (Purchase(number=1, phase="intent", estimated_usd="0.15"),)
+
+
+@pytest.mark.parametrize("outcome", ["submitting", "waiting"])
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("running", "submitting"),
+        (None, "submitting"),
+        ("up_for_retry", "doubt"),
+        ("failed", "doubt"),
+        ("scheduled", "doubt"),
+        ("deferred", "waiting"),
+    ],
+)
+def test_a_task_that_died_while_it_submitted_is_shown_as_unconfirmed(outcome, state, expected):
+    """Nobody knows yet whether its request was accepted; no advice says that nothing was bought."""
+    card = shown(outcome=outcome, state=state, request_id=None, manifest=None, purchases=INTENT, estimated_usd="0.15")
+    view = showing.view(card, now=NOW)
+
+    assert expected == view["outcome"]
+    assert (expected == "doubt") == (view["problem"] is not None)
+    assert {"usd": "0.15", "kind": "possible" if expected == "doubt" else "estimated"} == view["cost"]
+
+
+BOOKED = Entry("t", 1.0, "c", OWNER, estimated=1_500_000_000, request_id="r-1")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts", "entry", "expected"),
+    [
+        ("delivered", {"cost_usd": "0.15"}, None, ("0.15", "billed")),
+        ("failed", {"cost_usd": "0.05"}, None, ("0.05", "billed")),
+        ("failed", {}, None, ("0", "unbilled")),
+        ("failed", {}, replace(BOOKED, state="settled", outcome="failed"), ("0", "unbilled")),
+        ("failed", {}, replace(BOOKED, state="settled", outcome="failed", billed=500_000_000), ("0.05", "billed")),
+        ("moderated", {}, None, ("0.15", "possible")),
+        ("moderated", {}, replace(BOOKED, state="settled", outcome="moderated", billed=0), ("0", "billed")),
+        ("expired", {}, replace(BOOKED, state="settled", outcome="expired"), ("0.15", "possible")),
+        ("waiting", {}, BOOKED, ("0.15", "estimated")),
+        ("trouble", {}, None, ("0.15", "possible")),
+        ("refused", {"request_id": None}, None, (None, "nothing")),
+        ("delivered", {"estimated_usd": None}, None, (None, "unknown")),
+        ("moderated", {"purchases": (Purchase(number=1, phase="ended", request_id="r-1", cost_usd="0.05"),)}, None,
+         ("0.05", "billed")),
+    ],
+)  # fmt: skip
+def test_a_cost_is_what_was_billed_and_an_estimate_is_called_one(outcome, facts, entry, expected):
+    """A request that the service gave up on without a bill cost nothing, as the ledger has it."""
+    card = shown(**{"outcome": outcome, "estimated_usd": "0.15", **facts}).card
+
+    assert dict(zip(("usd", "kind"), expected, strict=True)) == showing.cost(card, outcome, entry)
+
+
+def test_a_mapped_task_has_the_name_that_airflow_shows():
+    """Its rendered map_index_template, by Airflow or else by its card."""
+    card = shown(label="A3.mp4").card
+    owner = Owner("films", "run", "clip", 2)
+
+    assert "clip[A3.mp4]" == Shown(owner, card).label
+    assert "clip[B.mp4]" == Shown(owner, card, Task(label="B.mp4")).label
+    assert "clip[2]" == Shown(owner, shown().card).label
+    assert "make" == shown(label="A3.mp4").label
 
 
 def test_a_review_that_nobody_answered_still_has_its_video():

@@ -237,7 +237,10 @@ def open_page(browser: Browser, studio: Studio, tolerated: Any) -> Iterator[Call
         address: str, *, user: str | None = "admin", dark: bool = False, width: int = 1280, height: int = 900
     ) -> Page:
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", base_url=studio.url
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            base_url=studio.url,
+            timezone_id="UTC",
         )
         contexts.append(context)
         if user is not None:

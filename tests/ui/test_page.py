@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -190,9 +192,9 @@ def test_the_link_that_is_copied_leads_to_the_tab(studio, open_page):
     ("task_id", "outcome", "words"),
     [
         ("moderated", "Blocked", ["Change the prompt", "billed $0.10"]),
-        ("failed", "Failed", ["VideoFailed", "internal_error"]),
+        ("failed", "Failed", ["VideoFailed", "internal_error", "no cost was billed"]),
         ("expired", "Forgotten", ["VideoExpired", "may have been billed $0.10"]),
-        ("doubtful", "In doubt", ["may have been accepted", "journal adopt", "journal forget"]),
+        ("doubtful", "Unconfirmed", ["may have been accepted", "journal adopt", "journal forget"]),
         ("too_dear", "Refused", ["SpendLimitExceeded"]),
         ("late", "Stopped", ["WaitTimeout", "goes on with it and buys nothing"]),
         ("not_stored", "Stopped", ["DeliveryFailed"]),
@@ -318,6 +320,60 @@ def test_the_gallery_filters_by_dag_outcome_model_day_and_words(studio, open_pag
 
     expect(page.get_by_test_id("filter-search")).to_have_value("snow")
     expect(cards).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [('"Asia/Tokyo"', "Asia/Tokyo"), ('"America/New_York"', "America/New_York"), ('"Mars/Base"', "UTC"), ("{", "UTC")],
+    ids=["east", "west", "unknown", "broken"],
+)
+def test_times_are_those_of_airflows_time_zone(studio, open_page, kept, expected):
+    """The one that the reader chose there, else the browser's, which Airflow takes, too; each time names it."""
+    page = open_page(studio.page("films", "lighthouse"))
+    page.evaluate("kept => localStorage.setItem('timezone', kept)", kept)
+    page.reload()
+    shown = page.locator("dl.list div").filter(has=page.locator("dt", has_text=re.compile("^Submitted$"))).locator("dd")
+    at = datetime.fromisoformat(studio.get("api/video", **studio.query("films", "lighthouse")).json()["submitted_at"])
+    zone = ZoneInfo(expected)
+
+    expect(shown).to_have_text(f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S} {expected}")
+
+
+def test_a_day_begins_where_it_begins_in_the_time_zone(studio, open_page):
+    """Also on days on which the clocks change."""
+    page = open_page(f"{studio.url}/grokvideo/")
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York", "Europe/Berlin", "Asia/Kolkata"):
+        for day in ("2026-03-08", "2026-03-29", "2026-07-01", "2026-10-25", "2026-11-01", "2026-12-31"):
+            asked = "async ([day, zone]) => (await import('/grokvideo/static/words.js')).dayBegins(day, zone).getTime()"
+            expected = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000
+
+            assert expected == page.evaluate(asked, [day, zone]), (zone, day)
+
+
+def test_the_gallery_says_that_it_loads_and_what_is_loaded(studio, open_page):
+    """A list that is not there yet is no empty list, and the newest videos are not called all."""
+    page = open_page(f"{studio.url}/grokvideo/")
+    held = []
+    page.route("**/api/videos*", held.append)
+    page.reload()
+    expect(page.get_by_test_id("loading")).to_have_text("Loading videos…")
+
+    def few(route):
+        answer = route.fetch()
+        told = answer.json()
+        route.fulfill(json={**told, "videos": told["videos"][:3], "truncated": True, "shown": 3})
+
+    few(held.pop(0))
+    expect(page.get_by_test_id("count")).to_contain_text("The newest 3 videos")
+    page.get_by_test_id("filter-search").fill("no such words")
+    expect(page.get_by_test_id("nothing-fits")).to_contain_text("were not searched")
+    button = page.get_by_test_id("more")
+    button.click()
+    expect(button).to_be_disabled()
+    page.wait_for_timeout(200)
+    assert 1 == len(held)
+    few(held.pop(0))
+    expect(page.get_by_test_id("more")).to_be_enabled()
 
 
 def test_a_day_without_videos_teaches_how_to_make_one(studio, open_page):

@@ -4,7 +4,7 @@ import { ask, asked, query, whileVisible } from "./asking.js";
 import { el, fill, icon } from "./dom.js";
 import { safe } from "./leaving.js";
 import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
-import { MODES, OUTCOMES, ago, clock, moment, money } from "./words.js";
+import { MODES, OUTCOMES, ago, clock, dayAfter, dayBegins, moment, money, price, zone } from "./words.js";
 import "./theme.js";
 
 const PERIODS = { 1: "24 hours", 7: "7 days", 30: "30 days" };
@@ -106,7 +106,7 @@ function build() {
       control("search", "Search", search),
       dagControl,
       control("days", "Period", period),
-      control("day", "or one day", day),
+      control("day", `or one day (${zone()})`, day),
       modelControl,
       outcomeControl,
     ),
@@ -115,13 +115,10 @@ function build() {
   );
 }
 
-/** The moments between which videos are asked for; days are those of the reader. */
+/** The moments between which videos are asked for; days are those of Airflow's time zone. */
 function between() {
   if (wanted.day) {
-    const start = new Date(`${wanted.day}T00:00:00`);
-    const end = new Date(start);
-    end.setDate(end.getDate() + 1);
-    return { since: start.toISOString(), until: end.toISOString() };
+    return { since: dayBegins(wanted.day).toISOString(), until: dayBegins(dayAfter(wanted.day)).toISOString() };
   }
   return { since: new Date(Date.now() - Number(wanted.days) * 86_400_000).toISOString(), until: null };
 }
@@ -173,26 +170,35 @@ function show() {
   const found = views.filter(fits);
   const waiting = found.filter((view) => view.outcome === "waiting").length;
   const of = found.length === views.length ? "" : ` of ${views.length}`;
-  const said = `${found.length}${of} ${found.length === 1 && !of ? "video" : "videos"}${waiting ? `, ${waiting} under way` : ""}`;
+  const newest = loaded.truncated ? (of ? " of the newest " : "The newest ") : "";
+  const named = `${found.length === 1 && !of ? "video" : "videos"}`;
+  const number = newest ? (of ? `${found.length}${newest}${views.length}` : `${newest}${found.length}`) : `${found.length}${of}`;
+  const said = `${number} ${named}${waiting ? `, ${waiting} under way` : ""}${newest ? "; there are more" : ""}`;
   count.textContent = views.length ? said : "";
   if (document.activeElement !== search || views.length) announce(said);
   spend(loaded.spend, views.length);
   if (!views.length) return empty();
-  if (!found.length) return nothingFits();
+  if (!found.length) return nothingFits(views.length);
   grid.hidden = false;
   arrange(found);
-  const more = loaded.truncated && Number(wanted.limit) < MOST;
-  fill(
-    below,
-    more
-      ? el("button.button", { type: "button", "data-testid": "more", onclick: () => {
-          wanted.limit = String(Math.min(MOST, Number(wanted.limit) * 3));
-          changed(true);
-        } }, "Show more")
-      : loaded.truncated
-        ? el("p.muted", {}, `These are the newest ${loaded.shown}. Choose one day to see older ones.`)
-        : null,
-  );
+  fill(below, more());
+}
+
+/** The way to older videos: a button, or what else to do. */
+function more() {
+  if (!loaded.truncated) return null;
+  if (Number(wanted.limit) >= MOST) return el("p.muted", {}, `These are the newest ${loaded.shown}. Choose one day to see older ones.`);
+  const button = el("button.button", { type: "button", "data-testid": "more", onclick: async () => {
+    button.disabled = true;
+    button.textContent = "Loading more videos…";
+    announce("Loading more videos");
+    wanted.limit = String(Math.min(MOST, Number(wanted.limit) * 3));
+    await changed(true);
+    if (!button.isConnected) return;
+    button.disabled = false;
+    button.textContent = "Show more";
+  } }, "Show more");
+  return button;
 }
 
 /** Show cards in order; those that say the same as before stay as they are, with their focus and their preview. */
@@ -219,7 +225,6 @@ function arrange(views) {
 
 function card(view, now) {
   const at = view.finished_at ?? view.submitted_at;
-  const cost = view.cost_usd ?? view.estimated_usd;
   const link = el(
     "a.card",
     { href: view.links.page, "data-outcome": view.outcome, "data-testid": "card", "data-label": view.label },
@@ -234,7 +239,7 @@ function card(view, now) {
         {},
         [
           view.model,
-          cost === null ? null : view.cost_usd ? money(view.cost_usd) : `≈ ${money(cost)}`,
+          price(view.cost),
           at ? el("time", { datetime: at, title: moment(at) }, ago(at, now)) : null,
         ]
           .filter(Boolean)
@@ -324,7 +329,7 @@ function spend(told, listed) {
   });
   const source =
     told.source === "ledger"
-      ? "As the ledger has it; possible is what is under way, in doubt, or ended without a word about the cost."
+      ? "As the ledger has it; possible is what is under way, unconfirmed, or ended without a word about the cost."
       : "The sum of the videos listed here: the API server reads no ledger.";
   return fill(
     spendPlace,
@@ -362,19 +367,20 @@ function empty() {
   );
 }
 
-function nothingFits() {
+function nothingFits(searched) {
   grid.hidden = true;
   fill(
     below,
     el(
       "div.instead",
       { "data-testid": "nothing-fits" },
-      el("h2", {}, "No video fits these filters"),
+      el("h2", {}, loaded.truncated ? `None of the newest ${searched} videos fits these filters` : "No video fits these filters"),
+      loaded.truncated ? el("p", {}, "Older ones are not loaded and were not searched.") : null,
       el("div.row.centered", {}, el("button.button", { type: "button", "data-testid": "clear", onclick: () => {
         Object.assign(wanted, { search: "", dag: "", model: "", outcome: "" });
         search.value = "";
         changed();
-      } }, "Clear the filters")),
+      } }, "Clear the filters"), more()),
     ),
   );
 }
@@ -391,6 +397,7 @@ async function attempt() {
       text: refused.status === 401 ? "Log in to Airflow, then come back." : null,
       retry: refused.status === 403 ? null : () => {
         build();
+        fill(below, el("p.loading", { "data-testid": "loading" }, "Loading videos…"));
         attempt();
       },
     });
@@ -399,5 +406,7 @@ async function attempt() {
 }
 
 build();
+fill(below, el("p.loading", { "data-testid": "loading" }, "Loading videos…"));
+announce("Loading videos");
 changed(true);
-whileVisible(() => load().catch(() => null), 15_000, () => loaded?.videos.some((view) => ["waiting", "asking"].includes(view.outcome)));
+whileVisible(() => load().catch(() => null), 15_000, () => loaded?.videos.some((view) => ["submitting", "waiting", "asking"].includes(view.outcome)));

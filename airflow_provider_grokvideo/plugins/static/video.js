@@ -5,10 +5,10 @@ import { compare } from "./compare.js";
 import { el, fill, icon } from "./dom.js";
 import { copy, leaving, safe } from "./leaving.js";
 import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
-import { MODES, OUTCOMES, bytes, moment, money, seconds, span, timeOfDay } from "./words.js";
+import { MODES, OUTCOMES, bytes, moment, money, price, seconds, span, timeOfDay } from "./words.js";
 import { framed } from "./theme.js";
 
-const LIVE = new Set(["waiting", "asking", "submitted"]);
+const LIVE = new Set(["submitting", "waiting", "asking", "submitted"]);
 const main = document.getElementById("main");
 const words = asked();
 const place = query({
@@ -48,7 +48,7 @@ function draw(view) {
       "div.title-row",
       {},
       el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.headline === OUTCOMES[view.outcome]?.[0] ? "" : view.headline))),
-      el("a.all", { href: gallery(), "data-testid": "all" }, "All videos", icon("next")),
+      el("a.all", { href: gallery(), "data-testid": "all" }, icon("back"), "All videos"),
     ),
     el(
       "div.columns",
@@ -169,8 +169,8 @@ function actionsPage(view) {
 function problem(view) {
   const { type, message, advice, code } = view.problem;
   const lines = (advice || "").split("\n");
-  const billed = view.cost_usd ?? (["doubt", "expired", "trouble"].includes(view.outcome) ? view.estimated_usd : null);
-  const sure = view.cost_usd !== null && view.cost_usd !== undefined;
+  const { usd, kind } = view.cost;
+  const billed = { billed: `billed ${money(usd)}`, unbilled: "no cost was billed", possible: `may have been billed ${money(usd)}` }[kind];
   return el(
     "section.panel",
     { role: "group", "aria-label": "What went wrong", "data-outcome": view.outcome, "data-testid": "problem" },
@@ -181,7 +181,7 @@ function problem(view) {
     }),
     message ? el("p", { "data-testid": "message" }, sentence(message)) : null,
     el("p.muted", {},
-      [type, code && code !== "unknown" ? `code ${code}` : null, billed !== null && billed !== undefined ? (sure ? `billed ${money(billed)}` : `may have been billed ${money(billed)}`) : null]
+      [type, code && code !== "unknown" ? `code ${code}` : null, billed]
         .filter(Boolean).join(" · ")),
   );
 }
@@ -233,7 +233,7 @@ function purchases(list) {
         el("td", {}, String(each.number)),
         el("td", {}, each.at ? moment(each.at) : "unknown"),
         el("td", {}, el("code", {}, each.request_id ?? "unknown")),
-        el("td", {}, each.outcome ?? { intent: "in doubt", submitted: "under way", delivered: "delivered", ended: "ended" }[each.phase] ?? each.phase),
+        el("td", {}, each.outcome ?? { intent: "unconfirmed", submitted: "under way", delivered: "delivered", ended: "ended" }[each.phase] ?? each.phase),
         el("td", {}, each.cost_usd ? money(each.cost_usd) : each.estimated_usd ? `≈ ${money(each.estimated_usd)}` : "unknown"),
       ))),
     )),
@@ -254,8 +254,13 @@ function actions(view) {
     view.video?.download ? leaving(el("a.button.strong", { href: view.video.download, download: "", "data-testid": "download" }, icon("download"), "Download")) : null,
     share,
     view.sidecar ? el("button.button", { type: "button", "data-testid": "sidecar", onclick: () => sidecar(view.sidecar) }, icon("file"), "Sidecar") : null,
-    framed ? null : el("a.button", { href: view.links.task, "data-testid": "in-airflow" }, icon("out"), "Task in Airflow"),
+    inTab(view) ? null : leaving(el("a.button", { href: view.links.task, "data-testid": "in-airflow" }, icon("out"), "Task in Airflow")),
   );
+}
+
+/** Whether the page stands in this task instance's own tab, and not in the gallery's frame or alone. */
+function inTab(view) {
+  return framed && window.parent.location.pathname === new URL(view.links.task, location.origin).pathname;
 }
 
 async function sidecar(href) {
@@ -277,20 +282,26 @@ async function sidecar(href) {
   dialog.showModal();
 }
 
+const SURE = {
+  unbilled: "the service billed nothing",
+  possible: "if it was billed",
+  estimated: "estimated; not billed yet, as far as is known",
+};
+
 function cost(view) {
-  const { cost_usd: actual, estimated_usd: estimated } = view;
-  if (actual === null && estimated === null) return null;
-  if (actual === null) {
-    return el("span", {}, `≈ ${money(estimated)}`, el("small", {}, view.outcome === "refused" ? "estimated; nothing was bought" : "estimated; not billed yet, as far as is known"));
-  }
-  const same = estimated === null || Number(actual) === Number(estimated);
-  return el("span", { "data-testid": "cost" }, el("b", {}, money(actual)),
-    el("small", {}, view.reused ? "paid before, not again" : estimated === null ? "" : same ? "as estimated" : `estimated ${money(estimated)}`));
+  const { usd, kind } = view.cost;
+  const estimated = view.estimated_usd;
+  const estimate = estimated === null || estimated === undefined ? "" : Number(usd) === Number(estimated) ? "as estimated" : `estimated ${money(estimated)}`;
+  return el("span", { "data-testid": "cost" }, el("b", {}, price(view.cost)),
+    el("small", {}, view.reused ? "paid before, not again" : kind === "billed" ? estimate : kind === "nothing" ? (estimated ? `estimated ${money(estimated)}` : "") : SURE[kind] ?? ""));
 }
 
 function facts(view) {
   const size = view.width && view.height ? `${view.width} × ${view.height}` : null;
   const rows = [
+    ["DAG", view.key.dag_id],
+    ["Run", leaving(el("a", { href: view.links.run, "data-testid": "run" }, view.key.run_id))],
+    ["Task", view.label],
     ["Cost", cost(view)],
     ["Mode", MODES[view.mode] ?? view.mode],
     ["Model", view.model],
@@ -335,5 +346,6 @@ async function attempt() {
   main.setAttribute("aria-busy", "false");
 }
 
+fill(main, header(), el("p.loading", { "data-testid": "loading" }, "Loading the video…"));
 attempt();
 whileVisible(() => load().catch(() => null), 5_000, () => shown !== null && LIVE.has(shown.view.outcome));

@@ -2,6 +2,7 @@
 
 /** Outcome: its short name, its pictogram. The colours are in the style sheet, by `data-outcome`. */
 export const OUTCOMES = {
+  submitting: ["Submitting", "clock"],
   waiting: ["Under way", "clock"],
   submitted: ["Submitted", "clock"],
   asking: ["Asking", "person"],
@@ -11,7 +12,7 @@ export const OUTCOMES = {
   moderated: ["Blocked", "ban"],
   failed: ["Failed", "alert"],
   expired: ["Forgotten", "clock"],
-  doubt: ["In doubt", "question"],
+  doubt: ["Unconfirmed", "question"],
   refused: ["Refused", "hand"],
 };
 
@@ -69,12 +70,58 @@ export function ago(iso, now) {
   return age < 10 ? "just now" : `${span(age)} ago`;
 }
 
-/** A moment in the reader's own time zone. */
+/** The time zone of Airflow's UI: the one that the reader chose there; else the browser's, which Airflow takes, too. */
+export function zone() {
+  try {
+    const chosen = JSON.parse(localStorage.getItem("timezone"));
+    if (typeof chosen === "string" && chosen) return new Intl.DateTimeFormat("en", { timeZone: chosen }) && chosen;
+  } catch {
+    // Without storage, or with a zone that this browser does not know.
+  }
+  return new Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+}
+
+/** The parts of a moment on the clocks of a time zone. */
+function parts(at, timeZone) {
+  const form = { timeZone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  return Object.fromEntries(new Intl.DateTimeFormat("en-GB", form).formatToParts(at).map(({ type, value }) => [type, value]));
+}
+
+/** A moment as Airflow writes it, with its time zone: 2026-11-29 09:33:18 Asia/Tokyo. */
 export function moment(iso) {
   if (!iso) return null;
-  return new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  const { year, month, day, hour, minute, second } = parts(new Date(iso), zone());
+  return `${year}-${month}-${day} ${hour}:${minute}:${second} ${zone()}`;
 }
 
 export function timeOfDay(iso) {
-  return new Date(iso).toLocaleTimeString(undefined, { timeStyle: "medium" });
+  const { hour, minute, second } = parts(new Date(iso), zone());
+  return `${hour}:${minute}:${second} ${zone()}`;
 }
+
+/** The moment at which a day (2026-11-29) begins in the time zone. */
+export function dayBegins(day, timeZone = zone()) {
+  const wanted = Date.parse(`${day}T00:00:00Z`);
+  let at = wanted;
+  // Twice, because the clocks may change between the guess and the moment.
+  for (let round = 0; round < 2; round += 1) {
+    const there = parts(new Date(at), timeZone);
+    at += wanted - Date.parse(`${there.year.padStart(4, "0")}-${there.month}-${there.day}T${there.hour}:${there.minute}:${there.second}Z`);
+  }
+  return new Date(at);
+}
+
+/** The day after a day. */
+export function dayAfter(day) {
+  return new Date(Date.parse(`${day}T00:00:00Z`) + 86_400_000).toISOString().slice(0, 10);
+}
+
+/** What a video cost, in a word or two. */
+export function price({ usd, kind }) {
+  const amount = money(usd);
+  return { billed: amount, unbilled: amount, nothing: "nothing bought", possible: `at most ${amount}`, estimated: `≈ ${amount}` }[kind] ?? "cost unknown";
+}
+
+addEventListener("storage", (event) => {
+  if (event.key === "timezone") location.reload();
+});
