@@ -26,6 +26,9 @@ Outcome = Literal["failed", "moderated", "expired"]
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+ADOPTED = "adopted by hand"
+"""The note of a record that got its request id from a person."""
+
 ANY_INPUTS = "*"
 """The fingerprint of a record that a person made by hand, who knows the request and not what it was made from."""
 
@@ -77,6 +80,7 @@ class Record:
         tries: Airflow's ``max_tries`` when the last that is known of it was written down; a clear raises it and a retry
             does not, so that a clear since then can be told.
         mode: Mode of the request.
+        clears: How often Airflow had cleared the run (its ``clear_number``) when the intent was written.
         model: Model that was asked for.
         conn_id: Connection that pays.
         estimated_usd: What it should cost, in dollars, as text.
@@ -102,6 +106,7 @@ class Record:
     intended_at: float
     try_number: int | None = None
     tries: int | None = None
+    clears: int | None = None
     mode: str | None = None
     model: str | None = None
     conn_id: str | None = None
@@ -234,24 +239,69 @@ def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
             assert_never(record.phase)
 
 
-def to_take_over(own: Sequence[Record], others: Sequence[Sequence[Record]], fingerprint: str) -> Record | None:
-    """Return the purchase of another map index that these inputs belong to, after a mapped list changed its order.
+def may_replace(there: Record | None, read: Record | None, now: Record) -> bool:
+    """Say whether a record may be written over what stands in its place, which another one may have written.
 
-    Two map indexes that were given the same inputs on purpose are two purchases. So one is only taken over where it is
-    plain that the list has changed: this index had other inputs before, or the other one has others by now. Whether the
-    other one still wants its own cannot be seen from here; then one video serves both until the next clear.
+    What was read before may be changed in any way. What came in between gives way only to more knowledge: a request id
+    where there is none, or a later phase of the same request. So no late word of a slow try, and no ``withdrawn``,
+    covers an id that it has not seen.
+
+    Args:
+        there: What stands there now; None if nothing does.
+        read: What the writer has read there, or written, last.
+        now: What is to be written.
+    """
+    if there is None or there in (read, now):
+        return True
+    if now.request_id is None or now.phase == "withdrawn":
+        return False
+    if there.request_id == now.request_id:
+        return there.phase == "withdrawn" or _ORDER[now.phase] >= _ORDER[there.phase]
+    # The answer of the service beats the word of a person, and not the other way round.
+    return there.request_id is None or now.note != ADOPTED
+
+
+def elsewhere(
+    own: Sequence[Record], others: Sequence[Sequence[Record]], fingerprint: str, *, clears: int | None = None
+) -> list[Record]:
+    """Return the purchases of other map indexes that these inputs belong to, after a mapped list changed; best first.
+
+    Two map indexes that were given the same inputs on purpose are two purchases. So another one's is only used where
+    the list may have changed: this index had other inputs before, the other one has others by now, or this index is
+    new and the run was cleared since, or it is not known whether it was. An index that the other one has left comes
+    first. Both indexes may want the inputs still; then one video serves both until the next clear.
+
+    An ``intent`` is returned only where nothing better is there, for the caller to stop: it may be under way, and then
+    its own index writes down what becomes of it.
 
     Args:
         own: The records of this map index.
         others: The records of each other one.
         fingerprint: Of the inputs that this map index has now.
+        clears: How often the run was cleared; None if that is not known.
     """
-    moved = any(r.fingerprint not in (fingerprint, ANY_INPUTS) for r in own)
+    moved = any(record.fingerprint not in (fingerprint, ANY_INPUTS) for record in own)
+    forgotten = {record.request_id for record in own if record.phase == "withdrawn" and record.request_id}
+    found: list[tuple[int, Record]] = []
     for records in others:
-        found = next((r for r in reversed(records) if r.fingerprint == fingerprint and r.phase != "withdrawn"), None)
-        if found is not None and (moved or records[-1].fingerprint != fingerprint):
-            return found
-    return None
+        last = next((r for r in reversed(records) if r.fingerprint == fingerprint and r.phase != "withdrawn"), None)
+        if last is None or last.request_id in forgotten:
+            continue
+        left = records[-1].fingerprint != fingerprint
+        known = None not in (clears, last.clears)
+        renewed = not own and (clears != last.clears if known else last.phase != "intent")
+        if moved or left or renewed:
+            found.append((2 if last.phase == "intent" else 0 if left else 1, last))
+    return [record for _, record in sorted(found, key=lambda pair: pair[0])]
+
+
+def orphans(records: Sequence[Record]) -> list[Record]:
+    """Return the records of a whole journal in which money may be that nobody holds in hands.
+
+    A request that several map indexes hold is none once one of them has its end.
+    """
+    settled = {each.request_id for each in records if each.phase in ("delivered", "ended") and each.request_id}
+    return [each for each in records if each.is_orphan and each.request_id not in settled]
 
 
 def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:
@@ -300,6 +350,9 @@ def parse(value: object, owner: Owner | None = None) -> Record:
     return Record(owner=whose, **found)
 
 
+_ORDER: dict[Phase, int] = {"withdrawn": 0, "intent": 1, "submitted": 2, "ended": 3, "delivered": 4}
+"""How much is known in a phase."""
+
 _NEEDED = frozenset({
     "dag_id", "run_id", "task_id", "map_index", "number", "token", "phase", "fingerprint", "asked", "intended_at",
 })  # fmt: skip
@@ -310,7 +363,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "task_id": (str,),
     "map_index": (int,),
     **{each.name: (str,) for each in fields(Record) if each.name != "owner"},
-    **dict.fromkeys(("number", "try_number", "tries"), (int,)),
+    **dict.fromkeys(("number", "try_number", "tries", "clears"), (int,)),
     **dict.fromkeys(("intended_at", "submitted_at"), (int, float)),
     "waits_elsewhere": (bool,),
     "manifest": (Mapping,),

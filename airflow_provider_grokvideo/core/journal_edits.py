@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Owner, Record, latest
+from airflow_provider_grokvideo.core.journal import ADOPTED, ANY_INPUTS, Owner, Record, latest
 
-ADOPTED = "adopted by hand"
 FORGOTTEN = "forgotten by hand"
 
 

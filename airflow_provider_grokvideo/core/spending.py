@@ -179,9 +179,6 @@ def reconciled(entry: Entry | None, record: Record) -> Entry:
     knows_more = entry.state == "settled" and entry.outcome in ("done", "moderated", "failed")
     if knows_more and found.billed in (None, entry.billed):
         return entry
-    if record.phase == "withdrawn" and (record.note or "").startswith("taken over"):
-        # The purchase is another map index's by now, and its record says what became of it.
-        return entry
     return replace(
         found,
         token=entry.token,

@@ -100,6 +100,24 @@ def still_there(uri: str, size: int | None) -> bool:
     return there is not None and size in (None, there)
 
 
+def found(to: Target, request_id: str) -> Mapping[str, Any] | None:
+    """Return the sidecar of a request that was stored at a destination, or beside it; None if it is not there whole.
+
+    Raises:
+        DeliveryFailed: The storage does not answer.
+        InvalidInput: There is no such storage here.
+    """
+    with while_storing(to.uri):
+        place = to.place()
+        for each in (to, to.beside(request_id)):
+            sidecar = _record(place, each.sidecar_name)
+            if sidecar is not None and identity(sidecar) == request_id and "sidecar_uri" in sidecar:
+                size = place.size(each.name)
+                if size is not None and size == sidecar.get("bytes"):
+                    return sidecar
+    return None
+
+
 def copied(uri: str, into: Path) -> tuple[str, int]:
     """Copy a delivered video into a local file; return its SHA-256 and its length.
 

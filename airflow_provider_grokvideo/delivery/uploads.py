@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import destination as destinations
 from airflow_provider_grokvideo.delivery import poster
@@ -77,6 +77,25 @@ def arrived(uri: str) -> bool:
         return bool(fs.exists(f"{path}/{name}"))
 
 
+def default_name(uri: str) -> str:
+    """Return the name that a video without a request id gets in a directory."""
+    return uri.rpartition("/")[2].strip(".").removesuffix(".upload.mp4")
+
+
+def discard(uri: str) -> None:
+    """Remove an upload that was delivered; what fails is left to a lifecycle rule.
+
+    Not part of :func:`take_over`, because until the delivery is written down the upload is all that proves it.
+    """
+    directory, _, name = uri.rpartition("/")
+    try:
+        fs, path = open_storage(directory, field="destination", shown=uri)
+        with while_storing(uri):
+            fs.rm_file(f"{path}/{name}")
+    except GrokVideoError as error:
+        _LOG.warning("The upload %s was delivered and could not be removed: %s", uri, error.what)
+
+
 def take_over(
     uri: str,
     *,
@@ -105,7 +124,7 @@ def take_over(
             name.
     """
     directory, _, name = uri.rpartition("/")
-    to = destinations.target(destination, default_name=request_id or name.strip(".").removesuffix(".upload.mp4"))
+    to = destinations.target(destination, default_name=request_id or default_name(uri))
     if not arrived(uri):
         raise DeliveryFailed(f"The service says done and has not uploaded to {uri}", request_id=request_id)
     fs, path = open_storage(directory, field="destination", shown=uri)
@@ -132,6 +151,5 @@ def take_over(
         "upload": uri,
     }
     stored = store(name, to, sidecar=sidecar, poster=picture, owner=owner, log=log)
-    to.place().remove(name)
     log.info("Delivered %s (%d bytes, uploaded by the service, %s)", stored.uri, found.bytes, found.checked)
     return Delivered(**stored.addresses(), **measured)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core import journal_edits as edits
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.journal import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.homes import Home
 from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, Wanted
@@ -85,7 +85,7 @@ def list_all(options: argparse.Namespace) -> int:
         found = list(shelf.purchases(wanted))
     problems = [each for each in found if isinstance(each, Problem)]
     records = sorted((each for each in found if isinstance(each, Record)), key=lambda record: record.intended_at)
-    chosen = [each for each in records if each.is_orphan] if options.orphans else records
+    chosen = orphans(records) if options.orphans else records
     if options.json:
         unreadable = [{"where": each.where, "problem": each.what} for each in problems]
         _say_json(home=shelf.told, purchases=[each.to_json() for each in chosen], problems=unreadable)
@@ -139,8 +139,10 @@ def _settle(home: Home, edit: edits.Edit) -> int:
         complain(edit.why)
         return NOTHING
     if isinstance(edit, edits.Change):
-        (home.create if edit.is_new else home.update)(edit.record)
-        if edit.record not in home.records():
+        if edit.is_new:
+            home.create(edit.record)
+        written = edit.is_new or home.update(edit.record)
+        if not written or edit.record not in home.records():
             raise JournalUnavailable("a try of the task wrote at the same moment; look at it with show")
     say(_sentence(edit.told))
     return DONE

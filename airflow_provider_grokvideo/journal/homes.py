@@ -50,8 +50,11 @@ class Home(Protocol):
     def create(self, record: Record) -> None:
         """Write a new record; returns only if it is there and no other try was faster."""
 
-    def update(self, record: Record) -> None:
-        """Write a record that exists already."""
+    def update(self, record: Record) -> bool:
+        """Write a record that exists already; False where another one has written there what must stay.
+
+        That is decided by :func:`~airflow_provider_grokvideo.core.journal.may_replace` from what this object has read.
+        """
 
 
 class StateStoreHome:
@@ -70,9 +73,13 @@ class StateStoreHome:
         self._store = store
         self._owner = owner
         self._options = dict(options or {})
+        self._known: dict[str, Record] = {}
 
     def records(self) -> list[Record]:
         """Read the value."""
+        return self._remembered(self._records())
+
+    def _records(self) -> list[Record]:
         value = self._ask(self._read)
         if value is _NOTHING:
             return []
@@ -97,12 +104,21 @@ class StateStoreHome:
         if self.records()[-1:] != [record]:
             raise _taken(record)
 
-    def update(self, record: Record) -> None:
+    def update(self, record: Record) -> bool:
         """Replace the record of the same token."""
-        records = self.records()
-        if record.token not in [each.token for each in records]:
+        records = self._records()
+        there = next((each for each in records if each.token == record.token), None)
+        if not journal.may_replace(there, self._known.get(record.token), record):
+            return False
+        if there is None:
             records.append(record)
         self._write([record if each.token == record.token else each for each in records])
+        self._known[record.token] = record
+        return True
+
+    def _remembered(self, records: list[Record]) -> list[Record]:
+        self._known = {each.token: each for each in records}
+        return records
 
     def _write(self, records: list[Record]) -> None:
         value = {"schema": journal.SCHEMA, "purchases": [each.to_json() for each in records]}
@@ -146,6 +162,7 @@ class FileHome:
         self._owner = owner
         self._folder = "/".join([*task_folder(owner), str(owner.map_index)])
         self.name = f"{tree.where.rstrip('/')}/{self._folder}"
+        self._known: dict[str, Record] = {}
 
     def records(self) -> list[Record]:
         """Read all files; one that a person removed leaves the others."""
@@ -154,6 +171,7 @@ class FileHome:
             content = self._tree.read(name)
             if content is not None:
                 found.append(_parsed(content, name, self._owner))
+        self._known = {each.token: each for each in found}
         return found
 
     def create(self, record: Record) -> None:
@@ -164,10 +182,18 @@ class FileHome:
         name = self._file(record.number)
         if not self._tree.create(name, _json(record)) or self._tree.read(name) != _json(record):
             raise _taken(record)
+        self._known[record.token] = record
 
-    def update(self, record: Record) -> None:
+    def update(self, record: Record) -> bool:
         """Replace the file."""
-        self._tree.replace(self._file(record.number), _json(record))
+        name = self._file(record.number)
+        content = self._tree.read(name)
+        there = None if content is None else _parsed(content, name, self._owner)
+        if not journal.may_replace(there, self._known.get(record.token), record):
+            return False
+        self._tree.replace(name, _json(record))
+        self._known[record.token] = record
+        return True
 
     def elsewhere(self, fingerprint: str) -> list[list[Record]]:
         """Return the records of the other map indexes of the same task and run that have bought from these inputs."""
@@ -175,19 +201,11 @@ class FileHome:
         indexes = [int(name.rpartition("/")[2].removesuffix(_HINT)) for name in hints]
         return [self._at(index).records() for index in sorted(indexes) if index != self._owner.map_index]
 
-    def take_over(self, record: Record, mine: Record) -> bool:
-        """Make another map index's purchase this one's; return False if a third one was faster.
-
-        Between the writes both may hold it for a moment, which costs nothing: both would deliver the same video.
-        """
-        claim = f"{self._at(record.owner.map_index)._folder}/{record.number:04d}.taken"
+    def claim(self, record: Record) -> bool:
+        """Say that another map index's purchase is used by this one; return False if a third one uses it already."""
         me = str(self._owner.map_index).encode()
-        if not self._tree.create(claim, me) and self._tree.read(claim) != me:
-            return False
-        self.create(mine)
-        note = f"taken over by map index {self._owner.map_index}"
-        self._at(record.owner.map_index).update(replace(record, phase="withdrawn", note=note))
-        return True
+        name = f"{self._inputs(record.fingerprint)}/{record.token}.taken"
+        return self._tree.create(name, me) or self._tree.read(name) == me
 
     def _at(self, map_index: int) -> FileHome:
         return FileHome(self._tree, replace(self._owner, map_index=map_index))

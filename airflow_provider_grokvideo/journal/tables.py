@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.core.journal import Record, orphans
 from airflow_provider_grokvideo.terminal import printable
 
 _HEADINGS = ("WHEN (UTC)", "TASK", "PHASE", "EST. $", "BILLED $", "REQUEST ID")
@@ -44,12 +44,13 @@ def counts(records: Sequence[Record]) -> str:
     """
     many = len(records)
     phases = ", ".join(f"{number} {phase}" for phase, number in Counter(each.phase for each in records).items())
-    sent = [each for each in records if each.phase != "withdrawn" or each.request_id]
+    # A purchase that several map indexes hold was paid once.
+    sent = {each.token: each for each in records if each.phase != "withdrawn" or each.request_id}.values()
     estimated, billed = _sum(each.estimated_usd for each in sent), _sum(map(billed_usd, sent))
-    orphans = sum(each.is_orphan for each in records)
+    left = len(orphans(records))
     return (
         f"{many} purchase{'' if many == 1 else 's'}{f' ({phases})' if phases else ''}; estimated {estimated} USD, "
-        f"billed {billed} USD as far as known; {orphans} orphan{'' if orphans == 1 else 's'}"
+        f"billed {billed} USD as far as known; {left} orphan{'' if left == 1 else 's'}"
     )
 
 

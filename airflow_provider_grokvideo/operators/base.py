@@ -28,6 +28,7 @@ from airflow_provider_grokvideo.compat import (
 from airflow_provider_grokvideo.core import events, journal, watching
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
+    DeliveryFailed,
     GrokVideoError,
     InvalidInput,
     SpendLimitExceeded,
@@ -309,14 +310,14 @@ class GrokVideoBaseOperator(BaseOperator):
         return None
 
     def tell(self, made: Mapping[str, Any], context: Context) -> None:
-        """Say in the outlets' asset events that there is a video."""
+        """Say in the outlets' asset events that there is a video, or a request that another task waits for."""
         assets.tell(self.outlets, made, context)
 
     def _next_step(self, inputs: Inputs, memory: Memory) -> journal.Step:
         policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
         known = memory.last(inputs.fingerprint)
-        if known is None and (known := memory.take_over(inputs.fingerprint)):
-            self.log.info("The mapped list has changed: this purchase was %s", known.note)
+        if known is None and (known := memory.of_another_index(inputs.fingerprint)):
+            self.log.info("The mapped list may have changed: these inputs were bought by another map index")
         step = journal.next_step(known, inputs.fingerprint, policy)
         wanted = self._adoptable()
         if wanted is None:
@@ -379,14 +380,14 @@ class GrokVideoBaseOperator(BaseOperator):
                 waits_elsewhere=not self.wait_for_completion,
                 upload_uri=upload_uri,
             )
-        except BaseException:
+            # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
+            self._show(context, "waiting", request=request, estimated_usd=estimate.usd)
+        except BaseException as problem:
+            if isinstance(problem, AirflowTaskTimeout | Exception):
+                memory.take_back(entry.token)
             self.books.released(entry)
             raise
-        request_id = self._submit(ready, memory, entry)
-        # The log is the last place that knows the id if this process dies before the next line.
-        self.log.info("Request %s was accepted and is billed from here on", request_id)
-        now = time.time()
-        memory.note(phase="submitted", request_id=request_id, submitted_at=now)
+        request_id, now = self._submit(ready, memory, entry)
         self.books.accepted(entry, request_id)
         return Purchase(request_id, now, request, estimate.usd)
 
@@ -445,11 +446,18 @@ class GrokVideoBaseOperator(BaseOperator):
         address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
         return ready.model_copy(update={"output": {"upload_url": address}}), upload_uri
 
-    def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> str:
-        """Start the video; whatever interrupts that, execution_timeout included, leaves it in doubt."""
+    def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> tuple[str, float]:
+        """Submit and write the id down, whatever interrupts that; return the id and when it was known.
+
+        What interrupts the submit itself, execution_timeout included, leaves it unconfirmed.
+        """
         try:
             request_id = self._goes_on = self.hook.submit(request, client_id=entry.token)
             self._bought = True
+            # The log is the last place that knows the id if this process dies before the next lines.
+            self.log.info("Request %s was accepted and is billed from here on", request_id)
+            now = time.time()
+            memory.note(phase="submitted", request_id=request_id, submitted_at=now)
         except AmbiguousSubmit as error:
             memory.note(note=error.what)
             self.books.doubted(entry)
@@ -468,7 +476,7 @@ class GrokVideoBaseOperator(BaseOperator):
             memory.note(note=what)
             self.books.doubted(entry)
             raise AmbiguousSubmit(what) from problem
-        return request_id
+        return request_id, now
 
     def _settle_by_upload(
         self, record: Record, request: VideoRequest | None, context: Context
@@ -523,6 +531,7 @@ class GrokVideoBaseOperator(BaseOperator):
         made = manifest(purchase, status="submitted")
         self._note(manifest=made)
         self._show(context, "submitted", purchase=purchase, made=made)
+        self.tell(made, context)
         return made
 
     def _hold(self, record: Record) -> None:
@@ -689,30 +698,50 @@ class GrokVideoBaseOperator(BaseOperator):
         from airflow_provider_grokvideo.tasks.books import bought
 
         purchase = replace(purchase, made_from=self.made_from())
+        upload_uri = self._upload_uri(context)
         job = self._unless_uploaded(job, purchase, context)
-        self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
-        done = self._finished(job)
-        if self.destination is not None:
-            # The service may give back the address it uploaded to, whose signature is a secret.
-            shown = replace(done, url=None) if self._upload_uri(context) else done
-            at_service = manifest(purchase, status="done", job=shown, now=time.time())
-            self._show(context, "waiting", purchase=purchase, made=at_service)
-        made = handover.hand_over(
-            done,
-            purchase,
-            hook=self.hook,
-            destination=self.destination,
-            owner=handover.owner_of(context),
-            upload_uri=self._upload_uri(context),
-        )
+        made = self._stored_before(purchase, upload_uri) if isinstance(job, Expired) else None
+        if made is None:
+            self.books.settled(job, bought(purchase, self._memory, self.grokvideo_conn_id))
+            done = self._finished(job)
+            if self.destination is not None:
+                # The service may give back the address it uploaded to, whose signature is a secret.
+                shown = replace(done, url=None) if upload_uri else done
+                at_service = manifest(purchase, status="done", job=shown, now=time.time())
+                self._show(context, "waiting", purchase=purchase, made=at_service)
+            try:
+                made = handover.hand_over(
+                    done,
+                    purchase,
+                    hook=self.hook,
+                    destination=self.destination,
+                    owner=handover.owner_of(context),
+                    upload_uri=upload_uri,
+                )
+            except DeliveryFailed:
+                made = self._stored_before(purchase, upload_uri)
+                if made is None:
+                    raise
         destination = None if self.destination is None else str(self.destination)
         # The link opens the video to whoever has it, and is dead when it would be read again.
-        self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
+        noted = self._note(phase="delivered", manifest={**made, "url": None}, destination=destination, outcome=None)
         self._goes_on = None
+        if upload_uri is not None and noted:
+            # Only now: until the journal says delivered, the upload is what a retry delivers from.
+            handover.discard_upload(upload_uri)
         with suppress(AirflowTaskTimeout):
             # The video is there and written down: a card that takes too long does not undo that.
             self._show(context, "delivered" if made["uri"] else "done", purchase=purchase, made=made)
         self.tell(made, context)
+        return made
+
+    def _stored_before(self, purchase: Purchase, upload_uri: str | None) -> dict[str, Any] | None:
+        """Return the manifest of a delivery that the journal does not know, because its worker died after it."""
+        if self.destination is None:
+            return None
+        made = handover.stored_before(purchase, str(self.destination), upload_uri)
+        if made is not None:
+            self.log.info("The video was stored at %s by an earlier try", made["uri"])
         return made
 
     def _unless_uploaded(self, job: FinalJob, purchase: Purchase, context: Context) -> FinalJob:
@@ -737,9 +766,8 @@ class GrokVideoBaseOperator(BaseOperator):
             self._note(phase="ended", outcome=end, note=error.what, code=error.code, cost_usd=error.cost_usd)
             raise
 
-    def _note(self, **changes: Any) -> None:
-        if self._memory is not None:
-            self._memory.note(**changes)
+    def _note(self, **changes: Any) -> bool:
+        return self._memory is not None and self._memory.note(**changes)
 
     def _opened_again(
         self, context: Context, request_id: str | None, submitted_at: float | None = None
@@ -849,6 +877,8 @@ class GrokVideoBaseOperator(BaseOperator):
     def _after_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(request_id=self._goes_on, conn_id=self.grokvideo_conn_id)
         error = handover.skip_if_wanted(error, self.on_moderated)
+        if self._memory is not None and self._goes_on is not None:
+            self._memory.keep_id(self._goes_on)
         if not self._journal_is_away and (self._memory is None or not self._memory.remembers):
             return failing.final_after_purchase(error)
         if (end := outcome_of(error)) in self.buy_again_after:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FACTS = (
-    "request_id", "uri", "sidecar_uri", "sha256", "bytes", "duration", "width", "height", "mode", "model", "cost_usd",
-    "estimated_cost_usd", "submitted_at", "finished_at", "reused",
+    "request_id", "status", "uri", "sidecar_uri", "sha256", "bytes", "duration", "width", "height", "mode", "model",
+    "cost_usd", "estimated_cost_usd", "submitted_at", "finished_at", "reused",
 )  # fmt: skip
 
 
@@ -29,19 +29,21 @@ def extra_of(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tell(outlets: Sequence[Any], made: Mapping[str, Any], context: Context) -> None:
-    """Put the facts of a stored video into the asset events of a task's outlets.
+    """Put the facts of a stored video, or of a request that another task waits for, into the events of the outlets.
 
-    An ``Asset`` gets them as they are; an ``AssetAlias`` gets the stored file as its asset. A video that is paid and
-    stored is not given up for a word about it that Airflow does not take.
+    An ``Asset`` gets them as they are; an ``AssetAlias`` gets the stored file as its asset, once there is one. A video
+    that is paid and stored is not given up for a word about it that Airflow does not take.
     """
     from airflow.sdk import Asset, AssetAlias
 
     events = context.get("outlet_events")
-    if events is None or made.get("uri") is None:
+    if events is None or (made.get("uri") is None and made.get("status") != "submitted"):
         return
     for outlet in outlets:
         try:
             if isinstance(outlet, AssetAlias):
+                if made.get("uri") is None:
+                    continue
                 events[outlet].add(Asset(uri=_as_uri(made["uri"])), extra=extra_of(made))
             elif isinstance(outlet, Asset):
                 events[outlet].extra.update(extra_of(made))

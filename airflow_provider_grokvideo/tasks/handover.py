@@ -178,6 +178,37 @@ def take_over(
     return with_delivery(made, delivered)
 
 
+def stored_before(purchase: Purchase, destination: str, upload_uri: str | None) -> dict[str, Any] | None:
+    """Return the manifest of a video that is at its destination already, as its sidecar says; None if it is not.
+
+    Its worker died between the storing and the journal, and since then its link or its upload may be gone.
+    """
+    from airflow_provider_grokvideo.delivery.destination import target
+    from airflow_provider_grokvideo.delivery.store import found
+    from airflow_provider_grokvideo.delivery.uploads import default_name
+
+    request_id = purchase.request_id or upload_uri
+    if request_id is None:
+        return None
+    try:
+        to = target(destination, default_name=purchase.request_id or default_name(str(upload_uri)))
+        sidecar = found(to, request_id)
+    except GrokVideoError as error:
+        log.warning("Could not check whether %s was stored before: %s", destination, error.what)
+        return None
+    if sidecar is None:
+        return None
+    made = manifest(purchase, status="done")
+    return {name: sidecar.get(name, value) for name, value in made.items()}
+
+
+def discard_upload(upload_uri: str) -> None:
+    """Remove what the service uploaded, once the journal says that it was delivered."""
+    from airflow_provider_grokvideo.delivery import uploads
+
+    uploads.discard(upload_uri)
+
+
 def redeliver(
     made: Mapping[str, Any], purchase: Purchase, *, destination: str, owner: Mapping[str, Any]
 ) -> dict[str, Any]:

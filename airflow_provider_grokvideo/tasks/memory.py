@@ -8,15 +8,14 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
+from airflow_provider_grokvideo.compat import NEVER_EXPIRE, AirflowTaskTimeout, conf
 from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
-    JournalUnavailable,
     VideoExpired,
     VideoFailed,
     VideoModerated,
 )
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, latest, to_take_over
+from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, elsewhere, latest
 from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
 
 if TYPE_CHECKING:
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
 SAVING_TRIES = 4
 """How often a request id is written down before the task goes on without: it is the one fact that must not be lost."""
+
+BETWEEN_TRIES = 0.5
+"""Seconds before the second of these tries; each further one waits twice as long."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Memory:
         owner: The task instance.
         try_number: This try.
         tries: Airflow's ``max_tries``.
+        clears: How often Airflow has cleared the run; None if that is not known.
 
     Attributes:
         records: All purchases of the task instance, oldest first.
@@ -54,11 +57,13 @@ class Memory:
         *,
         try_number: int | None = None,
         tries: int | None = None,
+        clears: int | None = None,
     ) -> None:
         self.home = home
         self.owner = owner
         self.try_number = try_number
         self.tries = tries
+        self.clears = clears
         self.records = home.records() if home else []
         self.current: Record | None = None
         self.remembers = False
@@ -118,6 +123,7 @@ class Memory:
                 intended_at=time.time(),
                 try_number=self.try_number,
                 tries=self.tries,
+                clears=self.clears,
                 mode=request.mode,
                 model=request.model,
                 **facts,
@@ -127,17 +133,18 @@ class Memory:
         if self.home is not None:
             try:
                 self.home.create(record)
-            except JournalUnavailable:
+            except (AirflowTaskTimeout, Exception):
                 self._take_back(record)
                 raise
         self.records.append(record)
         self.current = record
         self.remembers = self.home is not None
 
-    def take_over(self, fingerprint: str) -> Record | None:
-        """Make the purchase of another map index this one's, where a mapped list has changed its order.
+    def of_another_index(self, fingerprint: str) -> Record | None:
+        """Make the purchase of another map index this one's, too, where a mapped list has changed.
 
-        Only files show a task instance what the others have.
+        Only files show a task instance what the others have. The other index keeps its record: both deliver the same
+        video. Nobody takes over an ``intent``; it is returned as it is, and is its own index's to settle.
 
         Raises:
             JournalUnavailable: The home does not answer.
@@ -145,13 +152,15 @@ class Memory:
         """
         if not isinstance(self.home, FileHome) or self.owner.map_index < 0:
             return None
-        found = to_take_over(self.records, self.home.elsewhere(fingerprint), fingerprint)
-        if found is None:
-            return None
-        note = f"taken over from map index {found.owner.map_index}"
-        mine = numbered(replace(found, owner=self.owner, note=note), self.records)
-        if not self.home.take_over(found, mine):
-            return None
+        found = elsewhere(self.records, self.home.elsewhere(fingerprint), fingerprint, clears=self.clears)
+        if not found or found[0].phase == "intent":
+            return found[0] if found else None
+        settled = [record for record in found if record.phase != "intent"]
+        # Each index gets a purchase of its own as long as there is one.
+        chosen = next((record for record in settled if self.home.claim(record)), settled[0])
+        note = f"bought by map index {chosen.owner.map_index}"
+        mine = numbered(replace(chosen, owner=self.owner, note=note), self.records)
+        self.home.create(mine)
         self.records.append(mine)
         return mine
 
@@ -171,19 +180,36 @@ class Memory:
         assert self.current is not None  # noqa: S101 - held just above
         return self.current
 
-    def note(self, **changes: Any) -> None:
+    def take_back(self, token: str) -> None:
+        """Withdraw an intent of this try for which nothing was sent."""
+        if self.current is not None and self.current.token == token:
+            self.note(phase="withdrawn", note="interrupted before it was sent")
+
+    def keep_id(self, request_id: str) -> None:
+        """Write the id of the current purchase down once more, where that was interrupted or has failed."""
+        record = self.current
+        if record is None or self.home is None or (self.remembers and record.request_id is not None):
+            return
+        since = record.submitted_at or time.time()
+        phase = "submitted" if record.phase == "intent" else record.phase
+        self.remembers = self.note(attempts=1, phase=phase, request_id=request_id, submitted_at=since)
+
+    def note(self, *, attempts: int = SAVING_TRIES, **changes: Any) -> bool:
         """Write down what became of the current purchase; a home that fails is reported and does not stop the task.
 
         What is noted is either in the service's hands already or can be found out again by a look.
+
+        Returns:
+            Whether the journal says so now.
         """
         if "manifest" in changes or changes.get("phase") == "ended":
             # From here on a clear is one of a task that has its result.
             changes["tries"] = self.tries
-        for attempt in range(1, SAVING_TRIES + 1):
+        for attempt in range(1, attempts + 1):
             try:
-                self._save(**changes)
+                return self._save(**changes)
             except GrokVideoError as error:
-                last = attempt == SAVING_TRIES
+                last = attempt == attempts
                 log.log(
                     logging.ERROR if last else logging.WARNING,
                     "Could not note %s for request %s: %s",
@@ -193,10 +219,9 @@ class Memory:
                 )
                 if last:
                     self.remembers = self.remembers and "request_id" not in changes
-                    return
-                time.sleep(0.5 * 2**attempt)
-            else:
-                return
+                    break
+                time.sleep(BETWEEN_TRIES * 2**attempt)
+        return False
 
     def _add(
         self, request_id: str, fingerprint: str, asked: str, conn_id: str, submitted_at: float, note: str
@@ -231,15 +256,17 @@ class Memory:
         except GrokVideoError as error:
             log.warning("The intent may be in the journal although nothing was sent: %s", error.what)
 
-    def _save(self, **changes: Any) -> None:
+    def _save(self, **changes: Any) -> bool:
         if self.current is None:
-            return
+            return False
         record = replace(self.current, **changes)
         # Known to this try from here on, whether the home takes it or not.
         self.records = [record if each.token == record.token else each for each in self.records]
         self.current = record
-        if self.home is not None:
-            self.home.update(record)
+        if self.home is None or self.home.update(record):
+            return True
+        log.warning("The journal knows more of purchase %d by now; what it has stays as it is", record.number)
+        return False
 
 
 def new_token() -> str:
@@ -265,7 +292,13 @@ def open_memory(context: Context) -> Memory:
         int(getattr(ti, "map_index", -1) if ti is not None else -1),
     )
     home = _home(context, owner) if ti is not None else None
-    return Memory(home, owner, try_number=getattr(ti, "try_number", None), tries=getattr(ti, "max_tries", None))
+    return Memory(
+        home,
+        owner,
+        try_number=getattr(ti, "try_number", None),
+        tries=getattr(ti, "max_tries", None),
+        clears=getattr(context.get("dag_run"), "clear_number", None),
+    )
 
 
 def outcome_of(error: GrokVideoError) -> Outcome | None:
@@ -289,8 +322,21 @@ def _home(context: Context, owner: Owner) -> Home | None:
     from airflow_provider_grokvideo.journal.storage import open_tree
 
     home = FileHome(open_tree(path), owner)
-    if in_store is not None and not home.records():
-        # The setting is new: what was bought before it must not be bought again.
-        for record in in_store.records():
-            home.create(record)
+    if in_store is not None:
+        _move(in_store.records(), home)
     return home
+
+
+def _move(before: list[Record], home: Home) -> None:
+    """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed."""
+    there = {each.token: each for each in home.records()}
+    for record in before:
+        known = there.get(record.token)
+        if known is None:
+            taken = any(each.number == record.number for each in there.values())
+            moved = numbered(record, [*there.values()]) if taken else record
+            home.create(moved)
+            there[moved.token] = moved
+        elif known.phase == "intent" and record.phase != "intent":
+            # Its worker had the setting as it was before, and has written down the answer where it began.
+            home.update(replace(record, number=known.number))

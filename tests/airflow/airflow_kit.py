@@ -20,6 +20,7 @@ class TaskInstance:
     map_index: int = -1
     try_number: int = 1
     max_tries: int = 1
+    clears: int = 0
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     xcoms: dict[str, Any] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,11 @@ def drive() -> Callable[..., Course]:
 
     def run(make: Callable[[], Any], ti: TaskInstance | None = None, store: StateStore | None = None) -> Course:
         course = Course(ti or TaskInstance())
-        context = {"ti": course.ti, "task_state_store": store}
+        context = {
+            "ti": course.ti,
+            "task_state_store": store,
+            "dag_run": SimpleNamespace(clear_number=course.ti.clears),
+        }
         try:
             course.result = make().execute(context)
         except TaskDeferred as deferral:

@@ -42,7 +42,7 @@ def retried(ti):
 
 def cleared(ti):
     """Return the same task instance after a clear, which gives it more tries."""
-    return replace(ti, try_number=ti.try_number + 1, max_tries=ti.try_number + 1, xcoms={})
+    return replace(ti, try_number=ti.try_number + 1, max_tries=ti.try_number + 1, clears=ti.clears + 1, xcoms={})
 
 
 def test_a_retry_waits_for_the_request_of_the_first_try(drive, home, ti, grokvideo_emulator, tmp_path):

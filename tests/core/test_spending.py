@@ -232,9 +232,6 @@ def test_an_open_reservation_follows_the_journal(record, facts):
         pytest.param(
             bought(state="settled", outcome="moderated", billed=1), known("withdrawn"), id="refused and billed"
         ),
-        pytest.param(
-            UNDER_WAY, known("withdrawn", request_id="r-1", note="taken over by map index 0"), id="of another map index"
-        ),
     ],
 )
 def test_the_ledger_may_know_more_than_the_journal(entry, record):

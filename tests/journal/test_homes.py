@@ -103,10 +103,11 @@ def open_home(request, tmp_path, store):
 def test_what_is_written_is_found_in_order(open_home):
     """Records outlive the try that wrote them, oldest first, and change in place."""
     first, second = bought(1, "t-1"), bought(2, "t-2")
-    open_home().create(first)
-    open_home().update(accepted := replace(first, phase="submitted", request_id="r-1"))
-    open_home().create(second)
-    open_home().update(withdrawn := replace(second, phase="withdrawn", note='größer als "erlaubt" \ud83d'))
+    one, two = open_home(), open_home()
+    one.create(first)
+    one.update(accepted := replace(first, phase="submitted", request_id="r-1"))
+    two.create(second)
+    two.update(withdrawn := replace(second, phase="withdrawn", note='größer als "erlaubt" \ud83d'))
 
     assert [accepted, withdrawn] == open_home().records()
 
