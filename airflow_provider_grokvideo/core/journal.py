@@ -298,10 +298,10 @@ def elsewhere(
 def orphans(records: Sequence[Record]) -> list[Record]:
     """Return the records of a whole journal in which money may be that nobody holds in hands.
 
-    A request that several map indexes hold is none once one of them has its end.
+    A purchase that several map indexes hold is none once one of them has its end.
     """
-    settled = {each.request_id for each in records if each.phase in ("delivered", "ended") and each.request_id}
-    return [each for each in records if each.is_orphan and each.request_id not in settled]
+    settled = {each.token for each in records if each.phase in ("delivered", "ended")}
+    return [each for each in records if each.is_orphan and each.token not in settled]
 
 
 def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:

@@ -409,9 +409,6 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
         made = card.manifest or {}
         unanswered = _problem(f"{said}, and nobody has answered", "Clear the task to ask again.")
         return "delivered" if made.get("uri") else "done" if made.get("url") else "refused", unanswered
-    if card.request_id is None and card.purchases and card.purchases[-1].phase == "intent":
-        unknown = f"{said}, and the answer to its submit is not known: the video may be bought"
-        return "doubt", _problem(unknown, "Clear the task: its error says how to settle that, and it buys nothing.")
     advice = (
         "Clear the task to fetch the video: it goes on with the request and buys nothing if the task has a journal."
     )

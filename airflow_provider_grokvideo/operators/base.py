@@ -381,7 +381,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 upload_uri=upload_uri,
             )
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
-            self._show(context, "waiting", request=request, estimated_usd=estimate.usd)
+            self._show(context, "submitting", request=request, estimated_usd=estimate.usd)
         except BaseException as problem:
             if isinstance(problem, AirflowTaskTimeout | Exception):
                 memory.take_back(entry.token)

@@ -14,15 +14,19 @@ from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_kit import StateStore, fire
 from PIL import Image
 
+from airflow_provider_grokvideo.compat import AirflowTaskTimeout
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     JournalUnavailable,
+    RateLimited,
     VideoFailed,
     VideoModerated,
     WaitTimeout,
 )
+from airflow_provider_grokvideo.journal.homes import FileHome
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
-from airflow_provider_grokvideo.tasks.memory import Memory
+from airflow_provider_grokvideo.tasks import memory as memory_module
+from airflow_provider_grokvideo.tasks.memory import SAVING_TRIES, Memory
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -488,3 +492,140 @@ def test_a_new_journal_path_takes_over_what_the_state_store_knows(drive, ti, gro
     assert grokvideo_emulator.starts[0].request_id == course.result["request_id"]
     assert 1 == len(grokvideo_emulator.starts)
     assert ["delivered"] == [json.loads(p.read_text())["phase"] for p in (tmp_path / "journal").rglob("*.json")]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("before", "order", "starts"),
+    [
+        pytest.param(
+            "ABC", [(3, "C"), (0, "N"), (1, "A"), (2, "B")], "ABCN", id="one more in front, the last one first"
+        ),
+        pytest.param("A", [(1, "A"), (0, "B")], "AB", id="swapped before the second one ran"),
+        pytest.param("AB", [(0, "B"), (1, "B")], "AB", id="swapped and back"),
+        pytest.param("AB", [(0, "B"), (1, "A"), (0, "A"), (1, "B")], "AB", id="swapped, then swapped again"),
+        pytest.param("AA", [(2, "A"), (3, "A"), (0, "N"), (1, "N2")], ["A", "A", "N", "N2"], id="a pair moves"),
+    ],
+)
+def test_a_prompt_is_bought_once_in_whatever_order_the_indexes_run(
+    drive, ti, grokvideo_emulator, tmp_path, before, order, starts
+):
+    """After a clear each prompt of the new list is served by what was bought, whichever index asks first."""
+
+    def run(index, prompt, of):
+        task = make(f"{prompt} [[emulator: tempo=at-once]]", destination=str(tmp_path / f"{index}.mp4"))
+        return drive(task, mapped(of, index)).result["request_id"]
+
+    for index, prompt in enumerate(before):
+        run(index, prompt, ti)
+    found = [run(index, prompt, cleared(ti)) for index, prompt in order]
+
+    assert sorted(starts) == sorted(start.prompt.partition(" ")[0] for start in grokvideo_emulator.starts)
+    assert set(found) <= {start.request_id for start in grokvideo_emulator.starts}
+
+
+@pytest.mark.usefixtures("files")
+def test_nobody_takes_over_an_unconfirmed_submission(drive, ti, grokvideo_emulator, tmp_path):
+    """A prompt that moves while its submission is unconfirmed is neither bought again nor taken from its own index."""
+    grokvideo_emulator.script("lost_answer", on="submit")
+    with pytest.raises(AmbiguousSubmit):
+        drive(make("blue"), mapped(ti, 1))
+    before = {path: path.read_text() for path in (tmp_path / "journal").rglob("*.json")}
+    with pytest.raises(AmbiguousSubmit) as stopped:
+        drive(make("blue"), mapped(cleared(ti), 0))
+
+    assert isinstance(stopped.value, AirflowFailException)
+    assert "--map-index 1" in stopped.value.what_to_do
+    assert 1 == len(grokvideo_emulator.starts)
+    assert before == {path: path.read_text() for path in (tmp_path / "journal").rglob("*.json")}
+
+
+@pytest.mark.parametrize("when", ["before the write", "after the write"])
+def test_a_timeout_while_the_id_is_written_down_loses_nothing(drive, home, ti, grokvideo_emulator, monkeypatch, when):
+    """execution_timeout may strike at the very moment when the id is saved: the retry knows the request."""
+    save, struck = Memory._save, []
+
+    def late(memory, **changes):
+        strikes = changes.get("phase") == "submitted" and not struck
+        if not strikes or when == "after the write":
+            save(memory, **changes)
+        if strikes:
+            struck.append(True)
+            raise AirflowTaskTimeout("now")
+        return True
+
+    monkeypatch.setattr(Memory, "_save", late)
+    with pytest.raises(WaitTimeout):
+        make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
+    course = drive(make(), retried(ti), home)
+
+    assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
+
+
+def test_an_id_that_could_not_be_saved_is_saved_with_the_error(drive, home, ti, grokvideo_emulator, monkeypatch):
+    """A journal that was away after the submit and answers by the time of the error knows the request then."""
+    save, fails = Memory._save, []
+
+    def away(memory, **changes):
+        if changes.get("phase") == "submitted" and len(fails) < SAVING_TRIES:
+            fails.append(True)
+            raise JournalUnavailable("away")
+        return save(memory, **changes)
+
+    monkeypatch.setattr(Memory, "_save", away)
+    monkeypatch.setattr(memory_module, "BETWEEN_TRIES", 0.0)
+    with pytest.raises(WaitTimeout) as late:
+        make("A [[emulator: tempo=looks:99]]", deferrable=False, timeout=0.2)().execute(
+            {"ti": ti, "task_state_store": home}
+        )
+
+    assert not isinstance(late.value, AirflowFailException)
+    with pytest.raises(WaitTimeout):
+        make("A [[emulator: tempo=looks:99]]", deferrable=False, timeout=0.2)().execute(
+            {"ti": retried(ti), "task_state_store": home}
+        )
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+@pytest.mark.parametrize("copied", [0, 1, 2])
+def test_a_move_that_was_cut_short_is_completed(drive, ti, grokvideo_emulator, tmp_path, monkeypatch, copied):
+    """However many records reached the files before the worker died, the next try knows the request under way."""
+    store = StateStore()
+    grokvideo_emulator.script("http:429", on="submit", times=3)
+    with pytest.raises(RateLimited):
+        drive(make(), ti, store)
+    with pytest.raises(TaskDeferred):
+        make()().execute({"ti": retried(ti), "task_state_store": store})
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+    create = FileHome.create
+
+    def dying(self, record):
+        if record.number > copied:
+            raise KeyboardInterrupt
+        create(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileHome, "create", dying)
+        with pytest.raises((KeyboardInterrupt, TaskDeferred)):
+            make()().execute({"ti": retried(retried(ti)), "task_state_store": store})
+    course = drive(make(), retried(retried(retried(ti))), store)
+
+    assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
+
+
+def test_an_id_that_came_to_the_old_home_after_the_move_is_found(drive, ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A worker that still had the old setting wrote the answer down where its intent was."""
+    store = StateStore()
+    with pytest.raises(TaskDeferred):
+        make()().execute({"ti": ti, "task_state_store": store})
+    whole = json.loads(store.values["grokvideo_journal"])
+    early = StateStore()
+    (record,) = whole["purchases"]
+    unknown = {name: value for name, value in record.items() if name not in ("request_id", "submitted_at")}
+    early.set("grokvideo_journal", {**whole, "purchases": [{**unknown, "phase": "intent"}]})
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+    with pytest.raises(AmbiguousSubmit):
+        drive(make(), retried(ti), early)
+    course = drive(make(), retried(retried(ti)), store)
+
+    assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]

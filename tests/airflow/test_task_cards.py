@@ -47,11 +47,12 @@ def tried(drive, making, **words):
 
 
 def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
-    """Under way with its deadline, done at the service with its link, then delivered with what it cost."""
+    """Being submitted, under way with its deadline, done at the service with its link, then delivered with its cost."""
     seen = tried(drive, make(destination=str(tmp_path / "ball.mp4"), aspect_ratio="1:1"))
-    first, stored, last = seen
+    sent, first, stored, last = seen
 
-    assert ["waiting", "waiting", "delivered"] == [card.outcome for card in seen]
+    assert ["submitting", "waiting", "waiting", "delivered"] == [card.outcome for card in seen]
+    assert (None, [("intent", None)]) == (sent.request_id, [(each.phase, each.request_id) for each in sent.purchases])
     assert ("A red ball [[emulator: tempo=looks:2]]", "text-to-video", "0.05") == (
         first.prompt,
         first.mode,
@@ -159,7 +160,7 @@ def test_a_task_that_hands_on_its_request_says_so(drive):
     sensor = functools.partial(GrokVideoSensor, task_id="sense", request_id=submitted, poll_interval=0.05)
     sensed = tried(drive, sensor, task_id="sense")
 
-    assert ["waiting", "submitted"] == [card.outcome for card in ti.seen]
+    assert ["submitting", "submitted"] == [card.outcome for card in ti.seen]
     assert ["waiting", "done"] == [card.outcome for card in sensed]
     assert {submitted["request_id"]} == {card.request_id for card in (ti.seen[-1], *sensed)}
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt
 from airflow_provider_grokvideo.core.journal import (
+    ADOPTED,
     ANY_INPUTS,
     OUTCOMES,
     SCHEMA,
@@ -28,6 +29,7 @@ from airflow_provider_grokvideo.core.journal import (
     Submit,
     latest,
     left_behind,
+    may_replace,
     next_step,
     parse,
 )
@@ -408,3 +410,32 @@ def test_a_command_survives_the_shell_whatever_the_names(dag_id, run_id, task_id
 def test_a_place_to_fill_in_stays_readable():
     """The request id that a person has to find is not quoted away."""
     assert OWNER.command("adopt", "<request id>").endswith("adopt films manual__1 make <request id>")
+
+
+INTENT = Record(OWNER, 1, "t", "intent", "red", "red", 1.0)
+KNOWN = replace(INTENT, phase="submitted", request_id="r")
+DONE = replace(KNOWN, phase="delivered")
+GONE = replace(INTENT, phase="withdrawn")
+
+
+@pytest.mark.parametrize(
+    ("expected", "there", "read", "now"),
+    [
+        pytest.param(True, None, INTENT, GONE, id="nothing is there"),
+        pytest.param(True, INTENT, INTENT, GONE, id="as it was read"),
+        pytest.param(True, GONE, INTENT, GONE, id="written before, the answer was lost"),
+        pytest.param(False, KNOWN, INTENT, GONE, id="withdrawn over an id that came meanwhile"),
+        pytest.param(False, KNOWN, None, replace(KNOWN, phase="withdrawn"), id="withdrawn over what was never read"),
+        pytest.param(False, KNOWN, INTENT, replace(INTENT, note="lost"), id="a doubt over an id"),
+        pytest.param(False, DONE, INTENT, KNOWN, id="the same request, earlier"),
+        pytest.param(True, KNOWN, INTENT, DONE, id="the same request, later"),
+        pytest.param(True, GONE, INTENT, KNOWN, id="an id over a forgotten submission"),
+        pytest.param(
+            False, KNOWN, INTENT, replace(KNOWN, request_id="x", note=ADOPTED), id="a person over the service"
+        ),
+        pytest.param(True, replace(KNOWN, request_id="x", note=ADOPTED), INTENT, KNOWN, id="the service over a person"),
+    ],
+)
+def test_nothing_covers_what_its_writer_has_not_read(expected, there, read, now):
+    """A record gives way to more knowledge only, whoever comes late."""
+    assert expected is may_replace(there, read, now)
