@@ -71,6 +71,14 @@ def get_provider_info() -> dict[str, object]:
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
                     },
+                    "witness": {
+                        "label": "Witness",
+                        "description": (
+                            "Let xAI store each video for three days under a name of its own, so that a submission "
+                            "whose answer was lost is found by it. xAI bills the storage."
+                        ),
+                        "schema": {"type": ["boolean", "null"]},
+                    },
                     "max_usd_per_dag_run": _limit("DAG run"),
                     "max_usd_per_day": _limit("day"),
                     "max_usd_per_month": _limit("month"),

@@ -126,7 +126,8 @@ def test_every_value_the_form_takes_is_accepted(name):
     """What the form's limits let through, the hook takes."""
     schema = CONNECTION["conn-fields"][name]["schema"]
 
-    for value in (schema["minimum"], schema["maximum"], None):
+    ends = (True, False) if "boolean" in schema["type"] else (schema["minimum"], schema["maximum"])
+    for value in (*ends, None):
         assert account_from(host=None, port=None, schema=None, password="k", extra={name: value})
 
 

@@ -35,6 +35,8 @@ class Account:
         submit_timeout: The same for a paid start; longer, because giving up leaves it in doubt.
         poll_interval: Seconds between two looks for tasks that do not say; None lets the schedule decide.
         looks_per_second: The most looks a second that each triggerer sends; None is the default, see :attr:`pace`.
+        witness: Requests whose user stores nothing are stored at the service for some days, too, so that one whose
+            answer was lost can be found by its file (contract §6.3).
         limits: Dollars that may be spent with this connection per ``dag_run``, ``day``, ``month``; waits do not care.
     """
 
@@ -44,6 +46,7 @@ class Account:
     submit_timeout: float = 60.0
     poll_interval: float | None = None
     looks_per_second: float | None = None
+    witness: bool = field(default=False, compare=False)
     limits: Mapping[str, Decimal] = field(default_factory=dict, compare=False)
 
     @property
@@ -75,7 +78,7 @@ def account_from(
         port: Port, where the host is a bare name.
         schema: Path of the base URL, where the connection was written as a URI.
         password: The API key.
-        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``,
+        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``, ``witness``,
             ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text.
 
     Raises:
@@ -89,6 +92,7 @@ def account_from(
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
         poll_interval=_seconds(extra, "poll_interval"),
         looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
+        witness=_switch(extra, "witness"),
         limits=_limits(extra),
     )
 
@@ -162,6 +166,16 @@ def _limits(extra: Mapping[str, Any]) -> dict[str, Decimal]:
         if value not in (None, ""):
             limits[per] = amount(value, f"connection extra {name}")
     return limits
+
+
+def _switch(extra: Mapping[str, Any], name: str) -> bool:
+    """Return a yes or no; connections that are written as a URI hold text."""
+    value = extra.get(name)
+    known = {"true": True, "1": True, "false": False, "0": False, "": False, "none": False}
+    said = known.get(str(value).strip().lower()) if isinstance(value, bool | int | str | None) else None
+    if said is None:
+        raise InvalidInput(f"connection extra {name}", value, "true or false")
+    return said
 
 
 def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> float | None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import random
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+from airflow_provider_grokvideo.core import files
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, InvalidInput, ServiceUnavailable
-from airflow_provider_grokvideo.core.jobs import Job
+from airflow_provider_grokvideo.core.jobs import Job, StoredFile
 from airflow_provider_grokvideo.core.redaction import foreign
 from airflow_provider_grokvideo.core.retrying import Answer, Fault, delay
 from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit, is_request_id
@@ -149,6 +150,28 @@ def upload(file: Upload, *, expires_after: int) -> Flow[str]:
     if not isinstance(file_id, str) or not file_id:
         raise ServiceUnavailable(f"the upload of {file.filename} was answered without a file id")
     return file_id
+
+
+def find_file(filename: str) -> Flow[StoredFile | None]:
+    """Look for the stored file of exactly this name, on all pages of those whose names are like it.
+
+    Returns:
+        The file; None where there is none, which proves nothing (contract §6.3).
+
+    Raises:
+        GrokVideoError: The list could not be read, or has no end.
+    """
+    words, seen = {"filter": filename, "limit": str(files.PAGE)}, set[str]()
+    for _ in range(files.MOST_PAGES):
+        answer = yield from _document(Call("GET", f"/files?{urlencode(words, quote_via=quote)}"))
+        page = files.page(answer, filename)
+        if page.found is not None or page.next is None:
+            return page.found
+        if page.next in seen:
+            break
+        seen.add(page.next)
+        words["pagination_token"] = page.next
+    raise ServiceUnavailable("the service's list of files has no end")
 
 
 def refusal(reply: Reply) -> GrokVideoError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import SequenceMatcher
 from typing import Any
 
 from starlette.datastructures import UploadFile
@@ -19,6 +21,12 @@ from airflow_provider_grokvideo.emulator.world import StoredFile, World
 MAX_BYTES = 50 * 2**20
 LIFE_SECONDS = (3600, 2_592_000)
 
+PAGE = 100
+"""Files on a page at most (contract §8)."""
+
+LIKENESS = 0.5
+"""How alike a name has to be, from 0 to 1, for a fuzzy hit."""
+
 
 def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> list[Route]:
     """Return the routes below ``/v1/files``."""
@@ -28,9 +36,7 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
         if (odd := await _fault(world, pauses)) is not None:
             return odd
         if request.method == "GET":
-            kept = [file for file_id in list(world.files) if (file := world.find_file(file_id))]
-            data = [await _facts(world, studio, file) for file in kept]
-            return respond(Answer(200, {"object": "list", "data": data}))
+            return respond(await _listed(world, studio, request.query_params))
         return respond(await _upload(world, studio, request))
 
     async def one(request: Request) -> Response:
@@ -60,6 +66,37 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
         Route("/v1/files/{file_id}", one, methods=["GET", "DELETE"]),
         Route("/v1/files/{file_id}/content", content, methods=["GET"]),
     ]
+
+
+async def _listed(world: World, studio: Studio, asked: Mapping[str, str]) -> Answer:
+    """Return a page of the files, the newest first; a page that is not empty has a token for the next (F1)."""
+    limit, order = asked.get("limit", str(PAGE)), asked.get("order", "desc")
+    start = asked.get("pagination_token", "p0").removeprefix("p")
+    if not (limit.isdecimal() and 1 <= int(limit) <= PAGE):
+        return shapes.error(400, "invalid-argument", f"limit must be between 1 and {PAGE}")
+    if order not in ("asc", "desc"):
+        return shapes.error(400, "invalid-argument", "order must be asc or desc")
+    if not start.isdecimal():
+        return shapes.error(400, "invalid-argument", "pagination_token is not one of ours")
+    world.settle_ready()
+    wanted = asked.get("filter", "")
+    known = [file for file_id in list(world.files) if (file := world.find_file(file_id))]
+    kept = [file for file in known if not wanted or is_like(file.filename, wanted)]
+    kept.sort(key=lambda file: file.created_at, reverse=order == "desc")
+    end = int(start) + int(limit)
+    page: dict[str, Any] = {
+        "object": "list",
+        "data": [await _facts(world, studio, file) for file in kept[int(start) : end]],
+    }
+    if page["data"]:
+        page["pagination_token"] = f"p{end}"
+    return Answer(200, page)
+
+
+def is_like(name: str, wanted: str) -> bool:
+    """Say whether a name is a hit, exact or not: the service's filter is fuzzy (contract §6.3)."""
+    name, wanted = name.lower(), wanted.lower()
+    return wanted in name or SequenceMatcher(None, name, wanted).ratio() >= LIKENESS
 
 
 async def content_of(world: World, studio: Studio, file: StoredFile) -> bytes | None:

@@ -268,6 +268,14 @@ class World:
             if wish.public:
                 self.publish(job.file, wish.public_expires_after)
 
+    def settle_ready(self) -> None:
+        """Mark as ended whose output is to be stored and whose time has come, whether anybody looks or not (F2)."""
+        with self.lock:
+            for job in list(self.jobs.values()):
+                elapsed = self.clock() - job.accepted_at
+                if job.order.storage and not job.settled and job.tempo.is_ready(job.answered_looks, elapsed, job.span):
+                    self.settle(job)
+
     def link_for(self, job: Job) -> Link:
         """Return the job's link; one that has expired is replaced, unless the quirk ``expired_link`` says same."""
         with self.lock:

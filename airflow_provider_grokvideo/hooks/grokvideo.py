@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_provider_grokvideo.client.carriers import AsyncClient, Client
-    from airflow_provider_grokvideo.core.jobs import Job
+    from airflow_provider_grokvideo.core.jobs import Job, StoredFile
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 INPUT_FILE_SECONDS = 24 * 3600
@@ -30,8 +30,9 @@ class GrokVideoHook(BaseHook):
     """Talk to the Grok video API with the key of an Airflow connection.
 
     The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
-    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, and ``looks_per_second``. If the connection does
-    not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable ``XAI_API_KEY``.
+    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``looks_per_second``, and ``witness``. If the
+    connection does not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable
+    ``XAI_API_KEY``.
 
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     """
@@ -122,6 +123,10 @@ class GrokVideoHook(BaseHook):
             return self.get_conn().save(f"/files/{quote(file_id, safe='')}/content", into)
         except GrokVideoError as error:
             raise error.about(conn_id=self.grokvideo_conn_id) from error.__cause__
+
+    def find_file(self, filename: str) -> StoredFile | None:
+        """Look for the stored file of exactly this name; free. That there is none proves nothing."""
+        return self._run(flow.find_file(filename))
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the service about the key, its team and the models it may use; costs nothing."""

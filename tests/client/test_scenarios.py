@@ -218,3 +218,40 @@ def test_an_upload_names_its_life_before_its_bytes(drive, account_of, grokvideo_
     kept = drive(account_of(grokvideo_emulator), flow.document(f"/files/{file_id}"))
     assert 72 == kept["bytes"]
     assert kept["expires_at"] - kept["created_at"] == pytest.approx(3600, abs=2)
+
+
+STORED = {"filename": "ball-00000000000000aa.mp4"}
+
+
+def store(drive, account, filename):
+    """Have a video made that is stored under a name."""
+    prompt = "A ball [[emulator: tempo=at-once]]"
+    drive(account, flow.submit(TextToVideo(prompt=prompt, duration=1, storage_options={"filename": filename})))
+
+
+def test_a_stored_file_is_found_by_exactly_its_name(drive, account_of, grokvideo_emulator):
+    """Names that are only like it are others' files."""
+    account = account_of(grokvideo_emulator)
+    for name in ("ball-00000000000000ab.mp4", "ball-00000000000000aa.mp4.mp4", "Ball-00000000000000aa.mp4"):
+        store(drive, account, name)
+
+    assert drive(account, flow.find_file(STORED["filename"])) is None
+    store(drive, account, STORED["filename"])
+    assert drive(account, flow.find_file(STORED["filename"])).file_id.startswith("file_")
+
+
+def test_a_stored_file_is_found_on_a_later_page(drive, account_of, grokvideo_emulator, monkeypatch):
+    """All pages of hits are looked through, by the token of each."""
+    monkeypatch.setattr("airflow_provider_grokvideo.core.files.PAGE", 2)
+    account = account_of(grokvideo_emulator)
+    store(drive, account, STORED["filename"])
+    for number in range(4):
+        store(drive, account, f"ball-{number:016x}.mp4")
+    pages = [seen for seen in grokvideo_emulator.requests if seen.method == "GET" and seen.path.startswith("/v1/files")]
+    found = drive(account, flow.find_file(STORED["filename"]))
+    further = [
+        seen for seen in grokvideo_emulator.requests if seen.method == "GET" and seen.path.startswith("/v1/files")
+    ]
+
+    assert found is not None
+    assert 3 == len(further) - len(pages)

@@ -225,3 +225,21 @@ def test_any_address_is_https_loopback_or_refused(host, port):
 
     assert made.base_url.startswith("https://") or made.is_local
     assert not made.base_url.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), (False, False), (None, False), ("true", True), ("False", False), ("1", True), ("", False)],
+)
+def test_a_witness_is_a_yes_or_no(value, expected):
+    """A connection that is written as a URI holds text."""
+    account = account_from(host=None, port=None, schema=None, password="k", extra={"witness": value})
+
+    assert expected is account.witness
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, [], {}, "2"])
+def test_a_witness_that_is_neither_is_refused(value):
+    """A misspelt yes is no silent no."""
+    with pytest.raises(InvalidInput, match="witness"):
+        account_from(host=None, port=None, schema=None, password="k", extra={"witness": value})

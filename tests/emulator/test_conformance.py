@@ -525,6 +525,53 @@ def test_p7_a_stored_video_comes_with_its_file(api):
     assert len(content) == api.ask("GET", f"/files/{file['file_id']}").json()["bytes"]
 
 
+def named(api, **words):
+    """Return the names on one page of files, and the token of the next."""
+    answer = api.ask("GET", "/files", params=words).json()
+    return [each["filename"] for each in answer["data"]], answer.get("pagination_token")
+
+
+def test_f1_files_are_listed_in_pages_and_found_by_like_names(api):
+    """The newest first; a page that has files has a token, the last one, too; a filter hits like names."""
+    for number in range(5):
+        api.ask("POST", "/files", files={"file": (f"ball-{number:016x}.mp4", b"x")})
+    api.ask("POST", "/files", files={"file": ("Zürich", b"x")})
+    names, token = named(api, filter=f"ball-{3:016x}.mp4", limit=4)
+    rest, last = named(api, filter=f"ball-{3:016x}.mp4", limit=4, pagination_token=token)
+
+    assert sorted(f"ball-{number:016x}.mp4" for number in range(5)) == sorted([*names, *rest])
+    assert ([], None) == named(api, filter=f"ball-{3:016x}.mp4", limit=4, pagination_token=last)
+    assert 6 == len(named(api)[0])
+    assert named(api, order="asc")[0] == named(api)[0][::-1]
+
+
+@pytest.mark.parametrize(
+    "words", [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"order": "up"}, {"pagination_token": "x"}]
+)
+def test_f1_a_page_that_cannot_be_is_refused(api, words):
+    """As other wrong arguments are."""
+
+    assert 400 == api.ask("GET", "/files", params=words).status_code
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("A ball [[emulator: tempo=at-once]]", ["ball.mp4"]),
+        ("A ball [[emulator: tempo=seconds:3600]]", []),
+        ("A ball [[emulator: tempo=at-once fault=moderated:b]]", []),
+        ("A ball [[emulator: tempo=at-once fault=failed:internal_error]]", []),
+        ("A ball [[emulator: tempo=at-once fault=storage_error]]", []),
+    ],
+    ids=["done", "pending", "moderated", "failed", "storage error"],
+)
+def test_f2_a_stored_output_is_listed_once_the_video_is_done(api, prompt, expected):
+    """Also where nobody has polled."""
+    api.start(prompt=prompt, duration=1, storage_options={"filename": "ball.mp4"})
+
+    assert expected == named(api, filter="ball.mp4")[0]
+
+
 def test_p7_storing_may_fail_while_the_link_is_good(api):
     """A storage error comes beside a working link."""
     api.emulator.script("storage_error")

@@ -354,7 +354,11 @@ def test_the_gallery_says_that_it_loads_and_what_is_loaded(studio, open_page):
     """A list that is not there yet is no empty list, and the newest videos are not called all."""
     page = open_page(f"{studio.url}/grokvideo/")
     held = []
-    page.route("**/api/videos*", held.append)
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/api/videos*", hold)
     page.reload()
     expect(page.get_by_test_id("loading")).to_have_text("Loading videos…")
 
