@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Record
@@ -42,6 +43,43 @@ def parse(value: object) -> Question | None:
         return None
     take, following = value.get("take"), value.get("next")
     return Question(take, following) if isinstance(take, int) and isinstance(following, int) else None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the question of a try shows; Airflow keeps the first one.
+
+    Attributes:
+        clip: The clip, as :func:`clip_of` names it.
+        conn_id: The connection that would pay for another take.
+        asked: Fingerprint of the request of another take in the words of the form; None where there is none.
+        usd: What it would cost, in dollars, as text; None where that is unknown.
+    """
+
+    clip: str
+    conn_id: str
+    asked: str | None = None
+    usd: str | None = None
+
+
+def difference(shown: Shown, now: Shown, choice: Choice) -> str | None:
+    """Say in what the thing that an answer would lead to differs from what was shown; None where it does not.
+
+    A no is always for what was seen. A lower price is covered by a yes to a higher one.
+    """
+    if choice == "reject":
+        return None
+    if now.clip != shown.clip:
+        return "the video is another one"
+    if choice == "approve":
+        return None
+    if now.conn_id != shown.conn_id:
+        return f"the connection was {shown.conn_id} and is {now.conn_id}"
+    if now.asked != shown.asked:
+        return "the request of another take is another one"
+    if None in (shown.usd, now.usd):
+        return None if shown.usd == now.usd else "the price of another take is another one"
+    return "another take costs more" if Decimal(str(now.usd)) > Decimal(str(shown.usd)) else None
 
 
 @dataclass(frozen=True)

@@ -173,9 +173,13 @@ def runs_on_one_machine() -> bool:
 
 
 def default_path() -> str:
-    """Return the embedded ledger's file."""
+    """Return the embedded ledger's file.
+
+    Raises:
+        InvalidInput: ``AIRFLOW_HOME`` is relative, or there is no home directory.
+    """
     home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    return str(Path(home).expanduser() / FILE)
+    return str(absolute_path(home, "AIRFLOW_HOME") / FILE)
 
 
 def _executors() -> str:

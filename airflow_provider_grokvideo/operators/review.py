@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, cast
 
@@ -138,6 +138,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             self._check_words()
             said = reviewing.said(event)
             memory = self._open(context)
+            self._check_shown(said, context)
             step = self._next_take(memory, self._answer(said, context))
             if said.problem is not None and isinstance(step, takes.Ask):
                 step = takes.Ask(step.question, said.problem)
@@ -293,7 +294,10 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         words = self._offered(context)
         asked = self._recall(_ASKED, context)
         seen = asked.get("seen") if isinstance(asked, Mapping) else None
-        kept = {"take": question.take, "next": question.next, "words": words, "seen": seen or []}
+        estimate = None if why_no_other else self._price(words)
+        # Airflow shows the first question of a try, whatever is asked later.
+        shown = (asked.get("shown") if isinstance(asked, Mapping) else None) or asdict(self._shown(words, estimate))
+        kept = {"take": question.take, "next": question.next, "words": words, "seen": seen or [], "shown": shown}
         self._push(context, _ASKED, kept)
         self._push(context, _TAKE, {})
         if self._known.home is None:
@@ -309,7 +313,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             reviewing.question(
                 self.clip,
                 self._known.owner,
-                estimate=None if why_no_other else self._price(words),
+                estimate=estimate,
                 max_takes=self._most,
                 why_no_other=why_no_other,
             ),
@@ -319,6 +323,33 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             options=[reviewing.APPROVE, reviewing.REJECT, *([] if why_no_other else [reviewing.ANOTHER])],
             params={name: param.serialize() for name, param in form.items()},
         )
+
+    def _shown(self, words: str, estimate: Estimate | None) -> takes.Shown:
+        """Return what a question about another take in these words shows."""
+        try:
+            asked = self.clip.request(words).fingerprint()
+        except InvalidInput:
+            asked = None
+        usd = None if estimate is None or estimate.usd is None else str(estimate.usd)
+        return takes.Shown(self.clip.name, self.grokvideo_conn_id, asked, usd)
+
+    def _check_shown(self, said: Said, context: Context) -> None:
+        """Check that an answer still leads to what was shown: a yes is for what was seen.
+
+        Raises:
+            GrokVideoError: It does not; a new try asks a new question, which this one cannot.
+        """
+        asked = self._recall(_ASKED, context)
+        shown = asked.get("shown") if isinstance(asked, Mapping) else None
+        if not isinstance(shown, Mapping) or said.choice is None:
+            return
+        words = self._offered(context)
+        now = self._shown(words, self._price(words) if said.choice == "another" else None)
+        if changed := takes.difference(takes.Shown(**shown), now, said.choice):
+            raise GrokVideoError(
+                f"{said.by} answered {said.choice!r}, and since the question {changed}",
+                advice="Nothing was approved or bought. A retry or clear of this task asks about what it has now.",
+            )
 
     def _answer(self, said: Said, context: Context) -> takes.Answer | None:
         """Return an answer with the question it was given to; one that comes again was given to none that is open."""

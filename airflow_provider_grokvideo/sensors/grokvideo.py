@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.wire import is_request_id
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import assets, failing, handover
-from airflow_provider_grokvideo.tasks.manifest import Purchase
+from airflow_provider_grokvideo.tasks.manifest import purchase_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -155,7 +155,7 @@ class GrokVideoSensor(BaseSensorOperator):
             Books().settled(job)
         made = handover.hand_over(
             handover.finished(job, self.grokvideo_conn_id),
-            Purchase(request_id),
+            purchase_in(self.request_id, request_id),
             hook=self.hook,
             destination=self.destination,
             owner=handover.owner_of(context),

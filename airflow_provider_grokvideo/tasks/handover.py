@@ -199,7 +199,8 @@ def stored_before(purchase: Purchase, destination: str, upload_uri: str | None) 
     if sidecar is None:
         return None
     made = manifest(purchase, status="done")
-    return {name: sidecar.get(name, value) for name, value in made.items()}
+    # The sidecar has the link without its query, which opens nothing.
+    return {**{name: sidecar.get(name, value) for name, value in made.items()}, "url": None}
 
 
 def discard_upload(upload_uri: str) -> None:

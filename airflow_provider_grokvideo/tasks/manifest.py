@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -31,6 +31,8 @@ class Purchase:
         request: What was asked for, or None if another task knows.
         estimated_usd: What it should cost.
         made_from: The argument that holds the clip or picture that the video starts from, and its value.
+        mode: Its mode, where the request is not known.
+        model: The model that was asked for, where the request is not known.
     """
 
     request_id: str
@@ -38,6 +40,8 @@ class Purchase:
     request: VideoRequest | None = None
     estimated_usd: Decimal | None = None
     made_from: tuple[str, Any] | None = None
+    mode: str | None = None
+    model: str | None = None
 
 
 def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: float | None = None) -> dict[str, Any]:
@@ -52,8 +56,8 @@ def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: f
     request = purchase.request
     return {
         "request_id": purchase.request_id or None,
-        "mode": request.mode if request else None,
-        "model": (job.model if job else None) or (request.model if request else None),
+        "mode": request.mode if request else purchase.mode,
+        "model": (job.model if job else None) or (request.model if request else purchase.model),
         "status": status,
         "url": job.url if job else None,
         "uri": None,
@@ -72,6 +76,16 @@ def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: f
         "finished_at": as_time(now),
         "reused": False,
     }
+
+
+def purchase_in(value: Any, request_id: str) -> Purchase:
+    """Return what another task's manifest says about its request; of a bare id only that."""
+    if not isinstance(value, Mapping):
+        return Purchase(request_id)
+    age = _age(value.get("submitted_at"), 0.0)
+    usd = _dollars(value.get("estimated_cost_usd"))
+    mode, model = (str(value[name]) if value.get(name) else None for name in ("mode", "model"))
+    return Purchase(request_id, None if age == float("inf") else -age, None, usd, mode=mode, model=model)
 
 
 def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, Any]:
@@ -107,6 +121,14 @@ def source_in(value: Any, now: float) -> Any:
         return address
     media = parse_media(address, field="video")
     return media.model_copy(update={"known_as": f"request {value['request_id']}"}) if value["request_id"] else media
+
+
+def _dollars(value: object) -> Decimal | None:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and number >= 0 else None
 
 
 def _age(finished: object, now: float) -> float:

@@ -52,13 +52,16 @@ class Mishaps:
 
     Attributes:
         death: A point of :data:`POINTS` at which the worker dies, once.
-        outage: How many operations of the journal's storage fail from here on.
+        outage_after: How many operations of the journal's storage work before the outage: the first ones of a try are
+            reads, and an outage that begins there ends the try before anything is written.
+        outage: How many operations fail then.
         outage_hits: Whether an operation that fails was carried out all the same, its answer being lost.
         outages_seen: How many operations failed so far.
     """
 
     def __init__(self) -> None:
         self.death: tuple[str, str] | None = None
+        self.outage_after = 0
         self.outage = 0
         self.outage_hits = False
         self.outages_seen = 0
@@ -72,6 +75,9 @@ class Mishaps:
     def storage(self, write: bool, call: Callable[[], Any]) -> Any:
         """Carry out an operation of the journal's storage, or not."""
         if self.outage == 0:
+            return call()
+        if self.outage_after > 0:
+            self.outage_after -= 1
             return call()
         self.outage -= 1
         self.outages_seen += 1

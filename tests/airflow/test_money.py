@@ -462,6 +462,27 @@ class Event:
         self.added.append((asset, extra))
 
 
+def test_an_asset_event_of_a_submitted_request_says_so(grokvideo_emulator):
+    """A task that only submits tells which request another task waits for; there is no file for an alias yet."""
+    asset, alias = Asset(name="ball", uri="file:///ball"), AssetAlias("clips")
+    task = make(deferrable=False, wait_for_completion=False, outlets=[asset, alias])
+    events = Events()
+    manifest = task().execute({"ti": TaskInstance(), "task_state_store": StateStore(), "outlet_events": events})
+    told = events[asset].extra
+    sensor = GrokVideoSensor(
+        task_id="sense", request_id=manifest, deferrable=False, poke_interval=0.05, outlets=[asset]
+    )
+    sensed = sensor.execute({"ti": TaskInstance(task_id="sense")})
+
+    assert ("submitted", manifest["request_id"], "text-to-video") == tuple(
+        told[name] for name in ("status", "request_id", "mode")
+    )
+    assert [] == events[alias].added
+    assert ("text-to-video", manifest["estimated_cost_usd"], manifest["submitted_at"]) == tuple(
+        sensed[name] for name in ("mode", "estimated_cost_usd", "submitted_at")
+    )
+
+
 def test_an_asset_event_has_cost_and_hash(grokvideo_emulator, tmp_path):
     """Who reads the asset's events learns what was made, what it cost and its hash, and no link that dies."""
     asset, alias = Asset(name="ball", uri="file:///ball"), AssetAlias("clips")

@@ -629,3 +629,49 @@ def test_an_id_that_came_to_the_old_home_after_the_move_is_found(drive, ti, grok
     course = drive(make(), retried(retried(ti)), store)
 
     assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
+
+
+def test_what_is_stored_needs_no_service(drive, home, ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A worker died between storing and noting, and the service forgot the request: the file and its record count."""
+
+    class Killed(BaseException):
+        pass
+
+    note = Memory.note
+
+    def dying(memory, **changes):
+        if changes.get("phase") == "delivered":
+            raise Killed
+        return note(memory, **changes)
+
+    task = make(destination=str(tmp_path / "ball.mp4"), deferrable=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "note", dying)
+        with pytest.raises(Killed):
+            task().execute({"ti": ti, "task_state_store": home})
+    grokvideo_emulator.script("http:404", on="poll", times=9)
+    result = drive(task, retried(ti), home).result
+
+    assert (tmp_path / "ball.mp4").as_uri() == result["uri"]
+    assert [result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
+    assert result == {**drive(task, retried(retried(ti)), home).result, "reused": False}
+
+
+def test_a_timeout_before_the_submit_is_no_question(drive, home, ti, grokvideo_emulator, monkeypatch):
+    """execution_timeout that strikes after the intent and before the submit: nothing was sent, so a retry submits."""
+    show = GrokVideoGenerateOperator._show
+
+    def late(operator, context, outcome, **facts):
+        if outcome == "submitting":
+            raise AirflowTaskTimeout("now")
+        show(operator, context, outcome, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GrokVideoGenerateOperator, "_show", late)
+        with pytest.raises(AirflowTaskTimeout):
+            make()().execute({"ti": ti, "task_state_store": home})
+    before = len(grokvideo_emulator.starts)
+    course = drive(make(), retried(ti), home)
+
+    assert 0 == before
+    assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]

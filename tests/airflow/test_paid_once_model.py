@@ -459,9 +459,9 @@ class PaidOnce(RuleBasedStateMachine):
     def worker_will_die(self, point: tuple[str, str]) -> None:
         self.mishaps.death = point
 
-    @rule(operations=st.integers(1, 10), hits=st.booleans())
-    def journal_will_fail(self, operations: int, hits: bool) -> None:
-        self.mishaps.outage, self.mishaps.outage_hits = operations, hits
+    @rule(after=st.integers(0, 12), operations=st.integers(1, 10), hits=st.booleans())
+    def journal_will_fail(self, after: int, operations: int, hits: bool) -> None:
+        self.mishaps.outage_after, self.mishaps.outage, self.mishaps.outage_hits = after, operations, hits
 
     @rule()
     def network_will_fail(self) -> None:

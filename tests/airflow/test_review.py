@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import json
+import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -85,7 +88,7 @@ def review(desk, request):
     home = request.getfixturevalue("home") if "home" in request.fixturenames else StateStore()
 
     def begin(video: Any, **words: Any) -> Review:
-        return Review(functools.partial(make, video, **words), home).begin()
+        return Review(functools.partial(make, video=video, **words), home).begin()
 
     return begin
 
@@ -178,6 +181,35 @@ def test_an_answer_to_an_earlier_question_buys_nothing(review, film, grokvideo_e
 
     assert 2 == len(grokvideo_emulator.starts)
     assert "film-take-2.mp4" == asked_about(task)
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Another take"])
+@pytest.mark.parametrize("changed", ["video", "connection", "price", "nothing"])
+def test_a_yes_is_for_what_was_seen(review, drive, film, grokvideo_emulator, tmp_path, monkeypatch, answer, changed):
+    """Another video, connection or a higher price since the question stops the try; the next one asks anew."""
+    task = review(film)
+    if changed == "video":
+        task.words(video=shoot(drive, GrokVideoGenerateOperator, tmp_path, "other", prompt="A blue ball", duration=1))
+    if changed == "connection":
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"])
+        task.words(grokvideo_conn_id="other")
+    if changed == "price":
+        price = GrokVideoReviewOperator._price
+
+        def dearer(self, words):
+            found = price(self, words)
+            return replace(found, usd=found.usd * 2)
+
+        monkeypatch.setattr(GrokVideoReviewOperator, "_price", dearer)
+    before = len(grokvideo_emulator.starts)
+    matters = changed == "video" or (changed != "nothing" and answer == "Another take")
+    with pytest.raises(GrokVideoError) if matters else contextlib.nullcontext() as stopped:
+        task.answer(answer)
+
+    assert len(grokvideo_emulator.starts) == before + (not matters and answer == "Another take")
+    if matters:
+        assert not isinstance(stopped.value, AirflowFailException)
+        assert "execute_after_review" == task.begin().paused
 
 
 def test_an_answer_nobody_knows_the_question_of_is_asked_for_again(review, film, grokvideo_emulator):

@@ -288,10 +288,10 @@ class Reviewed(RuleBasedStateMachine):
         self.undisturbed = False
         self.mishaps.death = point
 
-    @rule(operations=st.integers(1, 10), hits=st.booleans())
-    def journal_will_fail(self, operations: int, hits: bool) -> None:
+    @rule(after=st.integers(0, 12), operations=st.integers(1, 10), hits=st.booleans())
+    def journal_will_fail(self, after: int, operations: int, hits: bool) -> None:
         self.undisturbed = False
-        self.mishaps.outage, self.mishaps.outage_hits = operations, hits
+        self.mishaps.outage_after, self.mishaps.outage, self.mishaps.outage_hits = after, operations, hits
 
     @rule(change=st.sampled_from([(word, value) for word, values in WORDS.items() for value in values]))
     def author_edits(self, change: tuple[str, Any]) -> None:

@@ -20,6 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.tasks.memory import Memory
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -164,6 +165,55 @@ def test_a_dead_worker_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_e
 
     assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), home).result["uri"]
     assert 1 == len(grokvideo_emulator.starts)
+
+
+class Killed(BaseException):
+    """The worker is gone; no ``except Exception`` notices."""
+
+
+def dies_noting(phase: str, patch, *, before: bool) -> None:
+    """Let the worker die when it writes a phase down, before or after the journal has it."""
+    note = Memory.note
+
+    def dying(memory, **changes):
+        dies = changes.get("phase") == phase
+        if not dies or not before:
+            note(memory, **changes)
+        if dies:
+            raise Killed
+        return True
+
+    patch.setattr(Memory, "note", dying)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before the journal", "after the journal"])
+def test_an_upload_proves_the_delivery_until_the_journal_does(
+    drive, home, s3, ti, grokvideo_emulator, monkeypatch, before
+):
+    """A worker that dies between storing and noting leaves a task that succeeds at its next try."""
+    with monkeypatch.context() as patch:
+        dies_noting("delivered", patch, before=before)
+        with pytest.raises(Killed):
+            make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
+    assert 1 == len([name for name in s3.names() if name.endswith(".upload.mp4")])
+
+    assert "s3://bucket/films/ball.mp4" == drive(make(), again(ti), home).result["uri"]
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+def test_a_sidecar_that_names_the_request_is_the_delivery(drive, home, s3, ti, grokvideo_emulator, monkeypatch):
+    """Where the upload is gone and the video is stored with its record, the next try returns that."""
+    with monkeypatch.context() as patch:
+        dies_noting("delivered", patch, before=True)
+        with pytest.raises(Killed):
+            make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
+    (upload,) = [name for name in s3.names() if name.endswith(".upload.mp4")]
+    s3.fs.rm_file(f"bucket/{upload}")
+    record = json.loads(s3.read("films/ball.json"))
+    result = drive(make(), again(ti), home).result
+
+    assert ("s3://bucket/films/ball.mp4", record["bytes"]) == (result["uri"], result["bytes"])
+    assert [result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
 
 
 def test_without_an_upload_the_doubt_stays(drive, home, s3, ti, grokvideo_emulator):

@@ -281,3 +281,22 @@ def test_a_file_url_and_a_path_are_the_same_place(tmp_path):
     open_tree(str(tmp_path)).create(NAME, b"1")
 
     assert b"1" == open_tree(tmp_path.as_uri()).read(NAME)
+
+
+@pytest.mark.parametrize(
+    "path", ["journal", "./journal", "file://journal", "file:journal", "local://journal", "~nobody-here/j"]
+)
+def test_a_relative_path_is_refused(path):
+    """It would be another directory for each process; so would that of a user who is not on this machine."""
+    with pytest.raises(InvalidInput) as refused:
+        open_tree(path)
+
+    assert "[grokvideo] journal_path" == refused.value.field
+
+
+@pytest.mark.parametrize("home", [".", "home"])
+def test_a_relative_home_directory_is_refused(monkeypatch, home):
+    """`~` has to lead to the same place for all processes."""
+    monkeypatch.setenv("HOME", home)
+    with pytest.raises(InvalidInput):
+        open_tree("~/journal")
