@@ -31,10 +31,17 @@ class Pending:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """Where the service keeps the output beyond the temporary link (contract §5.3)."""
+    """Where the service keeps the output beyond the temporary link (contract §5.3).
+
+    Attributes:
+        file_id: The service's id.
+        public_url: An address that needs no key, if one was asked for.
+        filename: Its name, where it was found by that.
+    """
 
     file_id: str
     public_url: str | None = None
+    filename: str | None = None
 
 
 @dataclass(frozen=True)

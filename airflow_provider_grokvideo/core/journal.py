@@ -86,6 +86,7 @@ class Record:
         estimated_usd: What it should cost, in dollars, as text.
         destination: Where the video should go, as rendered.
         upload_uri: Object that the service was told to upload to.
+        stored_as: Name, of this purchase alone, under which the service was told to store the video.
         waits_elsewhere: The task only submits; a sensor waits.
         request_id: The service's id, once it is known.
         submitted_at: Epoch seconds when it was known.
@@ -113,6 +114,7 @@ class Record:
     estimated_usd: str | None = None
     destination: str | None = None
     upload_uri: str | None = None
+    stored_as: str | None = None
     waits_elsewhere: bool = False
     request_id: str | None = None
     submitted_at: float | None = None
@@ -128,6 +130,11 @@ class Record:
         if self.phase == "intent":
             return True
         return self.phase == "submitted" and not self.waits_elsewhere
+
+    @property
+    def has_witness(self) -> bool:
+        """Whether something can prove that the request was accepted where nobody knows its id."""
+        return self.upload_uri is not None or self.stored_as is not None
 
     @property
     def estimate(self) -> Decimal | None:
@@ -341,7 +348,9 @@ def parse(value: object, owner: Owner | None = None) -> Record:
             raise JournalCorrupt(
                 f"a journal record has {name}={shorten(found[name])}, which this version does not know"
             )
-    known = found.get("request_id") or (found["phase"] == "delivered" and found.get("upload_uri"))
+    known = found.get("request_id") or (
+        found["phase"] == "delivered" and (found.get("upload_uri") or found.get("stored_as"))
+    )
     if found["phase"] in ("submitted", "delivered", "ended") and not known:
         raise JournalCorrupt(f"a journal record says {found['phase']} and names no request")
     whose = Owner(**{name: found.pop(name) for name in ("dag_id", "run_id", "task_id", "map_index")})

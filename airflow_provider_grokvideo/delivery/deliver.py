@@ -82,6 +82,7 @@ def deliver(
     owner: Mapping[str, Any],
     allow_loopback: bool,
     bring: Callable[[Path], Fetched] | None = None,
+    default_name: str = "video",
     poster_uri: str | None = None,
     pause: Callable[[float], None] = time.sleep,
     log: logging.Logger = _LOG,
@@ -100,6 +101,7 @@ def deliver(
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
         allow_loopback: The API's base URL is loopback, so its links may be, too.
         bring: Fetches the video into a file without a link; `link` and `fresh_link` are not used then.
+        default_name: Takes the place of the request id in a directory where nobody knows that.
         poster_uri: Where an earlier delivery of the same video put its poster; taken where none can be made here.
         pause: Waits between tries of the download; takes seconds.
         log: The task's.
@@ -109,7 +111,7 @@ def deliver(
             the final name.
         InvalidInput: The destination is none.
     """
-    to = target(destination, default_name=request_id or "video")
+    to = target(destination, default_name=request_id or default_name)
     try:
         with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
             local = Path(temporary, "video.mp4")

@@ -25,7 +25,7 @@ from airflow_provider_grokvideo.compat import (
     TaskDeferralError,
     TaskDeferralTimeout,
 )
-from airflow_provider_grokvideo.core import events, journal, watching
+from airflow_provider_grokvideo.core import events, files, journal, watching
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     DeliveryFailed,
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 DEFER_GRACE = 60.0
 """Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
 
-BETWEEN_UPLOAD_LOOKS = 60.0
-"""Seconds between two looks for the upload of a start whose answer was lost; each costs a short worker run."""
+BETWEEN_WITNESS_LOOKS = 60.0
+"""Seconds between two looks for what an unconfirmed submission uploaded or stored; each costs a short worker run."""
 
 SHORTEST_SIGNATURE = 3600.0
 """Seconds that an upload address lasts at least: a request may go on long after the task stopped waiting."""
@@ -208,7 +208,7 @@ class GrokVideoBaseOperator(BaseOperator):
             with ExitStack() as files:
                 inputs = read(request, self.hook, memory, files)
                 doubted = memory.last(inputs.fingerprint)
-                if doubted is not None and (found := self._settle_by_upload(doubted, request, context)):
+                if doubted is not None and (found := self._settle_by_witness(doubted, request, context)):
                     return found
                 step = self._next_step(inputs, memory)
                 bought = None
@@ -216,7 +216,7 @@ class GrokVideoBaseOperator(BaseOperator):
                     try:
                         bought = self._buy(inputs, memory, context)
                     except AmbiguousSubmit:
-                        if found := self._settle_by_upload(cast("Record", memory.current), request, context):
+                        if found := self._settle_by_witness(cast("Record", memory.current), request, context):
                             return found
                         raise
             match step:
@@ -288,7 +288,9 @@ class GrokVideoBaseOperator(BaseOperator):
                     raise GrokVideoError(what, advice="Nothing was bought. A retry or clear asks again.") from None
                 memory = self._memory = self._opened_again(context, self._goes_on)
                 if self._goes_on is None and memory is not None and memory.current is not None:
-                    what = f"the triggerer stopped waiting for the upload of a start whose answer was lost ({problem})"
+                    what = (
+                        f"the triggerer stopped waiting for the video of a submission whose answer was lost ({problem})"
+                    )
                     raise GrokVideoError(what, advice="It may have been accepted and billed.") from None
                 raise WaitTimeout(f"the triggerer did not report on the request ({problem})") from None
 
@@ -363,7 +365,7 @@ class GrokVideoBaseOperator(BaseOperator):
         )
         self._reserve(entry, estimate, request, inputs.fingerprint, context)
         try:
-            ready, upload_uri = self._ready(inputs.opened, inputs.fingerprint, memory)
+            ready, witness = self._ready(inputs.opened, inputs.fingerprint, memory, entry.token)
             for record in journal.left_behind(memory.records, inputs.fingerprint):
                 self.log.warning("%s", failing.left_behind(record))
             if memory.home is None:
@@ -378,7 +380,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 estimated_usd=None if estimate.usd is None else str(estimate.usd),
                 destination=None if self.destination is None else str(self.destination),
                 waits_elsewhere=not self.wait_for_completion,
-                upload_uri=upload_uri,
+                **witness,
             )
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
             self._show(context, "submitting", request=request, estimated_usd=estimate.usd)
@@ -434,17 +436,22 @@ class GrokVideoBaseOperator(BaseOperator):
         approval = self._approval
         return approval if approval and approval.is_for(self.grokvideo_conn_id, fingerprint) else None
 
-    def _ready(self, opened: Opened, fingerprint: str, memory: Memory) -> tuple[VideoRequest, str | None]:
-        """Return the request as it can be sent, and where its video is to be uploaded to."""
+    def _ready(
+        self, opened: Opened, fingerprint: str, memory: Memory, token: str
+    ) -> tuple[VideoRequest, dict[str, str]]:
+        """Return the request as it can be sent, and what the journal notes of where its video can be found."""
         ready = opened.request()
-        if self.deliver_via != "upload":
-            return ready, None
-        from airflow_provider_grokvideo.delivery import uploads
+        if self.deliver_via == "upload":
+            from airflow_provider_grokvideo.delivery import uploads
 
-        token = journal.upload_token(memory.owner, fingerprint, len(memory.records) + 1)
-        upload_uri = uploads.upload_uri(str(self.destination), token)
-        address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
-        return ready.model_copy(update={"output": {"upload_url": address}}), upload_uri
+            of_purchase = journal.upload_token(memory.owner, fingerprint, len(memory.records) + 1)
+            upload_uri = uploads.upload_uri(str(self.destination), of_purchase)
+            address = uploads.signed(upload_uri, max(2 * self._patience(), SHORTEST_SIGNATURE))
+            return ready.model_copy(update={"output": {"upload_url": address}}), {"upload_uri": upload_uri}
+        options = files.stored_as(ready.storage_options, token, wanted=self.hook.account().witness)
+        if options is None:
+            return ready, {}
+        return ready.model_copy(update={"storage_options": options}), {"stored_as": options["filename"]}
 
     def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> tuple[str, float]:
         """Submit and write the id down, whatever interrupts that; return the id and when it was known.
@@ -478,40 +485,54 @@ class GrokVideoBaseOperator(BaseOperator):
             raise AmbiguousSubmit(what) from problem
         return request_id, now
 
-    def _settle_by_upload(
+    def _settle_by_witness(
         self, record: Record, request: VideoRequest | None, context: Context
     ) -> dict[str, Any] | None:
-        """Hand over what the service uploaded for a start whose answer was lost; wait for it, within the timeout.
+        """Hand over what the service uploaded or stored for a submission whose answer was lost; wait for it.
 
-        Returns None where there is no such upload to wait for, or nothing came.
+        It is looked for within the timeout, and once in each later try. Returns None where nothing can prove that the
+        request was accepted, or nothing came.
         """
-        if record.phase != "intent" or record.upload_uri is None or self._memory is None:
+        findable = record.upload_uri is not None or (record.stored_as is not None and self.wait_for_completion)
+        if record.phase != "intent" or not findable or self._memory is None:
             return None
-        from airflow_provider_grokvideo.delivery.uploads import arrived
-
-        uri, until = record.upload_uri, record.intended_at + self._patience()
+        where, until = record.upload_uri or f"file {record.stored_as}", record.intended_at + self._patience()
         self._memory.hold(record)
-        while not arrived(uri):
+        while (job := self._witnessed(record)) is None:
             now = time.time()
             if now >= until:
-                self._note(note=f"nothing was uploaded to {uri} by {as_time(until)}")
+                self._note(note=f"its video was not found as {where} by {as_time(now)}")
                 return None
             if self.deferrable and self._memory.home is None:
-                # A resumed task would know nothing of this start, and send another.
+                # A resumed task would know nothing of this submission, and send another.
                 return None
-            self.log.info("The answer to the start was lost; looking for its upload %s until %s", uri, as_time(until))
+            self.log.info("The answer to the submission was lost; looking for %s until %s", where, as_time(until))
             self._show(context, "waiting", request=request, submitted_at=record.intended_at, deadline=until)
-            at = min(now + BETWEEN_UPLOAD_LOOKS, until)
+            at = min(now + BETWEEN_WITNESS_LOOKS, until)
             if self.deferrable:
                 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
                 trigger = DateTimeTrigger(moment=pendulum.from_timestamp(at))
                 self.defer(trigger=trigger, method_name="execute_again")
             time.sleep(at - now)
-        self.log.info("The start was accepted: its video was uploaded to %s", uri)
+        self.log.info("The submission was accepted: its video was found as %s", where)
         self._bought = True
-        purchase = Purchase("", record.intended_at, request, record.estimate)
-        return self._deliver(Done(request_id=""), purchase, context)
+        return self._deliver(job, Purchase("", record.intended_at, request, record.estimate), context)
+
+    def _witnessed(self, record: Record) -> Done | None:
+        """Return a purchase without an id as done, if its upload or stored file is there; else nothing is proved."""
+        if record.upload_uri is not None:
+            from airflow_provider_grokvideo.delivery.uploads import arrived
+
+            return Done(request_id="") if arrived(record.upload_uri) else None
+        if record.stored_as is None:
+            return None
+        try:
+            found = self.hook.find_file(record.stored_as)
+        except GrokVideoError as error:
+            self.log.warning("Could not look for the stored file %s: %s", record.stored_as, error.what)
+            return None
+        return None if found is None else Done(request_id="", file=replace(found, filename=record.stored_as))
 
     def _upload_uri(self, context: Context) -> str | None:
         """Return where the service uploads to, also where a resumed task cannot read its journal."""
@@ -576,7 +597,12 @@ class GrokVideoBaseOperator(BaseOperator):
         uri = made.get("uri")
         if not uri or not still_there(uri, made.get("bytes")):
             if record.request_id is None:
-                raise VideoExpired(f"{uri} is gone, and nobody knows the request it came from")
+                job = self._witnessed(record)
+                if job is None:
+                    raise VideoExpired(f"{uri or 'the video'} is gone, and nobody knows the request it came from")
+                self._bought = True
+                again = Purchase("", record.intended_at, request, record.estimate)
+                return {**self._deliver(job, again, context), "reused": True}
             if uri:
                 self.log.warning("%s is not there any more, or not as it was; fetching it again", uri)
             return {**self._pick_up(record, request, context, started), "reused": True}
@@ -781,7 +807,7 @@ class GrokVideoBaseOperator(BaseOperator):
             self._journal_is_away = True
             return None
         if request_id is None:
-            under_way = [each for each in memory.records if each.is_orphan and (each.request_id or each.upload_uri)]
+            under_way = [each for each in memory.records if each.is_orphan and (each.request_id or each.has_witness)]
             if under_way and under_way[-1].request_id is None:
                 memory.hold(under_way[-1])
                 return memory

@@ -41,7 +41,8 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
     :param last_frame: The last frame (model 1.5).
     :param keyframes: Up to 4 of ``{"image": ..., "timestamp_s": seconds}`` (model 1.5).
     :param generate_audio: False for a silent clip; costs the same.
-    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy.
+    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy. The
+        name gets a random part of the purchase, by which a submission whose answer was lost is found.
     :param user: An opaque id of your end user, passed on to xAI.
     """
 
@@ -132,7 +133,8 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
     :param video: The clip: an https URL, a ``data:`` URI, a ``file_...`` id, any path Airflow's ObjectStorage can
         read, or the manifest that another task of this provider returned.
     :param model: Model name. Default ``grok-imagine-video``, the only one that edits.
-    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy.
+    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy. The
+        name gets a random part of the purchase, by which a submission whose answer was lost is found.
     :param user: An opaque id of your end user, passed on to xAI.
     """
 
@@ -194,7 +196,8 @@ class GrokVideoExtendOperator(GrokVideoBaseOperator):
     :param video: The clip, as in :class:`GrokVideoEditOperator`.
     :param duration: Seconds to add, 2 to 10. None: the service's 6.
     :param model: Model name. Default ``grok-imagine-video``, the only one that extends.
-    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy.
+    :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy. The
+        name gets a random part of the purchase, by which a submission whose answer was lost is found.
     """
 
     template_fields: Sequence[str] = (

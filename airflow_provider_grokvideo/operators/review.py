@@ -210,7 +210,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
                     try:
                         purchase = self._buy(inputs, memory, context)
                     except AmbiguousSubmit:
-                        if not self._settle_by_upload(cast("Record", memory.current), request, context):
+                        if not self._settle_by_witness(cast("Record", memory.current), request, context):
                             raise
                     else:
                         self._begin(purchase, context, started)
@@ -236,7 +236,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             memory.hold(record)
             if wanted := self._adoptable():
                 record = self._adopt(wanted, record.fingerprint, record.asked, memory)
-            elif not self._settle_by_upload(record, self._request_behind(record, context), context):
+            elif not self._settle_by_witness(record, self._request_behind(record, context), context):
                 raise AmbiguousSubmit(failing.doubt(record))
             else:
                 return self._ask_next(context)

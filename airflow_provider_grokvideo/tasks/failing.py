@@ -56,9 +56,10 @@ def after_purchase(error: GrokVideoError) -> GrokVideoError:
 def in_doubt(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
     """Return the final error of a start that may have been accepted, with everything a person can do about it."""
     owner = record.owner
+    stored = f", or for the file {record.stored_as} there" if record.stored_as else ""
     error.what_to_do = (
         "It may have been accepted and billed, so nothing is sent again. Look for it in the xAI console and in the "
-        "task's logs ('was accepted').\n"
+        f"task's logs ('was accepted'){stored}.\n"
         f"  Found:      {owner.command('adopt', '<request id>')}\n"
         f"  Not found:  {owner.command('forget')}\n"
         "Then clear the task: it fetches the adopted video, or buys a new one. Or set adopt_request_id on the task; "

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import assert_never
@@ -108,6 +108,10 @@ def hand_over(
     _tell_cost(made, purchase)
     if job.storage_error:
         log.warning("Request %s: the service could not store its copy: %s", job.request_id, job.storage_error)
+    if destination is None and job.url is None and job.file is not None:
+        made["url"] = job.file.public_url
+        log.warning("The video is file %s at the service (%s)", job.file.file_id, job.file.filename or "stored output")
+        return made
     if destination is None:
         log.warning(
             "Request %s is done, but the task has no destination: its temporary link dies within hours. "
@@ -139,7 +143,8 @@ def hand_over(
         bring=stored_file if job.url is None else None,
         fresh_link=fresh_link,
         destination=destination,
-        request_id=job.request_id,
+        request_id=job.request_id or None,
+        default_name=PurePosixPath(job.file.filename).stem if job.file and job.file.filename else "video",
         expected=Expectation(duration=_expected_seconds(job, purchase.request)),
         manifest=made,
         request=described(purchase.request, purchase.made_from),

@@ -393,7 +393,7 @@ def test_takes_go_where_the_task_says(review, film, grokvideo_emulator, tmp_path
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
 def test_the_service_can_upload_a_take(review, drive, s3, grokvideo_emulator, lost, monkeypatch):
     """deliver_via='upload': it arrives beside the first take; an upload settles a lost answer without a person."""
-    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_UPLOAD_LOOKS", 0.05)
+    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_LOOKS", 0.05)
     words = {"task_id": "film", "prompt": "A red ball", "duration": 1, "poll_interval": 0.05}
     film = functools.partial(GrokVideoGenerateOperator, **words, destination="s3://bucket/film.mp4")
     task = review(drive(film, TaskInstance(task_id="film"), store=StateStore()).result, deliver_via="upload")
@@ -441,8 +441,10 @@ def picture(tmp_path: Path) -> Path:
 
 
 def without_links(body: Any) -> dict[str, Any]:
-    """Return a body as sent, without its words and without the address of its clip, which differs."""
-    return {name: value for name, value in body.items() if name not in ("prompt", "video")}
+    """Return a body as sent, without its words, the address of its clip and the name of its stored file: they differ."""
+    words = {name: value for name, value in body.items() if name not in ("prompt", "video")}
+    stored = words.get("storage_options")
+    return words if stored is None else {**words, "storage_options": {**stored, "filename": None}}
 
 
 @pytest.mark.parametrize(
