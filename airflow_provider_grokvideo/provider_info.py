@@ -79,6 +79,14 @@ def get_provider_info() -> dict[str, object]:
                         ),
                         "schema": {"type": ["boolean", "null"]},
                     },
+                    "allow_http": {
+                        "label": "Allow plain http",
+                        "description": (
+                            "Lets the Base URL be plain http to a host in a private network, such as the emulator in a "
+                            "container. Never to a public host. Off by default: the API key is readable on the way."
+                        ),
+                        "schema": {"type": ["boolean", "null"], "default": False},
+                    },
                     "max_usd_per_dag_run": _limit("DAG run"),
                     "max_usd_per_day": _limit("day"),
                     "max_usd_per_month": _limit("month"),

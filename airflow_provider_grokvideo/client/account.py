@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -50,6 +51,11 @@ class Account:
     limits: Mapping[str, Decimal] = field(default_factory=dict, compare=False)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the key is sent over plain http; only to this machine, or to a private host that the user allowed."""
+        return self.base_url.startswith("http://")
+
+    @property
     def pace(self) -> float:
         """The most looks a second, for all waits of a triggerer together."""
         return self.looks_per_second or (LOCAL_PACE if self.is_local else USUAL_PACE)
@@ -80,13 +86,14 @@ def account_from(
         password: The API key.
         extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``, ``witness``,
             ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text.
+            ``allow_http``: true lets the base URL be plain http to a private host.
 
     Raises:
         AuthenticationFailed: There is no usable key.
         InvalidInput: The address or a number is unusable.
     """
     return Account(
-        base_url=_base_url((host or "").strip(), port, schema),
+        base_url=_base_url((host or "").strip(), port, schema, allow_http=_switch(extra, "allow_http")),
         api_key=_key(password),
         timeout=_seconds(extra, "timeout") or Account.timeout,
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
@@ -113,7 +120,35 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _base_url(host: str, port: int | None, schema: str | None) -> str:
+def is_private(address: str) -> bool:
+    """Say whether an IP address is of this machine or of a private network; a text that is no address is not.
+
+    Only such a host may be sent a key over plain http, and the connection is held against this before the key is sent.
+    """
+    try:
+        found = ip_address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return not found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
+
+
+def _is_private_name(host: str) -> bool:
+    """Say whether a name can only be one of a private network: without a dot, or below a suffix that is not public."""
+    name = host.rstrip(".").lower()
+    labels = name.split(".")
+    # 127.1, 2130706433 and 0x7f.1 are addresses in disguise.
+    if re.fullmatch(r"\d+|0x[0-9a-f]*", labels[-1]) or not re.fullmatch(r"[a-z0-9_.-]+", name):
+        return False
+    return len(labels) == 1 or labels[-1] in _PRIVATE_SUFFIXES or name.endswith(".home.arpa")
+
+
+_PRIVATE_SUFFIXES = frozenset(
+    {"local", "internal", "localdomain", "localhost", "lan", "home", "corp", "private", "intranet", "test"}
+)
+
+
+def _base_url(host: str, port: int | None, schema: str | None, *, allow_http: bool = False) -> str:
     if not host:
         return DEFAULT_BASE_URL
     # Airflow's connection URIs put the scheme into the host field when it is written out (grokvideo://https://...).
@@ -133,7 +168,12 @@ def _base_url(host: str, port: int | None, schema: str | None) -> str:
     if not usable or url.userinfo or url.query or url.fragment:
         raise InvalidInput("host", host, f"a base URL such as {DEFAULT_BASE_URL}")
     if url.scheme == "http" and not is_loopback(url.host):
-        raise InvalidInput("host", host, "an https address: plain http would send the API key readable by anyone")
+        private = is_private(url.host) or _is_private_name(url.host)
+        if not allow_http or not private:
+            hint = "; the connection field allow_http lets a private host have it" if private else ""
+            raise InvalidInput(
+                "host", host, f"an https address: plain http would send the API key readable by anyone{hint}"
+            )
     path = url.path.rstrip("/") or f"/{(schema or 'v1').strip('/')}"
     return f"{url.scheme}://{url.netloc.decode()}{path}"
 

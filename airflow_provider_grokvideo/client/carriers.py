@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.client.exchange import Reading, Sending
 from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
 from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
-from airflow_provider_grokvideo.core.redaction import foreign
+from airflow_provider_grokvideo.core.redaction import foreign, without_key
 from airflow_provider_grokvideo.core.retrying import Fault
 from airflow_provider_grokvideo.provider_info import __version__
 
@@ -33,6 +33,12 @@ CHUNK = 1024 * 1024
 KEPT_OPEN = 60.0
 """Seconds that an unused connection of the triggerer stays open: looks are often more than httpx's 5 s apart, and a new
 TLS connection costs more than all the rest of a look."""
+
+LARGEST_FILE = 500 * 1024 * 1024
+"""Bytes of a stored file: as many as a download may have."""
+
+LONGEST_SAVE = 900.0
+"""Seconds that fetching a stored file may take in all."""
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +60,7 @@ class Client:
         self._sleep = sleep
         self._http = _client(httpx.Client, account)
         self._open: Any = None
+        self._paid = Sending()
 
     def run(self, flow: Flow[T]) -> T:
         """Carry out a flow and return its result."""
@@ -70,28 +77,32 @@ class Client:
             result: T = end.value
             return result
 
+    @property
+    def may_have_bought(self) -> bool:
+        """Whether any byte of a submit reached a socket; tells after an interruption if there is a doubt."""
+        return self._paid.began
+
     def save(self, path: str, into: Path) -> tuple[str, int]:
         """Stream what is below the base URL into a file; return its SHA-256 and its length.
 
         Raises:
             GrokVideoError: The service refused, or the transfer broke off.
         """
-        digest, size = hashlib.sha256(), 0
-        call = Call("GET", path)
+        call, sending = Call("GET", path), Sending(stream=self._open, plain=self._account.is_plain)
+        until = time.monotonic() + LONGEST_SAVE
         try:
-            with (
-                self._http.stream(call.method, _url(self._account, call), **_per_call(self._account, call)) as answer,
-                into.open("wb") as file,
-            ):
+            request = self._http.build_request(call.method, _url(self._account, call), **_per_call(self._account, call))
+            request.extensions["trace"] = sending.trace
+            with _watchdog(sending, until), closing(self._http.send(request, stream=True)) as answer:
                 if answer.status_code != 200:
-                    raise refusal(Reply(answer.status_code, answer.headers, answer.read()))
-                for chunk in answer.iter_bytes(CHUNK):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-        except httpx.HTTPError as problem:
-            raise ServiceUnavailable(f"{call} broke off: {exchange.describe(problem)}") from problem
-        return digest.hexdigest(), size
+                    reading = Reading(answer.headers, until)
+                    for chunk in answer.iter_raw():
+                        reading.take(chunk)
+                    raise refusal(_reply(self._account, call, answer, reading))
+                return _written(answer, into)
+        except (httpx.HTTPError, exchange.AnswerTooLarge) as problem:
+            what = exchange.fault(problem, sending, self._account.api_key).what
+            raise ServiceUnavailable(f"{call} broke off: {what}") from problem
 
     def close(self) -> None:
         """Close the connections."""
@@ -104,7 +115,9 @@ class Client:
         self.close()
 
     def _send(self, call: Call) -> Reply | Fault:
-        sending = Sending(stream=self._open)
+        sending = Sending(stream=self._open, plain=self._account.is_plain)
+        if call.paid:
+            self._paid = sending
         try:
             with _body(call) as body, self._for(call) as http:
                 request = http.build_request(
@@ -120,7 +133,7 @@ class Client:
                             reading.take(chunk)
                 self._open = None if call.paid else sending.stream
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
-            return exchange.fault(problem, sending)
+            return exchange.fault(problem, sending, self._account.api_key)
         return _reply(self._account, call, answer, reading)
 
     @contextmanager
@@ -132,6 +145,18 @@ class Client:
         # arrived, so each submit has a connection of its own.
         with _client(httpx.Client, self._account) as http:
             yield http
+
+
+def _written(answer: httpx.Response, into: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with into.open("wb") as file:
+        for chunk in answer.iter_bytes(CHUNK):
+            size += len(chunk)
+            if size > LARGEST_FILE:
+                raise exchange.AnswerTooLarge(f"the file has more than {LARGEST_FILE} bytes")
+            file.write(chunk)
+            digest.update(chunk)
+    return digest.hexdigest(), size
 
 
 @contextmanager
@@ -202,7 +227,7 @@ class AsyncClient:
         await self.aclose()
 
     async def _send(self, call: Call) -> Reply | Fault:
-        sending, seconds = Sending(), _longest(self._account, call)
+        sending, seconds = Sending(plain=self._account.is_plain), _longest(self._account, call)
         try:
             with _body(call) as body:
                 async with self._for(call) as http:
@@ -212,9 +237,9 @@ class AsyncClient:
                     request.extensions["trace"] = sending.atrace
                     answer, reading = await asyncio.wait_for(_exchanged(http, request, seconds), seconds)
         except asyncio.TimeoutError:
-            return exchange.fault(httpx.ReadTimeout("the answer did not end in time"), sending)
+            return exchange.fault(httpx.ReadTimeout("the answer did not end in time"), sending, self._account.api_key)
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
-            return exchange.fault(problem, sending)
+            return exchange.fault(problem, sending, self._account.api_key)
         return _reply(self._account, call, answer, reading)
 
     @asynccontextmanager
@@ -279,8 +304,8 @@ def _settings(account: Account) -> dict[str, Any]:
             "Accept-Encoding": "identity",
         },
         "follow_redirects": False,
-        # A proxy cannot reach the worker's own loopback, and must not see an emulator's traffic.
-        "trust_env": not account.is_local,
+        # A proxy cannot reach the worker's own loopback, and must not see an emulator's traffic or a key in plain http.
+        "trust_env": not account.is_local and not account.is_plain,
         "verify": trust(),
         "timeout": account.timeout,
     }
@@ -322,7 +347,8 @@ def _body(call: Call) -> Iterator[dict[str, Any]]:
 def _reply(account: Account, call: Call, answer: httpx.Response, reading: Reading) -> Reply:
     # One line for each submit, so that a log tells the service's own name for it; polls are too many for that.
     level = logging.INFO if call.paid else logging.DEBUG
-    service_id = foreign(answer.headers.get("x-request-id", ""), 100) or None
+    headers = {name: without_key(value, account.api_key) for name, value in answer.headers.items()}
+    service_id = foreign(headers.get("x-request-id", ""), 100) or None
     log.log(
         level,
         "%s: HTTP %s, x-request-id %s, x-client-request-id %s",
@@ -331,4 +357,4 @@ def _reply(account: Account, call: Call, answer: httpx.Response, reading: Readin
         service_id,
         call.client_id,
     )
-    return Reply(answer.status_code, answer.headers, reading.body(account.api_key))
+    return Reply(answer.status_code, headers, reading.body(account.api_key))

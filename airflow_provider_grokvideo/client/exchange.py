@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from airflow_provider_grokvideo.client.account import is_private
 from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
-from airflow_provider_grokvideo.core.redaction import foreign, without_key
+from airflow_provider_grokvideo.core.redaction import foreign, forms_of, without_key
 from airflow_provider_grokvideo.core.retrying import Fault
 
 LARGEST_ANSWER = 2 * 1024 * 1024
@@ -34,6 +35,10 @@ _LASTING = (_UNTRUSTED, _UNKNOWN_HOST)
 """What is wrong now is wrong a second later, too."""
 
 
+class PublicHost(Exception):
+    """A host that may have plain http because its name is private has a public address."""
+
+
 class AnswerTooLarge(Exception):
     """An answer has more bytes than any of the API's."""
 
@@ -42,6 +47,9 @@ class AnswerTooLarge(Exception):
 class Sending:
     """Whether anything of a call reached a socket, as httpcore's trace events tell.
 
+    Args:
+        plain: The call goes over plain http, which only a private host may have.
+
     Attributes:
         began: The request's first bytes were handed to a connection to the service; a tunnel's CONNECT does not count.
         stream: The connection that was opened last, so that a watchdog can end it.
@@ -49,6 +57,7 @@ class Sending:
 
     began: bool = False
     stream: Any = field(default=None, repr=False)
+    plain: bool = False
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event."""
@@ -56,6 +65,10 @@ class Sending:
             self.began |= info["request"].method != b"CONNECT"
         elif event.endswith(("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")):
             self.stream = info["return_value"]
+            if self.plain and event.endswith("connect_tcp.complete"):
+                address = self.stream.get_extra_info("server_addr")
+                if not is_private(str(address[0] if address else "")):
+                    raise PublicHost("the host's address is public, and plain http would send it the API key readably")
 
     async def atrace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event, for the async client."""
@@ -98,7 +111,7 @@ class Reading:
     def body(self, key: str) -> bytes:
         """Return the body without the API key, which some errors quote."""
         body = bytes(self._body)
-        if key.encode() not in body and key.replace("/", "\\/").encode() not in body:
+        if not any(form.encode() in body for form in forms_of(key)):
             return body
         return without_key(body.decode("utf-8", "replace"), key).encode()
 
@@ -134,9 +147,9 @@ def without_user(url: str) -> str:
     return foreign(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
 
 
-def fault(problem: Exception, sending: Sending) -> Fault:
+def fault(problem: Exception, sending: Sending, key: str) -> Fault:
     """Say whether the service can have received a call that failed: only if its bytes began to be sent."""
-    what = problem.what if isinstance(problem, GrokVideoError) else describe(problem)
+    what = without_key(problem.what if isinstance(problem, GrokVideoError) else describe(problem), key)
     if sending.began:
         return Fault("unknown", what)
     lasting = what.startswith(_LASTING) or not isinstance(problem, httpx.TransportError)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
@@ -11,7 +13,7 @@ MARK = "[key removed]"
 """Stands where a key was. No text of a user has it by chance."""
 
 SHORTEST_KEY = 8
-"""Characters of a key that is cut by its value; a shorter one would be found in ordinary words."""
+"""Characters of a key that is cut wherever it stands; a shorter one only where it is a word of its own."""
 
 LONGEST_TEXT = 500
 """Characters of a foreign text that are kept."""
@@ -19,9 +21,12 @@ LONGEST_TEXT = 500
 _KEY = re.compile(
     # A key has a digit or a capital; file names such as xai-logo and xai-video-... do not have 16 such characters.
     r"\bxai-(?=[A-Za-z0-9_]*[0-9A-Z])[A-Za-z0-9_]{16,}|\bxai-[A-Za-z0-9]{24,}"
-    # A token has a digit and no blank; "Bearer" is also a word.
-    r"|(?<=\b[Bb]earer )(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=-]{6,}"
+    # A token is long, has a digit and no blank; "Bearer" is also a word.
+    r"|(?<=\b[Bb]earer )(?=[^\s\"']*[0-9])[A-Za-z0-9._~+/=-]{16,}"
 )
+_WHOLE_KEY = re.compile(r"\bxai-[A-Za-z0-9]{40,}\b")
+"""A key as xAI gives it out; no word of a prompt looks like it."""
+
 _PARTLY_SHOWN = re.compile(r"\bxai-[A-Za-z0-9_.-]*\*+[A-Za-z0-9_*.-]*")
 _USER = re.compile(r"(?<=://)[^\s/?#@\"'<>]+@")
 _QUERY = re.compile(r"(\S[^\s?#\"'<>]*)[?](?=[\w.~%\[\]-]+=)[^\s\"'<>]*")
@@ -32,12 +37,22 @@ _TEXTS_OF_THE_USER = frozenset({"prompt"})
 
 
 def without_key(text: str, key: str) -> str:
-    """Return a text without an API key, also where it was quoted for a URL or for JSON."""
-    if len(key) < SHORTEST_KEY:
-        return text
-    for form in {key, quote(key, safe=""), key.replace("/", "\\/")}:
-        text = text.replace(form, MARK)
+    """Return a text without an API key, also where it was quoted for a URL, for JSON or for HTML."""
+    for form in forms_of(key):
+        if form not in text:
+            continue
+        if len(key) < SHORTEST_KEY:
+            text = re.sub(rf"(?<![\w-]){re.escape(form)}(?![\w-])", MARK, text)
+        else:
+            text = text.replace(form, MARK)
     return text
+
+
+def forms_of(key: str) -> list[str]:
+    """Return the ways in which an answer may write a key, the longest first."""
+    in_json = json.dumps(key)[1:-1]
+    forms = {key, quote(key, safe=""), quote(key), in_json, in_json.replace("/", "\\/"), escape(key)}
+    return sorted(filter(None, forms), key=len, reverse=True)
 
 
 def foreign(text: str, longest: int = LONGEST_TEXT) -> str:
@@ -62,7 +77,7 @@ def without_tokens(text: str) -> str:
 def shareable(value: Any, name: str = "") -> Any:
     """Return a value of a request or manifest as it may be kept: addresses without query, data URIs without data.
 
-    A prompt stays as it was sent, but for what has the form of a key.
+    A prompt stays as it was sent, but for a whole key of xAI's.
 
     Args:
         value: Plain JSON.
@@ -75,7 +90,7 @@ def shareable(value: Any, name: str = "") -> Any:
     if not isinstance(value, str):
         return value
     if name in _TEXTS_OF_THE_USER:
-        return without_tokens(value)
+        return _WHOLE_KEY.sub(MARK, value)
     if re.match(r"data:[^\s,]*,", value, re.IGNORECASE):
         head, _, data = value.partition(",")
         return f"{head},… ({len(data)} characters)"

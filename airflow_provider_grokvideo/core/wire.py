@@ -31,14 +31,24 @@ _FAILED = {"failed", "error", "cancelled", "canceled"}
 _EXPIRED = {"expired"}
 _PENDING = {"pending", "queued", "processing", "in_progress", "running", "submitted"}
 
+_OF_ANYBODY = {"error", "success", "complete", "completed", "ok"}
+_PARTS_OF_AN_END = frozenset({"video", "response", "data", "url", "error", "usage", "model"})
+"""A status word that every gateway uses ends a video only beside a part of the API's answer (contract §5.1)."""
+
 _QUERY_FAILED = {408, 409, 429}
 """On a poll these say that the question failed, not the video (§6.4)."""
 
 _ABOUT_THE_CALL = {401, 403, 408, 409, 429}
 """These speak of the caller or the moment, unless the words are those of a content refusal (contract §7)."""
 
-_MAYBE_FORWARDED = {408, 409, 425, 499}
-"""On a submit, a gateway may say these after it passed the request on."""
+_NOT_PASSED_ON = frozenset({*range(400, 408), 410, 411, *range(413, 418), 421, 422, 426, 428, 429, 431, 451})
+"""With these a gateway refuses to pass a submit on; with any other it may have done so before it answered."""
+
+_OF_THE_CALL = re.compile(
+    r"(?:unauthenticated|resource[-_]exhausted|permission-denied|not-found|rate[-_]limit|unavailable$|internal$|[45]\d\d$)",
+    re.I,
+)
+"""Codes of an error that is about a call (contract §7); those of a failed video are other words (contract §5.1)."""
 
 _MOST_TICKS = 10**18
 """A bill of a hundred million dollars is none."""
@@ -61,15 +71,20 @@ _STRONG_MODERATION = re.compile(
     r"imagine:content-moderated|violates? (?:\w+ ){0,3}usage guidelines|safety_check_type", re.I
 )
 _MODERATION = re.compile(r"moderat|content[ _-]polic|usage[ _-]guideline", re.I)
-_MONEY = re.compile(r"\bcredits?\b|spending[ _-]?limit|\bbilling\b", re.I)
+_MONEY = re.compile(r"\bcredits?\b|spending[ _-]?limit", re.I)
+_BILLING = re.compile(r"\bbilling\b|\bpayment\b", re.I)
 _KEY_ID = re.compile(r"api[ _-]?key[ _-]?id\b", re.I)
-_KEY = re.compile(r"\b(?:api[ _-]?key|bearer token)\b", re.I)
-_BAD_KEY = re.compile(
-    r"\b(?:incorrect|invalid|missing|expired|blocked|disabled|revoked|deleted|wrong|malformed|unknown|required|valid|provide[ds]?"
-    r"|not (?:found|exist|active|recognized)|no)\b",
-    re.I,
+_KEY_NAME = r"\b(?:api[ _-]?keys?|bearer token)\b"
+_BAD = (
+    r"\b(?:incorrect|invalid|missing|expired|blocked|disabled|revoked|deleted|wrong|malformed|unknown|required|valid"
+    r"|not (?:found|exist|active|recognized)|no)\b"
 )
-_CAPABILITY = re.compile(r"permission|not (?:allowed|authorized|permitted|enabled)|access|acl", re.I)
+_FEW_WORDS = r"[^.;:\w]+(?:[\w'-]+[^.;:\w]+){0,4}"
+_BAD_KEY = re.compile(f"{_BAD}{_FEW_WORDS}{_KEY_NAME}|{_KEY_NAME}{_FEW_WORDS}{_BAD}", re.I)
+"""The key and what is wrong with it stand close together; elsewhere in a sentence the key is only named."""
+
+_CAPABILITY = re.compile(r"permission|not (?:allowed|authorized|permitted|enabled)|access|\bacls?\b", re.I)
+_BLOCKED = re.compile(r"\b(?:blocked|disabled|suspended|banned|deactivated)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -93,18 +108,19 @@ class _Complaint:
         """Whether the key is what is wrong; "API key ID" only names it (contract §7)."""
         if self.code.startswith("unauthenticated"):
             return True
-        text = _KEY_ID.sub(" ", self.text)
-        return bool(_KEY.search(text) and _BAD_KEY.search(text))
+        return bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text)))
 
-    def speaks_of_money(self) -> bool:
-        return bool(_MONEY.search(f"{self.code} {self.text}"))
+    def speaks_of_money(self, status: int) -> bool:
+        """Whether the team cannot pay; a rate limit may mention the billing page."""
+        words = f"{self.code} {self.text}"
+        return self.is_the_apis and bool(_MONEY.search(words) or (status != 429 and _BILLING.search(words)))
 
     def refuses_content(self) -> bool:
         """Whether the content rules speak, by marks that nothing else has (contract §7)."""
-        return bool(_STRONG_MODERATION.search(f"{self.code} {self.text}"))
+        return self.is_the_apis and bool(_STRONG_MODERATION.search(f"{self.code} {self.text}"))
 
     def speaks_of_moderation(self) -> bool:
-        return bool(_MODERATION.search(f"{self.code} {self.text}"))
+        return self.is_the_apis and bool(_MODERATION.search(f"{self.code} {self.text}"))
 
     def speaks_of_retention(self) -> bool:
         return bool(re.search(r"\bzdr\b|zero[ _-]data[ _-]retention|\bupload_url\b", self.text, re.IGNORECASE))
@@ -186,7 +202,7 @@ def decode_submit(
     if status >= 500:
         return AmbiguousSubmit(f"the service answered the submit with HTTP {status} ({complaint})")
     if _is_foreign(status, body, complaint):
-        if status in _MAYBE_FORWARDED:
+        if status not in _NOT_PASSED_ON:
             return AmbiguousSubmit(f"a gateway answered the submit with HTTP {status} ({complaint})")
         return _not_the_apis(status, body, answer)
     unfit = status != 429 and (
@@ -228,7 +244,9 @@ def _is_foreign(status: int, body: bytes | str, complaint: _Complaint) -> bool:
 
     The JSON reader's text for 422 and an empty body are the API's own; 413 and 429 mean the same whoever says them.
     """
-    return not complaint.is_the_apis and status >= 400 and status not in (413, 422, 429) and bool(body.strip())
+    if complaint.is_the_apis or status < 400 or status in (413, 429) or not body.strip():
+        return False
+    return status != 422 or body.lstrip()[:1] in (b"<", "<", b"{", "{")
 
 
 def _not_the_apis(status: int, body: bytes | str, answer: Mapping[str, Any] | None) -> ServiceUnavailable:
@@ -259,6 +277,8 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     if isinstance(inner, dict) and ("video" in inner or "error" in inner):
         answer = {**answer, **inner}
     word = str(answer.get("status") or "").strip().lower()
+    if word in _OF_ANYBODY and not answer.keys() & _PARTS_OF_AN_END:
+        return _not_the_apis(200, b"", answer).about(request_id=request_id)
     if word in _FAILED:
         return _failed(request_id, answer)
     if word in _EXPIRED:
@@ -267,7 +287,9 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
         # Without a status word only a whole error is believed: gateways answer {"error": "..."} with 200, too.
-        if not _is_an_error(answer) or not _complaint(b"", answer).code:
+        complaint = _complaint(b"", answer)
+        about_the_call = _OF_THE_CALL.match(complaint.code) or complaint.speaks_of_key()
+        if not complaint.is_the_apis or not complaint.code or about_the_call:
             return _not_the_apis(200, b"", answer).about(request_id=request_id)
         return _failed(request_id, answer)
     unknown = foreign(word, _WORD_LENGTH) if word and word not in _PENDING else None
@@ -309,7 +331,7 @@ _NO_CAPABILITY = (
 def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None) -> GrokVideoError:
     """Return the error of an answer that is about the call and not about a video (§7)."""
     said = f"the service answered HTTP {status} ({complaint})"
-    if status == 402 or (status in (403, 429) and complaint.speaks_of_money()):
+    if status == 402 or (status in (403, 429) and complaint.speaks_of_money(status)):
         return OutOfCredits(said)
     if status == 429:
         return RateLimited(said, retry_after=retry_after(headers, now))
@@ -319,8 +341,9 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
             advice="Set the connection's host to the final address, https://api.x.ai/v1 by default.",
         )
     if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
-        lacks = status == 403 and not complaint.speaks_of_key() and _CAPABILITY.search(str(complaint))
-        return AuthenticationFailed(said, advice=_NO_CAPABILITY if lacks else None)
+        words = str(complaint)
+        lacks = status == 403 and not complaint.speaks_of_key() and _CAPABILITY.search(words)
+        return AuthenticationFailed(said, advice=_NO_CAPABILITY if lacks and not _BLOCKED.search(words) else None)
     if status in (408, 409) or status >= 500 or status < 200:
         return ServiceUnavailable(said)
     if complaint.speaks_of_retention():
@@ -374,7 +397,8 @@ def _link(answer: Mapping[str, Any]) -> str | None:
 def _stored_file(video: Mapping[str, Any]) -> StoredFile | None:
     stored = _object(video, "file_output")
     file_id = _text(stored.get("file_id"))
-    return StoredFile(file_id, _text(stored.get("public_url"))) if file_id else None
+    # It becomes a part of a path.
+    return StoredFile(file_id, _text(stored.get("public_url"))) if file_id and is_request_id(file_id) else None
 
 
 def _ticks(answer: Mapping[str, Any]) -> int | None:

@@ -101,7 +101,8 @@ class _Videos:
         key = key_of(self.world, request)
         try:
             body = await _json_object(request)
-            _check_credit(key)
+            if key == KEY_NO_CREDIT:
+                return respond(shapes.no_credit(self.world.quirks["no_credit"]))
             return await self._book(request.url.path.removeprefix("/v1"), body, key)
         except Refused as refused:
             return respond(_refusal(refused))
@@ -115,8 +116,10 @@ class _Videos:
         fault = self.world.take_submit_fault(directives, raw_prompt or "")
         if fault is not None and fault.kind == "cut_before":
             return Cut()
-        if fault is not None and fault.kind == "http":
-            return respond(shapes.trouble(int(fault.argument), fault.body, fault.retry_after))
+        if fault is not None and (spoken := polling.spoken_anywhere(fault, self.world)) is not None:
+            return respond(spoken)
+        if fault is not None and fault.kind == "refused":
+            return respond(shapes.refused(int(fault.argument)))
         if limited := self.world.over_rate():
             # Both kinds are seen in the wild, so they take turns (S26).
             return respond(shapes.trouble(429, "json", "2" if limited % 2 else None))
@@ -165,15 +168,9 @@ class _Videos:
                 return respond(wrong_key(self.world))
             if fault.kind in ("hang", "timeout"):
                 await self.pauses.wait(float(fault.argument or 3600))
-            elif (strange := polling.odd(fault, job)) is not None:
+            elif (strange := polling.odd(fault, job, self.world)) is not None:
                 return respond(strange)
         return respond(await polling.answer(self.world, self.studio, job))
-
-
-def _check_credit(key: str) -> None:
-    if key == KEY_NO_CREDIT:
-        message = "Your team has used all available credits or reached its monthly spending limit."
-        raise Refused(403, "permission-denied", message)
 
 
 async def _json_object(request: Request) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.faults import Fault
 from airflow_provider_grokvideo.emulator.files import content_of
+from airflow_provider_grokvideo.emulator.polling import spoken_anywhere
 from airflow_provider_grokvideo.emulator.render import RenderingStopped
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, cut, recorded, respond, stopping
@@ -87,9 +88,9 @@ class _Shelf:
         return await self.studio.clip(job.recipe)
 
     async def _odd(self, fault: Fault, job: Job) -> Response | None:
+        if (spoken := spoken_anywhere(fault, self.world)) is not None:
+            return respond(spoken)
         match fault.kind:
-            case "http":
-                return respond(shapes.trouble(int(fault.argument), fault.body, fault.retry_after))
             case "cut_before":
                 return Cut()
             case "redirect":

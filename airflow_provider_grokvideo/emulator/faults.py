@@ -12,7 +12,8 @@ from typing import Any
 OPERATIONS = ("submit", "poll", "download", "files")
 
 _FATES = {
-    "moderated": "how a job is blocked: a = done without a link, b = HTTP 400, c = failed (contract §5.2)",
+    "moderated": "how a job is blocked: a = done without a link, b = HTTP 400, c = failed, d = HTTP 403 and e = HTTP "
+    "400 in the words of the usage guidelines (contract §5.2, §7)",
     "failed": "the job fails with this code; any word is allowed",
     "failed_string": "the job fails and its error is a plain string",
     "expired": "the job ends as expired",
@@ -27,6 +28,7 @@ _FATES = {
 _SUBMIT = {
     "lost_answer": "accept and bill, then cut the connection",
     "accept_then_502": "accept and bill, then answer 502 with HTML",
+    "refused": "the content rules refuse the submit with this status, 400 or 403; nothing is accepted",
     "zdr": "answer as to a zero-data-retention team",
 }
 _POLL = {
@@ -46,6 +48,8 @@ _DOWNLOAD = {
 }
 _ANYWHERE = {
     "http": "answer with this status, before anything is accepted",
+    "no_credits": "answer as to a team without credits; the quirk no_credit says how",
+    "no_capability": "403, the key lacks a permission",
     "cut_before": "cut the connection, accepting nothing",
     "hang": "wait so many seconds before answering; a submit is accepted and billed first",
     "timeout": "hang for an hour, or until the emulator stops",
@@ -54,9 +58,10 @@ _ANYWHERE = {
 KINDS: dict[str, str] = {**_FATES, **_SUBMIT, **_POLL, **_DOWNLOAD, **_ANYWHERE}
 """Every fault word and what it does."""
 
-_NEEDS = {"http", "hang", "moderated", "failed", "unknown_word", "redirect"}
+_NEEDS = {"http", "hang", "moderated", "refused", "failed", "unknown_word", "redirect"}
 _MAY_HAVE = {"slow_drip", "truncated", "wrong_bytes"}
-BODIES = ("json", "html", "text", "empty")
+BODIES = ("json", "html", "text", "empty", "gateway")
+"""Kinds of body: the API's, a page, text, none, and the JSON of something in between."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Fault:
         prompt: only jobs whose prompt contains this text.
         request_id: only this job.
         retry_after: for ``http``: the value of Retry-After, seconds or an HTTP date.
-        body: for ``http``: ``json``, ``html``, ``text`` or ``empty``.
+        body: for ``http``: ``json``, ``html``, ``text``, ``empty`` or ``gateway``.
     """
 
     kind: str
@@ -134,7 +139,12 @@ def _check_argument(kind: str, argument: str) -> None:
         raise ValueError(f"fault {kind!r} needs an argument, as in {kind}:{_example(kind)}")
     if argument and kind not in _NEEDS | _MAY_HAVE:
         raise ValueError(f"fault {kind!r} takes no argument, got {argument!r}")
-    allowed = {"moderated": ("a", "b", "c"), "truncated": ("", "short"), "wrong_bytes": ("", "html", "png")}
+    allowed = {
+        "moderated": tuple("abcde"),
+        "refused": ("400", "403"),
+        "truncated": ("", "short"),
+        "wrong_bytes": ("", "html", "png"),
+    }
     if kind in allowed and argument not in allowed[kind]:
         raise ValueError(f"fault {kind}:{argument} is none of: {', '.join(a for a in allowed[kind] if a)}")
     if kind == "http" and not (argument.isdigit() and 200 <= int(argument) <= 599):
@@ -144,7 +154,7 @@ def _check_argument(kind: str, argument: str) -> None:
 
 
 def _example(kind: str) -> str:
-    examples = {"http": "503", "hang": "2", "moderated": "b", "failed": "internal_error"}
+    examples = {"http": "503", "hang": "2", "moderated": "b", "failed": "internal_error", "refused": "403"}
     return examples.get(kind, "throttled" if kind == "unknown_word" else "http://127.0.0.1/")
 
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.discovery import KeyOf
+from airflow_provider_grokvideo.emulator.polling import spoken_anywhere
 from airflow_provider_grokvideo.emulator.shapes import Answer
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.wire import Cut, Pauses, respond
@@ -114,8 +115,8 @@ async def _fault(world: World, pauses: Pauses) -> Response | None:
         fault = world.faults.take("files")
     if fault is None:
         return None
-    if fault.kind == "http":
-        return respond(shapes.trouble(int(fault.argument), fault.body, fault.retry_after))
+    if (spoken := spoken_anywhere(fault, world)) is not None:
+        return respond(spoken)
     if fault.kind == "cut_before":
         return Cut()
     await pauses.wait(float(fault.argument or 3600))

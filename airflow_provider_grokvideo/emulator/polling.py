@@ -25,11 +25,11 @@ _DONE_SHAPES = {
 }
 
 
-def odd(fault: Fault, job: Job) -> Answer | None:
+def odd(fault: Fault, job: Job, world: World) -> Answer | None:
     """Return the single odd answer a poll fault asks for, or None where it is not an answer."""
+    if (spoken := spoken_anywhere(fault, world)) is not None:
+        return spoken
     match fault.kind:
-        case "http":
-            return shapes.trouble(int(fault.argument), fault.body, fault.retry_after)
         case "unknown_word":
             return Answer(200, {"status": fault.argument})
         case "no_status":
@@ -40,6 +40,18 @@ def odd(fault: Fault, job: Job) -> Answer | None:
             return shapes.page(200, "One moment")
         case "text_200":
             return shapes.plain(200, "one moment")
+    return None
+
+
+def spoken_anywhere(fault: Fault, world: World) -> Answer | None:
+    """Return the answer of a fault that answers every operation alike, or None for another fault."""
+    match fault.kind:
+        case "http":
+            return shapes.trouble(int(fault.argument), fault.body, fault.retry_after)
+        case "no_credits":
+            return shapes.no_credit(world.quirks["no_credit"])
+        case "no_capability":
+            return shapes.no_capability()
     return None
 
 

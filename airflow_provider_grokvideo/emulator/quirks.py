@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "wrong_key": ("400", "401"),  # A2
+    "no_credit": ("403", "402", "429"),  # A4
     "empty_prompt": ("async", "sync"),  # S9
     "classic_1080p": ("sync", "async"),  # S10
     "edit_too_long": ("async", "sync"),  # S19

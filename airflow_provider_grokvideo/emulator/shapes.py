@@ -44,7 +44,7 @@ def page(status: int, title: str) -> Answer:
 
 
 def trouble(status: int, body: str, retry_after: str | None) -> Answer:
-    """A scripted error in one of four body kinds: json, html, text or empty."""
+    """A scripted error in one of the body kinds: json, html, text, empty, or gateway (JSON that is not the API's)."""
     message = f"emulated answer {status}"
     if body == "html":
         answer = page(status, message)
@@ -52,11 +52,36 @@ def trouble(status: int, body: str, retry_after: str | None) -> Answer:
         answer = plain(status, message)
     elif body == "empty":
         answer = Answer(status)
+    elif body == "gateway":
+        answer = Answer(status, {"message": message, "request": "gw-1"})
     else:
         answer = error(status, _REASONS.get(status, "internal" if status >= 500 else "invalid-argument"), message)
     if retry_after is not None:
         answer.headers["retry-after"] = retry_after
     return answer
+
+
+def refused(status: int, ticks: int | None = None) -> Answer:
+    """A refusal by the content rules as it is seen for the whole API (contract §7); it names the key's id."""
+    code = "permission-denied" if status == 403 else "Client specified an invalid argument"
+    message = (
+        "Content violates usage guidelines. Team: 1b6d2c1e, API key ID: 9f2d6c1a, Model: grok-imagine-video, "
+        "Failed check: SAFETY_CHECK_TYPE_DATA_LEAKAGE"
+    )
+    answer = error(status, code, message)
+    return answer if ticks is None else Answer(status, {**answer.json, "usage": usage(ticks)})
+
+
+def no_credit(status: str) -> Answer:
+    """A team that cannot pay, in one of the ways it is seen (A4)."""
+    codes = {"402": "personal-team-blocked:spending-limit", "403": "permission-denied", "429": "resource-exhausted"}
+    message = "Your team has used all available credits or reached its monthly spending limit."
+    return error(int(status), codes[status], message)
+
+
+def no_capability() -> Answer:
+    """A key that works and may not do this (A11)."""
+    return error(403, "permission-denied", "The caller does not have permission to execute the specified operation.")
 
 
 def not_found(request_id: str) -> Answer:
@@ -95,7 +120,9 @@ def done(shape: str, request_id: str, model: str, video: dict[str, Any], ticks: 
 
 
 def moderated(variant: str, model: str, seconds: int | float, ticks: int) -> Answer:
-    """A blocked job (P9 to P11), billed in full."""
+    """A blocked job (P9 to P11, P23, P24), billed in full."""
+    if variant in ("d", "e"):
+        return refused(403 if variant == "d" else 400, ticks)
     message = "Generated video rejected by content moderation."
     if variant == "a":
         video = {"url": None, "duration": seconds, "respect_moderation": False}

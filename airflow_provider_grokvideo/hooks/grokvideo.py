@@ -30,9 +30,9 @@ class GrokVideoHook(BaseHook):
     """Talk to the Grok video API with the key of an Airflow connection.
 
     The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
-    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``looks_per_second``, and ``witness``. If the
-    connection does not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment variable
-    ``XAI_API_KEY``.
+    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``looks_per_second``, ``witness``, ``allow_http``.
+    If the connection does not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment
+    variable ``XAI_API_KEY``.
 
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     """
@@ -94,6 +94,11 @@ class GrokVideoHook(BaseHook):
         :raises RequestRejected: The service refused the request; nothing was accepted.
         """
         return self._run(flow.submit(request, client_id=client_id))
+
+    @property
+    def may_have_bought(self) -> bool:
+        """Whether any byte of the last submit reached a socket; tells after an interruption if there is a doubt."""
+        return "_client" in self.__dict__ and self._client.may_have_bought
 
     def get_job(self, request_id: str, *, uploads: bool = False) -> Job:
         """Look at a request once; a look is free.

@@ -228,7 +228,7 @@ class GrokVideoBaseOperator(BaseOperator):
                     return self._reuse(record, request, context, started)
                 case journal.Ambiguous(record):
                     memory.hold(record)
-                    raise AmbiguousSubmit(failing.doubt(record))
+                    raise AmbiguousSubmit(failing.doubt(record), client_id=record.token)
                 case journal.Report(record):
                     self._hold(record)
                     raise handover.told(record)
@@ -480,9 +480,14 @@ class GrokVideoBaseOperator(BaseOperator):
                 self.books.accepted(entry, self._goes_on)
                 raise
             what = f"the start was interrupted ({type(problem).__name__}: {problem})"
+            if not self.hook.may_have_bought:
+                # No byte of it had reached a socket, so a retry is free.
+                memory.note(phase="withdrawn", note=what)
+                self.books.released(entry)
+                raise
             memory.note(note=what)
             self.books.doubted(entry)
-            raise AmbiguousSubmit(what) from problem
+            raise AmbiguousSubmit(what, client_id=entry.token) from problem
         return request_id, now
 
     def _settle_by_witness(

@@ -237,7 +237,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             if wanted := self._adoptable():
                 record = self._adopt(wanted, record.fingerprint, record.asked, memory)
             elif not self._settle_by_witness(record, self._request_behind(record, context), context):
-                raise AmbiguousSubmit(failing.doubt(record))
+                raise AmbiguousSubmit(failing.doubt(record), client_id=record.token)
             else:
                 return self._ask_next(context)
         return self._go_on(number, record, context, started)

@@ -441,7 +441,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def without_links(body: Any) -> dict[str, Any]:
-    """Return a body as sent, without its words, the address of its clip and the name of its stored file: they differ."""
+    """Return a body as sent, without its words, the address of its clip and the name of its stored file: they vary."""
     words = {name: value for name, value in body.items() if name not in ("prompt", "video")}
     stored = words.get("storage_options")
     return words if stored is None else {**words, "storage_options": {**stored, "filename": None}}

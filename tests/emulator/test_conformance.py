@@ -26,7 +26,7 @@ from emulator_kit import (
     picture,
 )
 
-from airflow_provider_grokvideo.core.wire import decode
+from airflow_provider_grokvideo.core.wire import decode, decode_submit
 from airflow_provider_grokvideo.emulator import Emulator
 
 U = "9b1f0c3e-5d64-4c0e-9b0e-3f3a1d2b4c5d"
@@ -42,6 +42,11 @@ def frames(*moments: float) -> list[dict[str, object]]:
 def meaning(answer: httpx.Response, uploads: bool = False) -> str:
     """Name what the client's core makes of a poll answer."""
     return type(decode(answer.status_code, answer.headers, answer.content, request_id=U, uploads=uploads)).__name__
+
+
+def submit_meaning(answer: httpx.Response) -> str:
+    """Name what the client's core makes of the answer to a submit."""
+    return type(decode_submit(answer.status_code, answer.headers, answer.content)).__name__
 
 
 def code_of(answer: httpx.Response) -> str:
@@ -93,6 +98,32 @@ def test_a_key_that_does_not_work_is_refused(api, quirk, key, status, code, word
     assert (status, code) == (answer.status_code, code_of(answer))
     assert words in answer.json()["error"]
     assert [] == api.emulator.starts
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        pytest.param("402", "personal-team-blocked:spending-limit", id="A4 402"),
+        pytest.param("429", "resource-exhausted", id="A4 429"),
+    ],
+)
+def test_missing_credits_have_other_shapes(api, status, code):
+    """The switch says how a team without credits is refused; the client sees the same cause."""
+    api.order(quirks={"no_credit": status})
+    answer = api.submit(key="xai-emulator-no-credit")
+
+    assert (int(status), code) == (answer.status_code, code_of(answer))
+    assert "OutOfCredits" == submit_meaning(answer)
+    assert [] == api.emulator.starts
+
+
+def test_a11_a_capability_may_be_missing(api):
+    """A key that works and may not do this is told so, without a word about the key."""
+    api.emulator.script("no_capability", on="submit")
+    answer = api.submit()
+
+    assert (403, "permission-denied") == (answer.status_code, code_of(answer))
+    assert "AuthenticationFailed" == submit_meaning(answer)
 
 
 def test_a5_a_good_key_gets_its_twelve_facts(api):
@@ -405,6 +436,18 @@ def test_s26_above_the_rate_limit_both_kinds_of_429_are_seen(api):
     assert 1 == len(api.emulator.starts)
 
 
+@pytest.mark.parametrize("status", [pytest.param(400, id="S30 400"), pytest.param(403, id="S30 403")])
+def test_content_may_be_refused_at_the_submit(api, status):
+    """The refusal names the id of a key and is no word about the key; nothing is accepted."""
+    api.emulator.script(f"refused:{status}")
+    answer = api.submit()
+
+    assert status == answer.status_code
+    assert "API key ID" in answer.json()["error"]
+    assert "VideoModerated" == submit_meaning(answer)
+    assert [] == api.emulator.starts
+
+
 def test_s27_503_before_accepting_bills_nothing(api):
     """A scripted 503 at the submit leaves no job behind."""
     api.emulator.script("http:503", on="submit")
@@ -604,6 +647,8 @@ def test_the_video_is_put_to_the_upload_url(api, quirk, linked):
         pytest.param("moderated:a", 200, {"status": "done", "url": None}, "Moderated", id="P9"),
         pytest.param("moderated:b", 400, {"code": "imagine:content-moderated"}, "Moderated", id="P10"),
         pytest.param("moderated:c", 200, {"status": "failed"}, "Moderated", id="P11"),
+        pytest.param("moderated:d", 403, {"code": "permission-denied"}, "Moderated", id="P23"),
+        pytest.param("moderated:e", 400, {"code": "Client specified an invalid argument"}, "Moderated", id="P24"),
         pytest.param("failed:invalid_argument", 200, {"code": "invalid_argument"}, "Failed", id="P12 argument"),
         pytest.param("failed:permission_denied", 200, {"code": "permission_denied"}, "Failed", id="P12 permission"),
         pytest.param("failed:failed_precondition", 200, {"code": "failed_precondition"}, "Failed", id="P12 condition"),
@@ -632,7 +677,14 @@ def test_a_job_ends_in_many_ways(api, fault, status, body, outcome):
 
 
 @pytest.mark.parametrize(
-    "variant", [pytest.param("a", id="P9"), pytest.param("b", id="P10"), pytest.param("c", id="P11")]
+    "variant",
+    [
+        pytest.param("a", id="P9"),
+        pytest.param("b", id="P10"),
+        pytest.param("c", id="P11"),
+        pytest.param("d", id="P23"),
+        pytest.param("e", id="P24"),
+    ],
 )
 def test_a_moderated_job_is_billed_in_full(api, variant):
     """A blocked clip costs what a good one costs, and the answer says so."""
@@ -687,6 +739,12 @@ def test_an_id_that_means_nothing(api, request_id, status, code, outcome):
         pytest.param("html_200", {}, 200, "ServiceUnavailable", id="P21 HTML 200"),
         pytest.param("text_200", {}, 200, "ServiceUnavailable", id="P21 text 200"),
         pytest.param("no_status", {}, 200, "Pending", id="P3 once"),
+        pytest.param("http:403", {"on": "poll", "body": "html"}, 403, "ServiceUnavailable", id="P25 page 403"),
+        pytest.param("http:404", {"on": "poll", "body": "text"}, 404, "ServiceUnavailable", id="P25 text 404"),
+        pytest.param("http:401", {"on": "poll", "body": "gateway"}, 401, "ServiceUnavailable", id="P25 JSON 401"),
+        pytest.param("http:200", {"on": "poll", "body": "gateway"}, 200, "ServiceUnavailable", id="P25 JSON 200"),
+        pytest.param("no_credits", {"on": "poll"}, 403, "OutOfCredits", id="A4 poll"),
+        pytest.param("no_capability", {"on": "poll"}, 403, "AuthenticationFailed", id="A11 poll"),
     ],
 )
 def test_a_look_may_fail_while_the_job_goes_on(api, fault, options, status, outcome):
@@ -840,6 +898,6 @@ def test_every_row_of_the_table_is_here():
             for mark in getattr(function, "pytestmark", []):
                 named |= {case.id.split()[0] for case in mark.args[1] if getattr(case, "id", None)}
 
-    sizes = {"A": 10, "S": 29, "P": 22, "D": 5}
+    sizes = {"A": 11, "S": 30, "P": 25, "D": 5}
     rows = {f"{part}{number}" for part, size in sizes.items() for number in range(1, size + 1)}
     assert rows == named

@@ -18,6 +18,8 @@ ENDINGS = {
     "moderated:a": (200, "moderated", True),
     "moderated:b": (400, "moderated", True),
     "moderated:c": (200, "moderated", True),
+    "moderated:d": (403, "moderated", True),
+    "moderated:e": (400, "moderated", True),
     "failed:out_of_luck": (200, "failed", False),
     "failed_string": (200, "failed", False),
     "expired": (200, "expired", True),
@@ -37,9 +39,9 @@ ODD_LOOKS = {
     "text_200": (200, "one moment"),
     "revoked": (400, '{"code":"invalid-argument"'),
 }
-SUBMITS = {"lost_answer", "accept_then_502", "zdr"}
+SUBMITS = {"lost_answer", "accept_then_502", "refused", "zdr"}
 DOWNLOADS = {"slow_drip", "truncated", "wrong_bytes", "expired_link", "redirect"}
-ANYWHERE = {"http", "cut_before", "hang", "timeout"}
+ANYWHERE = {"http", "no_credits", "no_capability", "cut_before", "hang", "timeout"}
 
 
 def test_every_word_is_tested():
@@ -143,10 +145,11 @@ def test_any_strikes_at_whatever_comes_first(api):
         pytest.param("json", "application/json", '{"code":"resource-exhausted"', id="json"),
         pytest.param("html", "text/html; charset=utf-8", "<!doctype html>", id="html"),
         pytest.param("text", "text/plain; charset=utf-8", "emulated answer 429", id="text"),
+        pytest.param("gateway", "application/json", '{"message":', id="gateway"),
         pytest.param("empty", None, "", id="empty"),
     ],
 )
-def test_http_has_four_kinds_of_body_and_a_retry_after(api, body, kind, begin):
+def test_http_has_kinds_of_body_and_a_retry_after(api, body, kind, begin):
     """Status, body and Retry-After are those that were ordered; a date may contain spaces."""
     date = "Sun, 22 Nov 2026 10:00:00 GMT"
     api.emulator.script("http:429", on="submit", body=body, retry_after=date)
@@ -333,7 +336,7 @@ def test_several_brackets_hold_several_faults(api):
         pytest.param("fualt=expired", "fualt", id="word"),
         pytest.param("fault=explode", "explode", id="fault"),
         pytest.param("fault=moderated", "moderated:b", id="argument missing"),
-        pytest.param("fault=moderated:z", "a, b, c", id="argument unknown"),
+        pytest.param("fault=moderated:z", "a, b, c, d, e", id="argument unknown"),
         pytest.param("fault=gone:1", "no argument", id="argument too many"),
         pytest.param("fault=http:503", "on=", id="no place"),
         pytest.param("fault=http:99 on=poll", "200 and 599", id="status"),
