@@ -317,13 +317,16 @@ def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, 
 
     ``billed``: the service or the ledger says so. ``nothing``: nothing was bought. ``unbilled``: the service ended the
     request and named no bill, which counts as none (contract §5.1). ``possible``: at most that, if it was billed.
-    ``estimated``: what is under way should cost that. ``unknown``: nobody has said.
+    ``estimated``: what is under way should cost that. ``elsewhere``: the task that made it paid, not the review that
+    asks about it. ``unknown``: nobody has said.
 
     Args:
         card: What is known of the video.
         outcome: How far it is, by its card and by Airflow.
         entry: What the ledger says of the same request.
     """
+    if outcome == "asking" and card.request_id and not _bought(card):
+        return {"usd": card.cost_usd, "kind": "elsewhere"}
     booked = next(
         (each.cost_usd for each in card.purchases if each.request_id == card.request_id and each.cost_usd), None
     )

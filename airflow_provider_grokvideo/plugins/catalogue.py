@@ -31,7 +31,7 @@ KEPT = 5_000
 KEPT_BYTES = 64 * 1024 * 1024
 """Memory that they may take, whatever people write into cards."""
 
-READING = 20.0
+READING = 5.0
 """Seconds that the reading of one card may take."""
 
 AT_ONCE = 8

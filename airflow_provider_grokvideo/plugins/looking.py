@@ -6,14 +6,13 @@ viewers of this process share one look.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from airflow_provider_grokvideo.core.jobs import Job, Pending
+from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
 BETWEEN_LOOKS = 10.0
 """Seconds between two looks at one request."""
@@ -26,7 +25,10 @@ AT_ONCE = 2
 
 KEPT = 1_000
 
-_THREADS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="grokvideo-look")
+PATIENCE = 5.0
+"""Seconds that a page waits for a look; what comes later is left out."""
+
+_LANES = Lanes(threads=AT_ONCE, lanes=1, limit=PATIENCE)
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,9 @@ class Looks:
         self._keep(key, now, at, job)
         self._under_way += 1
         try:
-            seen = await asyncio.get_running_loop().run_in_executor(_THREADS, _look, conn_id, request_id)
+            seen = await _LANES.run("looks", _look, conn_id, request_id)
+        except Busy:
+            seen = None
         finally:
             self._under_way -= 1
         if seen is not None:

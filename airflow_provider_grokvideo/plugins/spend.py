@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger import settings
 from airflow_provider_grokvideo.ledger.backends import Ledger, NoLedger
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
+from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ PATIENCE = 10.0
 AT_ONCE = 8
 """DAGs whose permission is asked for at the same time."""
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="grokvideo-ledger")
+_LANES = Lanes(threads=1, lanes=1, limit=PATIENCE)
 
 _ENDED = ("moderated", "failed", "expired")
 _OPEN = ("submitting", "waiting", "submitted", "doubt", "trouble")
@@ -81,10 +81,9 @@ async def of_request(owner: Owner, request_id: str | None) -> Entry | None:
 
 async def _patiently(read: Callable[..., list[Entry] | None], *given: Any) -> list[Entry] | None:
     """Return what is in the ledger; None where there is none, or none that answers in time."""
-    reading = asyncio.get_running_loop().run_in_executor(_THREAD, read, *given)
     try:
-        return await asyncio.wait_for(reading, PATIENCE)
-    except asyncio.TimeoutError:
+        return await _LANES.run("ledger", read, *given)
+    except Busy:
         return None
 
 

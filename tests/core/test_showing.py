@@ -111,6 +111,8 @@ BOOKED = Entry("t", 1.0, "c", OWNER, estimated=1_500_000_000, request_id="r-1")
         ("waiting", {}, BOOKED, ("0.15", "estimated")),
         ("trouble", {}, None, ("0.15", "possible")),
         ("refused", {"request_id": None}, None, (None, "nothing")),
+        ("asking", {"cost_usd": "0.15"}, None, ("0.15", "elsewhere")),
+        ("asking", {"request_id": None}, None, (None, "nothing")),
         ("delivered", {"estimated_usd": None}, None, (None, "unknown")),
         ("moderated", {"purchases": (Purchase(number=1, phase="ended", request_id="r-1", cost_usd="0.05"),)}, None,
          ("0.05", "billed")),

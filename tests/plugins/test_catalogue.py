@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 from airflow_double import Double, iso
 
+from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.plugins import app as page_app
+from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
 NOW = 1_800_000_000.0
 
@@ -276,3 +280,37 @@ async def test_an_odd_card_hides_no_other(odd):
 
     assert "good" in labels(answer)
     assert all(len(view["prompt"] or "") <= page_app.LONGEST_PROMPT for view in answer["videos"])
+
+
+async def test_a_card_that_airflow_never_gives_does_not_keep_the_others(monkeypatch):
+    """Its reading has an end."""
+    monkeypatch.setattr("airflow_provider_grokvideo.plugins.catalogue.READING", 0.5)
+    ask = Airflow.card
+
+    async def slow(self, owner):
+        if owner.task_id == "hung":
+            await asyncio.Event().wait()
+        return await ask(self, owner)
+
+    monkeypatch.setattr(Airflow, "card", slow)
+    double = Double()
+    double.add("good", NOW - 2)
+    double.add("hung", NOW - 1)
+
+    assert ["good"] == labels(await listed(double))
+
+
+async def test_what_the_ledger_says_of_a_failed_request_is_its_cost(monkeypatch):
+    """Not its estimate; without a ledger and a bill it cost nothing."""
+    booked = Entry(
+        "t", NOW - 50, "c", Owner("films", "run", "failed"), estimated=5, billed=1_000_000_000, state="settled",
+        outcome="failed", request_id="r-failed--1",
+    )  # fmt: skip
+    double = Double()
+    double.add("failed", NOW - 2, outcome="failed", estimated_usd="0.15")
+    without = await listed(double)
+    monkeypatch.setattr("airflow_provider_grokvideo.plugins.spend._booked", lambda *given: [booked])
+    told = await listed(double)
+
+    assert {"usd": "0", "kind": "unbilled"} == without["videos"][0]["cost"]
+    assert {"usd": "0.1", "kind": "billed"} == told["videos"][0]["cost"]

@@ -283,6 +283,7 @@ async function sidecar(href) {
 }
 
 const SURE = {
+  elsewhere: "by the task that made the video",
   unbilled: "the service billed nothing",
   possible: "if it was billed",
   estimated: "estimated; not billed yet, as far as is known",

@@ -119,7 +119,7 @@ export function dayAfter(day) {
 /** What a video cost, in a word or two. */
 export function price({ usd, kind }) {
   const amount = money(usd);
-  return { billed: amount, unbilled: amount, nothing: "nothing bought", possible: `at most ${amount}`, estimated: `≈ ${amount}` }[kind] ?? "cost unknown";
+  return { billed: amount, unbilled: amount, nothing: "nothing bought", elsewhere: "paid before", possible: `at most ${amount}`, estimated: `≈ ${amount}` }[kind] ?? "cost unknown";
 }
 
 addEventListener("storage", (event) => {
