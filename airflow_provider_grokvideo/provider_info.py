@@ -66,8 +66,9 @@ def get_provider_info() -> dict[str, object]:
                         "label": "Looks per second",
                         "description": (
                             "The most looks a second that each triggerer sends with this key, for all waits "
-                            "together. Default 1, the one rate limit that xAI has published; raise it to what your "
-                            "account allows, divided by the number of triggerers."
+                            "together. Default 4, which a rate limit (429) halves for a while; xAI publishes 10 "
+                            "requests a second for one model. Set what your account allows, divided by the number of "
+                            "triggerers."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
                     },

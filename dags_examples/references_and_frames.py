@@ -5,7 +5,7 @@ last_frame, and ``<AUDIO_0>`` the voices. grok-imagine-video takes reference ima
 no pinned frames.
 
 Cost at 480p: 6 s at 0.08 USD and two images at 0.01 USD: 0.50 USD; 6 s and three images: 0.51 USD.
-Change: ``IMAGES`` and the prompts; up to 7 reference images, 3 voices, 4 keyframes.
+Change: ``IMAGES`` and the prompts; up to 14 reference images (7 on the default model), 3 voices, 4 keyframes.
 """
 
 import os

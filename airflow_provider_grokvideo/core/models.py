@@ -82,7 +82,7 @@ MODELS: tuple[Model, ...] = (
         text=Generation(resolutions=RESOLUTIONS),
         image=Generation(resolutions=RESOLUTIONS),
         reference=Generation(),
-        references=References(audios=3, pinned_frames=True),
+        references=References(images=14, audios=3, pinned_frames=True),
     ),
     Model(
         name="grok-imagine-video-1.5-lite",

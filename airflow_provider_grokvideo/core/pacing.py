@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-USUAL_PACE = 1.0
-"""Looks a second if the connection does not say: the only limit xAI has published for a video model is 60 requests a
-minute, and nobody knows whether looks count (contract §7.1)."""
+USUAL_PACE = 4.0
+"""Polls a second if the connection does not say. xAI's page of one video model says 10 requests a second; those of the
+others are not known, nor is whether polls count (contract §7.1). Less than half of it leaves room for the submits of
+the workers and a second triggerer; a 429 halves it."""
 
 LOCAL_PACE = 1000.0
 """The same for a service on this machine, which has no limit; the emulator is one."""

@@ -267,8 +267,11 @@ def _media_choices(name: str, value: Any) -> Sequence[Any]:
         case "image" | "last_frame":
             return (None, _MEDIA) if value is UNKNOWN else (_MEDIA,)
         case "reference_images":
-            most = max(model.references.images for model in models.MODELS)
-            return (None, [_MEDIA] * most) if value is UNKNOWN else (_filled(value, _MEDIA),)
+            if value is not UNKNOWN:
+                return (_filled(value, _MEDIA),)
+            # The most that each model takes: what is too many for one must not hide what it can cost.
+            most = sorted({model.references.images for model in models.MODELS if model.reference})
+            return (None, *([_MEDIA] * count for count in most))
         case "reference_audios":
             return (None, ["voice"]) if value is UNKNOWN else (_filled(value, "voice"),)
         case "keyframes":

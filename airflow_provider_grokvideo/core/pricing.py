@@ -58,7 +58,7 @@ class Prices:
 
 
 DEFAULT_PRICES = Prices(
-    as_of="2026-10-06",
+    as_of="2026-10-08",
     source="xAI's pricing and model pages",
     models={
         "grok-imagine-video": ModelPrice(

@@ -259,7 +259,7 @@ class ReferenceToVideo(_Generated):
     """A clip guided by reference images or voices, or pinned to frames; at least one of them is given.
 
     Args:
-        reference_images: Up to 7 images whose subjects appear in the clip.
+        reference_images: Up to 7 images whose subjects appear in the clip, on 1.5 up to 14.
         reference_audios: Up to 3 voices or audio clips (``{"voice_id": ...}``, ``{"url": ...}``).
         image: The first frame.
         last_frame: The last frame.
@@ -311,7 +311,9 @@ class ReferenceToVideo(_Generated):
 
     def _check_references(self, limits: models.References) -> None:
         if len(self.reference_images) > limits.images:
-            raise InvalidInput("reference_images", len(self.reference_images), f"at most {limits.images} images")
+            raise InvalidInput(
+                "reference_images", len(self.reference_images), f"at most {limits.images} images with {self.model}"
+            )
         if len(self.reference_audios) > limits.audios:
             raise InvalidInput(
                 "reference_audios", len(self.reference_audios), f"at most {limits.audios} with {self.model}"

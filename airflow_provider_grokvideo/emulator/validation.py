@@ -25,7 +25,8 @@ DEFAULT_SECONDS = 8
 DEFAULT_ADDED_SECONDS = 6
 MAX_EDIT_SECONDS = Fraction(87, 10)
 MIN_EXTEND_SECONDS, MAX_EXTEND_SECONDS = 2, 15
-_MAX_REFERENCES, _MAX_SOUNDS, _MAX_KEYFRAMES = 7, 3, 4
+_MAX_REFERENCES = {CLASSIC: 7, MODEL_15: 14, LITE: 0}
+_MAX_SOUNDS, _MAX_KEYFRAMES = 3, 4
 _SLOTS_PER_SECOND = 3
 
 Quirks = Mapping[str, str]
@@ -194,13 +195,13 @@ def _prompted_video(body: Body) -> Medium:
 
 def _check_counts(order: Order) -> None:
     limits = (
-        ("reference_images", len(order.references), _MAX_REFERENCES),
+        ("reference_images", len(order.references), _MAX_REFERENCES[order.model]),
         ("reference_audios", order.sounds, _MAX_SOUNDS),
         ("keyframes", len(order.keyframes), _MAX_KEYFRAMES),
     )
     for name, count, limit in limits:
         if count > limit:
-            raise invalid(f"at most {limit} {name} are allowed, got {count}")
+            raise invalid(f"at most {limit} {name} are allowed with {order.model}, got {count}")
 
 
 def _check_model(order: Order) -> None:
@@ -209,8 +210,6 @@ def _check_model(order: Order) -> None:
     pinned = bool(order.last_frame or order.keyframes or order.sounds)
     if pinned and order.model != MODEL_15:
         raise invalid(f"last_frame, keyframes and reference_audios need {MODEL_15}, not {order.model}")
-    if order.model == LITE:
-        raise invalid(f"{LITE} takes no reference images")
     if order.model == CLASSIC and order.image is not None:
         raise invalid("image and reference_images cannot be combined")
     if order.model == CLASSIC and order.seconds > 10:

@@ -36,7 +36,7 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
     :param aspect_ratio: ``1:1 16:9 9:16 4:3 3:4 3:2 2:3``. None: the service's 16:9; with `image` the image's own.
     :param resolution: ``480p``, ``720p``, or ``1080p`` where the model has it. None: the service's 480p.
     :param image: The first frame.
-    :param reference_images: Up to 7 images whose subjects appear in the clip.
+    :param reference_images: Up to 7 images whose subjects appear in the clip; up to 14 on model 1.5.
     :param reference_audios: Up to 3 voices (model 1.5): a voice id, ``{"voice_id": ...}`` or ``{"url": ...}``.
     :param last_frame: The last frame (model 1.5).
     :param keyframes: Up to 4 of ``{"image": ..., "timestamp_s": seconds}`` (model 1.5).

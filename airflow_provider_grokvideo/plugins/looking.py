@@ -18,7 +18,7 @@ BETWEEN_LOOKS = 10.0
 """Seconds between two looks at one request."""
 
 BETWEEN_ANY = 4.0
-"""Seconds between two looks at any: a quarter of the one look a second that xAI has published."""
+"""Seconds between two looks at any: a sixteenth of the usual pace of an account."""
 
 AT_ONCE = 2
 """Looks that wait for the service; further viewers are told what was seen before."""

@@ -246,7 +246,7 @@ def test_a_budget_is_kept_wherever_it_is_declared(drive, grokvideo_emulator, mon
     message = str(caught.value)
     assert f"the budget of 0.08 USD per day{' of grokvideo_default' * (declare == 'connection')} ({said})" in message
     assert "has 0.05 USD spent or reserved and 0.03 USD left; the next day begins at 20" in message
-    assert "the request would cost 0.05 USD (1 s of 480p: 0.05; prices of 2026-10-06)" in message
+    assert "the request would cost 0.05 USD (1 s of 480p: 0.05; prices of 2026-10-08)" in message
 
 
 def test_budgets_count_what_they_name(drive, grokvideo_emulator):
@@ -370,7 +370,7 @@ def test_the_price_is_in_the_log_before_the_start(drive, grokvideo_emulator, log
     """The log of a task has the estimate with its parts and the date of its prices before the bill, and the bill."""
     drive(make(resolution="720p", duration=2), store=StateStore())
     said = logs()
-    before = "estimated cost 0.14 USD (2 s of 720p: 0.14; prices of 2026-10-06)"
+    before = "estimated cost 0.14 USD (2 s of 720p: 0.14; prices of 2026-10-08)"
 
     assert said.index(before) < said.index("was accepted and is billed")
     assert "cost 0.14 USD (estimate: 0.14 USD)" in said
@@ -522,7 +522,7 @@ def test_a_question_shows_what_it_is_about():
     subject, body = asking.question(request, estimate(request), "max_cost_usd is 0.1", "grokvideo_default")
 
     assert "Buy a video for 0.4 USD?" == subject
-    assert "0.4 USD (5 s of 480p: 0.4; prices of 2026-10-06)" in body
+    assert "0.4 USD (5 s of 480p: 0.4; prices of 2026-10-08)" in body
     assert "max_cost_usd is 0.1" in body
     assert "> A red ball\n> rolls" in body
     assert "grok-imagine-video-1.5" in body

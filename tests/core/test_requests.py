@@ -256,6 +256,12 @@ def test_words_choose_the_mode(words, kind):
         ),
         pytest.param(
             generation,
+            {"model": NEW, "reference_images": [PNG] * 15},
+            ("reference_images", "15", "at most 14"),
+            id="S13 references on 1.5",
+        ),
+        pytest.param(
+            generation,
             {"model": NEW, "reference_audios": ["eve"] * 4},
             ("reference_audios", "4", "at most 3"),
             id="S13 voices",
@@ -368,7 +374,9 @@ def test_a_last_frame_without_references_is_not_told_about_references():
         pytest.param(CLASSIC, {"image": PNG}, 15, id="classic image"),
         pytest.param(CLASSIC, {"reference_images": [PNG] * 7}, 10, id="classic references"),
         pytest.param(NEW, {}, 15, id="1.5 text"),
-        pytest.param(NEW, {"image": PNG, "reference_images": [PNG] * 7, "reference_audios": ["eve"] * 3}, 15, id="1.5"),
+        pytest.param(
+            NEW, {"image": PNG, "reference_images": [PNG] * 14, "reference_audios": ["eve"] * 3}, 15, id="1.5"
+        ),
         pytest.param(NEW, {"keyframes": [frame(n / 3) for n in (1, 2, 3, 4)]}, 15, id="1.5 keyframes"),
         pytest.param(f"{NEW}-preview", {"last_frame": PNG}, 15, id="alias"),
         pytest.param(LITE, {}, 15, id="lite text"),

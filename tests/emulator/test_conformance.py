@@ -213,7 +213,7 @@ def test_what_the_service_does_not_offer_is_refused(api, method, path):
                 "model": NEW,
                 "duration": 15,
                 "image": PNG,
-                "reference_images": [PNG] * 7,
+                "reference_images": [PNG] * 14,
                 "reference_audios": [{"voice_id": "eve"}, {"url": "https://media.example/a.mp3"}, {"voice_id": "rex"}],
             },
             "reference-to-video",
@@ -277,7 +277,16 @@ def test_s6_an_uploaded_image_is_accepted_and_the_ratio_is_its_own(api):
         pytest.param(GENERATIONS, {"image": PNG, "reference_images": [PNG]}, 400, "invalid-argument", id="S11"),
         pytest.param(GENERATIONS, {"duration": 11, "reference_images": [PNG]}, 400, "invalid-argument", id="S12 11 s"),
         pytest.param(GENERATIONS, {"duration": 15, "reference_images": [PNG]}, 400, "invalid-argument", id="S12 15 s"),
-        pytest.param(GENERATIONS, {"reference_images": [PNG] * 8}, 400, "invalid-argument", id="S13 references"),
+        *(
+            pytest.param(
+                GENERATIONS,
+                {"model": model, "reference_images": [PNG] * count},
+                400,
+                "invalid-argument",
+                id=f"S13 {count} references on {model}",
+            )
+            for model, count in ((CLASSIC, 8), (NEW, 15), (LITE, 1))
+        ),
         pytest.param(
             GENERATIONS,
             {"model": NEW, "reference_audios": [{"voice_id": "eve"}] * 4},

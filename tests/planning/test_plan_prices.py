@@ -40,6 +40,9 @@ def order(kind="generate", *, source=NO_CLIP, limit=None, asks=False, **words):
         pytest.param({"image": UNKNOWN, "duration": 1}, "0.052", id="an image"),
         pytest.param({"image": {"url": UNKNOWN}, "duration": 1}, "0.052", id="an image of unknown address"),
         pytest.param({"reference_images": UNKNOWN, "duration": 1}, "0.064", id="seven references"),
+        pytest.param(
+            {"model": "grok-imagine-video-1.5", "reference_images": UNKNOWN, "duration": 1}, "0.22", id="14 references"
+        ),
         pytest.param({"reference_images": UNKNOWN, "duration": UNKNOWN}, "0.75", id="none: 15 s are dearer"),
         pytest.param({"reference_images": ["a.png", UNKNOWN], "duration": 1}, "0.054", id="two references"),
         pytest.param({"keyframes": UNKNOWN, "duration": 1}, "0.05", id="no frames on this model"),
@@ -162,7 +165,7 @@ def test_total_counts_tries_and_keeps_unknown_counts_apart():
 
 
 PLACES = {"image": "a.png", "last_frame": "b.png"}
-SEVERAL = {"reference_images": 7, "reference_audios": 3}
+SEVERAL = {"reference_images": 14, "reference_audios": 3}
 
 
 @st.composite
