@@ -7,12 +7,12 @@ tools=build/tools
 python=${PYTHON:-python3}
 rm -rf dist
 
-if command -v uv >/dev/null 2>&1; then
-    exec uv build --quiet --out-dir dist .
+if command -v uv >/dev/null 2>&1 && uv build --quiet --out-dir dist .; then
+    exit
 fi
 [ -x "$tools/bin/python" ] || "$python" -m venv "$tools"
 if [ -x "$tools/bin/uv" ] || "$tools/bin/python" -m pip install --quiet --disable-pip-version-check uv; then
-    exec "$tools/bin/uv" build --quiet --out-dir dist .
+    "$tools/bin/uv" build --quiet --out-dir dist . && exit
 fi
 "$tools/bin/python" -m pip install --quiet --disable-pip-version-check build
 exec "$tools/bin/python" -m build --outdir dist .

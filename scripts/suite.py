@@ -11,6 +11,7 @@ The exit code is 0 if every lane passed, else the first other one.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -27,6 +28,9 @@ BUILD = REPOSITORY / "build"
 NO_TESTS = 5
 """pytest's exit code where nothing was collected."""
 
+GRACE = 60.0
+"""Seconds in which interrupted lanes end their Airflow processes."""
+
 BETWEEN_LINES = 30.0
 """Seconds between two lines that say how far the lanes are."""
 
@@ -37,12 +41,14 @@ class Lane:
 
     Attributes:
         name: For people.
-        arguments: pytest's, which choose the tests.
+        marks: Which tests, as an expression of pytest's ``-m``.
+        options: Further arguments of pytest.
         after: The lane that has to end first, if any.
     """
 
     name: str
-    arguments: Sequence[str]
+    marks: str
+    options: Sequence[str] = ()
     after: str | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     started: float = 0.0
@@ -55,7 +61,15 @@ class Lane:
     def start(self, arguments: Sequence[str]) -> None:
         """Start pytest."""
         self.started = time.monotonic()
-        command = [sys.executable, "-m", "pytest", *self.arguments, "--cov", "--cov-report=", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *self.options,
+            "--cov",
+            "--cov-report=",
+            *narrowed(self.marks, arguments),
+        ]
         # A cache for each lane: they would write over each other's.
         command += ["-o", f"cache_dir={BUILD / f'pytest-cache-{self.name}'}"]
         env = {**os.environ, "COVERAGE_FILE": str(BUILD / f".coverage.{self.name}")}
@@ -76,20 +90,41 @@ def main(arguments: Sequence[str]) -> int:
     for old in BUILD.glob(".coverage.*"):
         old.unlink()
     lanes = [
-        Lane("unit", ["-n", "logical", "-m", "not e2e and not ui"]),
-        Lane("e2e", ["-n", "2", "--dist", "loadfile", "-m", "e2e and not ui"]),
-        Lane("ui", ["-m", "ui"], after="unit"),
+        Lane("unit", "not e2e and not ui", ["-n", "logical"]),
+        Lane("e2e", "e2e and not ui", ["-n", "2", "--dist", "loadfile"]),
+        Lane("ui", "ui", after="unit"),
     ]
     signal.signal(signal.SIGTERM, _leave)
     try:
         codes = run(lanes, arguments)
     finally:
-        for lane in lanes:
-            if lane.process is not None and lane.process.poll() is None:
-                os.killpg(lane.process.pid, signal.SIGTERM)
-                lane.process.wait(60)
+        stop([lane.process for lane in lanes if lane.process is not None])
     coverage()
     return verdict(codes)
+
+
+def narrowed(marks: str, arguments: Sequence[str]) -> list[str]:
+    """Return pytest's arguments for a lane: its own marks, together with those that were asked for.
+
+    pytest itself takes the last ``-m`` alone, and each lane would then run the same tests.
+    """
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("-m", dest="marks")
+    asked, others = known.parse_known_args(list(arguments))
+    return ["-m", f"({marks}) and ({asked.marks})" if asked.marks else marks, *others]
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End lanes that still run: by the signal of Ctrl-C, on which pytest tears its fixtures down, then by force."""
+    running = [process for process in processes if process.poll() is None]
+    for process in running:
+        os.killpg(process.pid, signal.SIGINT)
+    until = time.monotonic() + GRACE
+    for process in running:
+        try:
+            process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _leave(sig: int, frame: FrameType | None) -> NoReturn:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from airflow_provider_grokvideo.client import allowed
+from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
 from airflow_provider_grokvideo.core.money import amount
 from airflow_provider_grokvideo.core.pacing import LOCAL_PACE, USUAL_PACE
@@ -38,6 +40,7 @@ class Account:
         looks_per_second: The most looks a second that each triggerer sends; None is the default, see :attr:`pace`.
         witness: Requests whose user stores nothing are stored at the service for some days, too, so that one whose
             answer was lost can be found by its file (contract §6.3).
+        download_hosts: Hosts and networks that videos may come from although they are not public.
         limits: Dollars that may be spent with this connection per ``dag_run``, ``day``, ``month``; waits do not care.
     """
 
@@ -49,6 +52,7 @@ class Account:
     looks_per_second: float | None = None
     witness: bool = field(default=False, compare=False)
     limits: Mapping[str, Decimal] = field(default_factory=dict, compare=False)
+    download_hosts: Allowed = field(default=NOTHING_ALLOWED, compare=False)
 
     @property
     def is_plain(self) -> bool:
@@ -85,15 +89,17 @@ def account_from(
         schema: Path of the base URL, where the connection was written as a URI.
         password: The API key.
         extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``, ``witness``,
-            ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text.
-            ``allow_http``: true lets the base URL be plain http to a private host.
+            ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text;
+            ``download_hosts``, see :mod:`airflow_provider_grokvideo.client.allowed`. ``allow_http``: true lets the base
+            URL be plain http to a private host.
 
     Raises:
         AuthenticationFailed: There is no usable key.
         InvalidInput: The address or a number is unusable.
     """
+    base_url = _base_url((host or "").strip(), port, schema, allow_http=_switch(extra, "allow_http"))
     return Account(
-        base_url=_base_url((host or "").strip(), port, schema, allow_http=_switch(extra, "allow_http")),
+        base_url=base_url,
         api_key=_key(password),
         timeout=_seconds(extra, "timeout") or Account.timeout,
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
@@ -101,6 +107,7 @@ def account_from(
         looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
         witness=_switch(extra, "witness"),
         limits=_limits(extra),
+        download_hosts=allowed.parse(extra.get(allowed.FIELD), own_host=httpx.URL(base_url).host),
     )
 
 

@@ -6,11 +6,9 @@ import asyncio
 import hashlib
 import logging
 import platform
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +16,7 @@ import httpx
 
 from airflow_provider_grokvideo.client import exchange
 from airflow_provider_grokvideo.client.account import Account
-from airflow_provider_grokvideo.client.exchange import Reading, Sending
+from airflow_provider_grokvideo.client.exchange import Reading, Sending, watchdog
 from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
 from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
@@ -93,7 +91,7 @@ class Client:
         try:
             request = self._http.build_request(call.method, _url(self._account, call), **_per_call(self._account, call))
             request.extensions["trace"] = sending.trace
-            with _watchdog(sending, until), closing(self._http.send(request, stream=True)) as answer:
+            with watchdog(sending, until), closing(self._http.send(request, stream=True)) as answer:
                 if answer.status_code != 200:
                     reading = Reading(answer.headers, until)
                     for chunk in answer.iter_raw():
@@ -125,7 +123,7 @@ class Client:
                 )
                 request.extensions["trace"] = sending.trace
                 until = time.monotonic() + _longest(self._account, call)
-                with _watchdog(sending, until):
+                with watchdog(sending, until):
                     answer = http.send(request, stream=True)
                     with closing(answer):
                         reading = Reading(answer.headers, until)
@@ -157,25 +155,6 @@ def _written(answer: httpx.Response, into: Path) -> tuple[str, int]:
             file.write(chunk)
             digest.update(chunk)
     return digest.hexdigest(), size
-
-
-@contextmanager
-def _watchdog(sending: Sending, until: float) -> Iterator[None]:
-    """End an exchange that takes too long in all: httpx limits each read, and headers that drip are many reads."""
-
-    def end() -> None:
-        connection = None if sending.stream is None else sending.stream.get_extra_info("socket")
-        if connection is not None:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, until - time.monotonic()), end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 class AsyncClient:

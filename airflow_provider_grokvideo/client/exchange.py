@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,6 +76,30 @@ class Sending:
     async def atrace(self, event: str, info: Mapping[str, Any]) -> None:
         """Take note of an event, for the async client."""
         self.trace(event, info)
+
+
+@contextmanager
+def watchdog(sending: Sending, until: float) -> Iterator[None]:
+    """End an exchange that takes too long in all: httpx limits each read, and headers that drip are many reads.
+
+    Args:
+        sending: Knows the connection.
+        until: Monotonic seconds.
+    """
+
+    def end() -> None:
+        connection = None if sending.stream is None else sending.stream.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, until - time.monotonic()), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass

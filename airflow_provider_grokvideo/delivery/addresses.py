@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -25,6 +27,11 @@ _LOCAL_NAMES = re.compile(
 
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$", re.IGNORECASE)
 """A host that ends in a number is an IPv4 address in some spelling, such as 127.1, or nothing (WHATWG URL, 3.5)."""
+
+
+ALLOW_IT = (
+    f"if your network resolves names so, allow it in the connection's extra: {FIELD}, a list of hosts or networks"
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,12 @@ def parse(url: str, *, allow_loopback: bool) -> Hop | Refused:
     return Hop(url, scheme, parts.hostname, port or (443 if scheme == "https" else 80))
 
 
-def judge(hop: Hop, addresses: Sequence[str], *, allow_loopback: bool) -> Refused | None:
+def judge(
+    hop: Hop, addresses: Sequence[str], *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED
+) -> Refused | None:
     """Say whether a hop may be followed, given every address its name resolves to.
+
+    `allowed` are hosts and networks that the connection allows on purpose; loopback is not among them.
 
     One bad address refuses the whole name: which of them a connection would use is not for the name's owner to play
     with.
@@ -79,8 +90,8 @@ def judge(hop: Hop, addresses: Sequence[str], *, allow_loopback: bool) -> Refuse
         if is_loopback(address):
             if not allow_loopback:
                 return Refused(f"{hop.host} is this machine ({address}), not a public host")
-        elif not is_public(address):
-            return Refused(f"{hop.host} is not a public host ({address})")
+        elif not is_public(address) and not allowed.covers(hop.host, address):
+            return Refused(f"{hop.host} is not a public host ({address}); {ALLOW_IT}")
         elif hop.scheme != "https":
             return Refused("it is not https but http")
     return None

@@ -34,12 +34,14 @@ class Body:
         total: Bytes of the whole file, if the server says.
         etag: Its strong entity tag, if it has one.
         content_type: As sent, or None.
+        odd: What is worth a warning, as a sentence's part.
     """
 
     start: int
     total: int | None
     etag: str | None
     content_type: str | None
+    odd: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,20 +125,23 @@ def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, no
         now: Epoch seconds, to read a ``Retry-After`` date.
     """
     if status in _REDIRECTS:
-        where = headers.get("location", "").strip()
-        return Redirect(urljoin(url, where)) if where else Hopeless(f"HTTP {status} without a Location")
+        # A blank has no place in an address; some servers leave those of a file name.
+        where = headers.get("location", "").strip().replace(" ", "%20")
+        try:
+            return Redirect(urljoin(url, where)) if where else Hopeless(f"HTTP {status} without a Location")
+        except ValueError:
+            return Hopeless(f"HTTP {status} with a Location that is not an address")
     if status in _EXPIRED:
         return Expired(status)
     if status in _TRANSIENT or status >= 500:
         return Transient(f"HTTP {status}", restart=status == 416, retry_after=retry_after(headers, now))
     if status == 206:
-        return _rest(headers, part)
+        return _rest(headers, part) if part.resumable else _unasked(headers)
     if status != 200:
         return Hopeless(f"HTTP {status}", show_body=True)
     kind = headers.get("content-type")
-    if kind and _NO_VIDEO.match(kind.strip()):
-        return Hopeless(f"not a video but {kind.partition(';')[0].strip()}", show_body=True)
-    return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind)
+    odd = f"the server called it {kind.partition(';')[0].strip()}" if kind and _NO_VIDEO.match(kind.strip()) else None
+    return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind, odd)
 
 
 def pause_before(attempt: int, fault: Transient) -> float | None:
@@ -154,6 +159,17 @@ def excerpt(body: bytes, limit: int = 200) -> str:
     text = re.sub(r"https?://[^\s\"'<>]+", lambda found: without_query(found[0]), text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _unasked(headers: Mapping[str, str]) -> Body | Transient:
+    """Take a 206 that nobody asked for as the file, unless it says that something is missing."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
+    length = _number(headers.get("content-length"))
+    if found and (int(found[1]) or (found[3] != "*" and int(found[2]) + 1 != int(found[3]))):
+        return Transient("a part of the file although all of it was asked for", restart=True)
+    return Body(
+        0, length, _strong(headers.get("etag")), headers.get("content-type"), "the server called it a part (206)"
+    )
 
 
 def _rest(headers: Mapping[str, str], part: Part) -> Body | Transient:

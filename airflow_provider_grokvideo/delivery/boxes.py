@@ -1,7 +1,8 @@
 """The structure of an MP4 file, read without decoding anything (ISO/IEC 14496-12).
 
 A clip that was cut off, in the download or before it, is caught here: every top-level box must end where the next
-begins and the last one at the end of the file, and no sample may lie outside of the data boxes.
+begins, and no sample may lie outside of the data boxes. Bytes behind a whole index and its data, as phones, proxies and
+tape-like storage append them, are no damage.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _LARGEST_INDEX = 64 * 1024 * 1024
 """Bytes of ``moov`` that are read into memory; a clip of minutes needs some hundred kilobytes."""
 
 _MOST_SAMPLES = 10_000_000
+_PARTS_OF_A_CLIP = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx"})
+_NEEDED = (b"ftyp", b"moov", b"mdat")
 _MOST_BOXES = 100_000
 """Top-level boxes; a fragmented file has two for each fragment."""
 
@@ -40,13 +43,18 @@ class Broken(Exception):
 
 @dataclass
 class Structure:
-    """What the boxes say: seconds, pixels, tracks, codec of the picture."""
+    """What the boxes say: seconds, pixels, tracks, codec of the picture, samples of the longest track.
+
+    `trailing` are the bytes behind the last box.
+    """
 
     duration: float | None = None
     width: int | None = None
     height: int | None = None
     codec: str | None = None
     handlers: set[bytes] = field(default_factory=set)
+    samples: int = 0
+    trailing: int = 0
 
     @property
     def has_video(self) -> bool:
@@ -78,7 +86,7 @@ def walk(file: BinaryIO) -> Structure:
     boxes = list(itertools.islice(_top_level(file, length), _MOST_BOXES + 1))
     if len(boxes) > _MOST_BOXES:
         raise Broken("it has more boxes than any clip needs")
-    for kind in (b"ftyp", b"moov", b"mdat"):
+    for kind in _NEEDED:
         if not any(box.kind == kind for box in boxes):
             raise Broken(f"it has no {kind.decode()} box")
     index = next(box for box in boxes if box.kind == b"moov")
@@ -88,26 +96,41 @@ def walk(file: BinaryIO) -> Structure:
     moov = file.read(index.end - index.content)
     data = [(box.content, box.end) for box in boxes if box.kind == b"mdat"]
     try:
-        return _read_index(moov, data)
+        structure = _read_index(moov, data)
     except (struct.error, IndexError) as error:
         raise Broken("its index is damaged") from error
+    structure.trailing = length - boxes[-1].end
+    return structure
 
 
 def _top_level(file: BinaryIO, length: int) -> Iterator[_Box]:
-    at = 0
+    """Yield the boxes of the file; what is no box ends it, once everything that a clip needs has come."""
+    at, seen = 0, set()
     while at < length:
         file.seek(at)
         head = file.read(16)
-        if len(head) < 8:
-            raise Broken(f"it is cut off at byte {length}")
-        box = _box(head, at, length)
-        if not box.kind.isascii() or not box.kind.decode("ascii").isprintable() or box.end < box.content:
-            raise Broken(f"there is no MP4 box at byte {at}")
-        if box.end > length:
-            name = box.kind.decode("ascii")
-            raise Broken(f"it is cut off: its {name} box ends at byte {box.end}, the file at byte {length}")
-        yield box
-        at = box.end
+        box = _box(head, at, length) if len(head) >= 8 else None
+        problem = _problem(box, at, length)
+        if problem is None and box is not None:
+            yield box
+            seen.add(box.kind)
+            at = box.end
+            continue
+        cut_inside = box is not None and box.kind in _PARTS_OF_A_CLIP
+        if seen.issuperset(_NEEDED) and b"moof" not in seen and not cut_inside:
+            return
+        raise Broken(problem or f"it is cut off at byte {length}")
+
+
+def _problem(box: _Box | None, at: int, length: int) -> str | None:
+    if box is None:
+        return f"it is cut off at byte {length}"
+    if not box.kind.isascii() or not box.kind.decode("ascii").isprintable() or box.end < box.content:
+        return f"there is no MP4 box at byte {at}"
+    if box.end > length:
+        name = box.kind.decode("ascii")
+        return f"it is cut off: its {name} box ends at byte {box.end}, the file at byte {length}"
+    return None
 
 
 def _box(head: bytes, at: int, end: int) -> _Box:
@@ -141,25 +164,36 @@ def _child(data: bytes, parent: _Box, *path: bytes) -> _Box | None:
 def _read_index(moov: bytes, data: list[tuple[int, int]]) -> Structure:
     structure = Structure()
     fragmented = any(box.kind == b"mvex" for box in _inside(moov))
+    longest: float | None = None
     for box in _inside(moov):
         if box.kind == b"mvhd":
             structure.duration = _seconds(moov, box)
         elif box.kind == b"trak":
             _read_track(moov, box, structure)
+            media = _child(moov, box, b"mdia", b"mdhd")
+            seconds = None if media is None else _seconds(moov, media)
+            longest = max(longest or 0.0, seconds) if seconds is not None else longest
             if not fragmented:
-                _check_samples(moov, box, data)
+                structure.samples = max(structure.samples, _check_samples(moov, box, data))
     if not structure.handlers:
         raise Broken("it has no track")
+    said = structure.duration
+    if longest is not None and (said is None or said > 1.1 * longest + 0.5) and not fragmented:
+        # The header does not know, or promises what no track has.
+        structure.duration = longest
     return structure
 
 
 def _seconds(data: bytes, header: _Box) -> float | None:
+    """Return the length that a movie or media header tells; None if it is 0 or all ones, which means unknown."""
     at = header.content
     if data[at] == 1:
         scale, ticks = struct.unpack_from(">IQ", data, at + 20)
+        unknown = 2**64 - 1
     else:
         scale, ticks = struct.unpack_from(">II", data, at + 12)
-    return float(ticks / scale) if scale and ticks else None
+        unknown = 2**32 - 1
+    return float(ticks / scale) if scale and ticks not in (0, unknown) else None
 
 
 def _read_track(data: bytes, track: _Box, structure: Structure) -> None:
@@ -180,14 +214,17 @@ def _read_track(data: bytes, track: _Box, structure: Structure) -> None:
         structure.codec = _CODECS.get(code, code.decode("latin-1"))
 
 
-def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> None:
-    """Hold every chunk against the data boxes; this is what finds a cut in a data box that has no length of its own."""
+def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> int:
+    """Hold every chunk against the data boxes, and return the number of samples.
+
+    This is what finds a cut in a data box that has no length of its own.
+    """
     table = _child(data, track, b"mdia", b"minf", b"stbl")
     if table is None:
         raise Broken("its index is damaged")
     parts = {box.kind: box for box in _inside(data, table.content, table.end)}
     if not {b"stsz", b"stsc"} <= parts.keys() or not {b"stco", b"co64"} & parts.keys():
-        return
+        return 0
     sizes = _sizes(data, parts[b"stsz"])
     wide = b"co64" in parts
     offsets = parts[b"co64" if wide else b"stco"]
@@ -197,6 +234,7 @@ def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> N
         end = begin + sum(itertools.islice(sizes, samples))
         if not any(first <= begin and end <= last for first, last in places):
             raise Broken(f"it is cut off: a sample that ends at byte {end} is not there")
+    return int(struct.unpack_from(">I", data, parts[b"stsz"].content + 8)[0])
 
 
 def _sizes(data: bytes, box: _Box) -> Iterator[int]:

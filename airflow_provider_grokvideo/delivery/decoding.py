@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 DECODED_SECONDS = 120.0
 """How much of a clip is decoded; every clip of the service is shorter (contract §3.3), longer inputs are only read."""
+
+
+MOST_SECONDS = 120.0
+"""Seconds that decoding may take; a clip of the service takes a few."""
+
+MOST_PIXELS = 4096 * 2304
+"""Pixels of a frame that is decoded; the service makes 1920 x 1080 at most (contract §4), cameras 4K."""
+
+MOST_SAMPLES = 10_000
+"""Frames of a track: two minutes at 60 a second and some; the service makes some hundred."""
+
+MOST_PACKETS = 4 * MOST_SAMPLES
+"""Packets of all tracks of a file whose index does not tell them."""
+
+CLIP_CODECS = frozenset({"h264", "hevc", "av1", "mpeg4", "vp8", "vp9", "prores"})
+"""Codecs of a picture that are decoded. FFmpeg knows hundreds more, made for anything but clips."""
+
+
+class TooMuch(Exception):
+    """Decoding would take more time or memory than any clip needs; the message says what of, as part of a sentence."""
 
 
 class Undecodable(Exception):
@@ -48,6 +69,7 @@ def decode(path: Path) -> Decoded:
 
     Raises:
         Undecodable: There is no stream, or one of its frames cannot be decoded.
+        TooMuch: It is of a size, length or codec that no clip has.
     """
     import av
     from av.error import FFmpegError
@@ -63,7 +85,10 @@ def decode(path: Path) -> Decoded:
             if context is None:
                 raise Undecodable("no decoder knows its codec")
             if has_video:
+                _check_size(context)
                 context.thread_type = "AUTO"
+                # FFmpeg holds every frame against it: the index may tell another size than the pictures have.
+                context.options = {"max_pixels": str(MOST_PIXELS)}
             width, height = (context.width, context.height) if has_video else (None, None)
             # The decoder's own name would be libdav1d for AV1.
             codec = context.codec.canonical_name
@@ -74,12 +99,23 @@ def decode(path: Path) -> Decoded:
     return Decoded(known if known is not None else end, width, height, has_video, has_audio, codec)
 
 
+def _check_size(context: Any) -> None:
+    if context.codec.canonical_name not in CLIP_CODECS:
+        raise TooMuch(f"its codec is {context.codec.canonical_name}")
+    if (context.width or 0) * (context.height or 0) > MOST_PIXELS:
+        raise TooMuch(f"its frames have {context.width} x {context.height} pixels")
+
+
 def _decode_streams(container: object, streams: list[object]) -> float:
-    frames, end = 0, 0.0
+    frames, packets, end = 0, 0, 0.0
+    until = time.monotonic() + MOST_SECONDS
     main = streams[0]
     for packet in container.demux(streams):  # type: ignore[attr-defined]
         if packet.pts is not None and float(packet.pts * packet.time_base) > DECODED_SECONDS:
             continue
+        packets += 1
+        if packets > MOST_PACKETS or time.monotonic() > until:
+            raise TooMuch(f"decoding was stopped after {packets} packets")
         for frame in packet.decode():
             if packet.stream is not main:
                 continue

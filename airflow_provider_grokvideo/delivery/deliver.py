@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import poster, store
@@ -28,13 +29,16 @@ class Expectation:
     """What the video should be like; None where nobody can know.
 
     Attributes:
-        duration: Seconds. Shorter by more than half a second and a tenth is a failure, longer a warning.
+        duration: Seconds, as the service says. Shorter by more than half a second and a tenth is a cut file and a
+            failure, longer a warning.
+        asked: Seconds that were asked for; another length is a warning, because the service may round or clamp them.
         at_least: Seconds it must not fall below, by the same margin, where the exact length is unknown.
         width: Pixels; another width is a warning.
         height: Pixels; another height is a warning.
     """
 
     duration: float | None = None
+    asked: float | None = None
     at_least: float | None = None
     width: int | None = None
     height: int | None = None
@@ -56,6 +60,7 @@ class Delivered:
         height: Pixels.
         has_audio: Whether it has a sound track.
         checked: ``decoded`` with the extra ``media``, ``structure`` without.
+        warnings: What is odd about it, each as a sentence's part.
     """
 
     uri: str
@@ -68,6 +73,7 @@ class Delivered:
     height: int | None
     has_audio: bool | None
     checked: Checked
+    warnings: Sequence[str] = ()
 
 
 def deliver(
@@ -81,6 +87,7 @@ def deliver(
     request: Mapping[str, Any],
     owner: Mapping[str, Any],
     allow_loopback: bool,
+    allowed: Allowed = NOTHING_ALLOWED,
     bring: Callable[[Path], Fetched] | None = None,
     default_name: str = "video",
     poster_uri: str | None = None,
@@ -100,6 +107,7 @@ def deliver(
         request: What was asked for, for the sidecar.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
         allow_loopback: The API's base URL is loopback, so its links may be, too.
+        allowed: Hosts and networks that the connection allows although they are not public.
         bring: Fetches the video into a file without a link; `link` and `fresh_link` are not used then.
         default_name: Takes the place of the request id in a directory where nobody knows that.
         poster_uri: Where an earlier delivery of the same video put its poster; taken where none can be made here.
@@ -118,9 +126,11 @@ def deliver(
             if bring is not None:
                 fetched = bring(local)
             else:
-                fetched = _fetch(link, fresh_link, local, allow_loopback=allow_loopback, pause=pause, log=log)
+                fetched = _fetch(
+                    link, fresh_link, local, allow_loopback=allow_loopback, allowed=allowed, pause=pause, log=log
+                )
             found = probe(local)
-            verify(found, expected, log=log)
+            odd = [*fetched.odd, *verify(found, expected, log=log)]
             measured = {
                 "sha256": fetched.sha256,
                 "bytes": fetched.bytes,
@@ -129,6 +139,7 @@ def deliver(
                 "height": found.height,
                 "has_audio": found.has_audio,
                 "checked": found.checked,
+                "warnings": odd,
             }
             sidecar = {
                 **shareable(manifest),
@@ -149,8 +160,10 @@ def deliver(
     return Delivered(**stored.addresses(), **measured)  # type: ignore[arg-type]
 
 
-def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -> None:
-    """Check that a file is the video that was bought.
+def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -> list[str]:
+    """Check that a file is the video that was bought; return what is odd about it, each as a sentence's part.
+
+    The video is paid: what plays is delivered, however odd, and only what is no video, damaged or cut is not.
 
     Raises:
         DeliveryFailed: It is no MP4 video, not whole, or too short.
@@ -160,6 +173,9 @@ def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -
     if found.problem is not None:
         raise DeliveryFailed(f"The MP4 that was downloaded is damaged: {found.problem} ({found.bytes} bytes)")
     least = expected.at_least if expected.duration is None else expected.duration
+    odd = list(found.odd)
+    if found.odd_size is not None:
+        odd.append(f"it was not decoded: {found.odd_size}")
     if found.duration is not None and least is not None:
         margin = max(0.5, 0.1 * least)
         if found.duration < least - margin:
@@ -167,13 +183,19 @@ def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -
                 f"The video that was downloaded lasts {found.duration:.2f} s, {least:g} s were expected"
             )
         if expected.duration is not None and found.duration > least + margin:
-            log.warning("The video lasts %.2f s, %g s were expected", found.duration, least)
+            odd.append(f"it lasts {found.duration:.2f} s, the service says {least:g} s")
+    asked = expected.asked
+    if found.duration is not None and asked is not None and abs(found.duration - asked) > max(0.5, 0.1 * asked):
+        odd.append(f"it lasts {found.duration:.2f} s, {asked:g} s were asked for")
     for name, wanted, got in (
         ("wide", expected.width, found.width),
         ("high", expected.height, found.height),
     ):
         if wanted is not None and got is not None and wanted != got:
-            log.warning("The video is %d pixels %s, %d were expected", got, name, wanted)
+            odd.append(f"it is {got} pixels {name}, {wanted} were expected")
+    for each in odd:
+        log.warning("The video was delivered with a warning: %s", each)
+    return odd
 
 
 def _fetch(
@@ -182,11 +204,12 @@ def _fetch(
     into: Path,
     *,
     allow_loopback: bool,
+    allowed: Allowed,
     pause: Callable[[float], None],
     log: logging.Logger,
 ) -> Fetched:
     try:
-        return fetch(link, into, allow_loopback=allow_loopback, pause=pause, log=log)
+        return fetch(link, into, allow_loopback=allow_loopback, allowed=allowed, pause=pause, log=log)
     except LinkExpired as error:
         log.info("%s; asking the service for a fresh one", error.what)
         dead = error
@@ -194,7 +217,7 @@ def _fetch(
     if not fresh or fresh == link:
         raise _gone(dead)
     try:
-        return fetch(fresh, into, allow_loopback=allow_loopback, pause=pause, log=log)
+        return fetch(fresh, into, allow_loopback=allow_loopback, allowed=allowed, pause=pause, log=log)
     except LinkExpired as error:
         raise _gone(error) from error
 

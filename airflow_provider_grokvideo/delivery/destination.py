@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,7 +78,14 @@ class Target:
 
     def beside(self, request_id: str) -> Target:
         """Return the target in the same directory that is this request's alone."""
-        return replace(self, name=f"{self.stem}-{file_name(request_id)}{SUFFIX}")
+        own = f"-{file_name(request_id)}{SUFFIX}"
+        room = places.LONGEST_NAME - len(own.encode()) - len(POSTER_SUFFIX) + len(SUFFIX)
+        return replace(self, name=f"{places.shortened(self.stem, room)}{own}")
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The names of all files that stay: video, sidecar, poster."""
+        return self.name, self.sidecar_name, self.poster_name
 
     def place(self) -> places.Place:
         """Open the storage it is in.
@@ -109,6 +118,9 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
         raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; a template may have rendered to nothing")
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise InvalidInput(_FIELD, destination, "a path without line breaks and control characters")
+    if ".." in re.split(r"[/\\]", text):
+        # A run id may be "..", and a rendered path must not leave the directory that the DAG's author wrote.
+        raise InvalidInput(_FIELD, destination, "a path without '..'; write the directory itself")
     if found := _ONE_SLASH.match(text):
         raise InvalidInput(_FIELD, destination, f"{found[1]}:// with two slashes, if the scheme is meant")
     scheme = _SCHEME.match(text)
@@ -119,24 +131,82 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
     return _object(text, scheme[1].lower(), default_name)
 
 
-def check_writable(destination: str | os.PathLike[str], *, default_name: str = "video") -> Target:
+def check_writable(
+    destination: str | os.PathLike[str], *, default_name: str = "video", inputs: Iterable[str] = ()
+) -> Target:
     """Make sure, before money is spent, that a video could be stored; return where.
 
-    It is really tried: missing local directories are made, and a small object is written and deleted.
+    It is really tried: missing local directories are made, a small object is written and deleted, and each name that
+    the delivery will write is checked. A file of another origin under the sidecar's name is not written over.
+
+    Args:
+        destination: As the user wrote it.
+        default_name: The file's name in a directory, without suffix.
+        inputs: Paths and URIs that the video is made from: it must not replace them.
 
     Raises:
-        InvalidInput: It cannot work: not writable, no such bucket, no such storage installed.
+        InvalidInput: It cannot work: not writable, no such bucket, no such storage installed, a name that is too long
+            or taken.
         DeliveryFailed: It does not work, but may later: the storage does not answer.
     """
     to = target(destination, default_name=default_name)
+    if longest := next((each for each in to.names if len(each.encode()) > places.LONGEST_NAME), None):
+        most = places.LONGEST_NAME - len(POSTER_SUFFIX) + len(SUFFIX)
+        raise InvalidInput(
+            _FIELD, str(destination), f"a file name of at most {most} bytes: {longest[-20:]} is beside it"
+        )
+    if any(is_same_file(each, to) for each in inputs):
+        raise InvalidInput(_FIELD, str(destination), "another file than the one that the video is made from")
     place = to.place()
     with places.before_purchase(_FIELD, str(destination)):
-        if place.is_directory(to.name):
-            raise InvalidInput(_FIELD, str(destination), f"{_ALLOWED}; there is a directory of that name")
+        for name in to.names:
+            if place.is_directory(name):
+                raise InvalidInput(_FIELD, str(destination), f"a free name; there is a directory {name}")
         place.prepare()
         place.write(_PROBE, b"")
     place.remove(_PROBE)
+    with places.before_purchase(_FIELD, str(destination)):
+        place.check_names(to.names)
+        if is_foreign(place.read(to.sidecar_name)):
+            expected = f"a name beside which {to.sidecar_name} is free: the one there is not of this provider"
+            raise InvalidInput(_FIELD, str(destination), expected)
     return to
+
+
+def is_foreign(content: bytes | None) -> bool:
+    """Say whether what has a sidecar's name is a file of somebody else."""
+    if not content:
+        return False
+    try:
+        record = json.loads(content) if len(content) <= LARGEST_SIDECAR else None
+    except (ValueError, RecursionError):
+        return True
+    return not (isinstance(record, dict) and "owner" in record and {"request_id", "sha256", "upload"} & record.keys())
+
+
+LARGEST_SIDECAR = 4 * 1024 * 1024
+"""Bytes; ours have a few thousand, and a prompt has no published limit."""
+
+
+def is_same_file(source: str, to: Target) -> bool:
+    """Say whether a path or URI names the file that a target is, by whatever spelling can be known."""
+    local = local_path(source)
+    if local is not None:
+        if not to.is_local:
+            return False
+        path, final = expanded(local, "video"), Path(to.directory, to.name)
+        try:
+            return path.samefile(final)
+        except OSError:
+            return os.path.normpath(path) == os.path.normpath(final)
+    return not to.is_local and _without_conn_id(source) == _without_conn_id(to.uri)
+
+
+def _without_conn_id(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    same = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs"}
+    return f"{same.get(scheme.lower(), scheme.lower())}://{host.rpartition('@')[2]}{slash}{re.sub('/+', '/', path)}"
 
 
 def local_path(uri: str) -> Path | None:

@@ -13,9 +13,10 @@ import socket
 import ssl
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +24,8 @@ import httpx
 from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.client import tls
+from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
+from airflow_provider_grokvideo.client.exchange import Sending, watchdog
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.delivery import addresses, answers
 from airflow_provider_grokvideo.provider_info import __version__
@@ -59,11 +62,12 @@ class _Faulty(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that arrived whole: its hash, its length and what the server called it."""
+    """A file that arrived whole: its hash, its length, what the server called it, and what was odd about its answer."""
 
     sha256: str
     bytes: int
     content_type: str | None
+    odd: tuple[str, ...] = ()
 
 
 @dataclass
@@ -74,6 +78,8 @@ class _Arrival:
     part: answers.Part = field(default_factory=answers.Part)
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     content_type: str | None = None
+    coding: str | None = None
+    odd: list[str] = field(default_factory=list)
 
     def begin(self, body: answers.Body, *, weak: bool) -> None:
         if body.start == 0:
@@ -106,6 +112,7 @@ def fetch(
     user_agent: str = USER_AGENT,
     pause: Callable[[float], None] = time.sleep,
     resolve: Resolve | None = None,
+    allowed: Allowed = NOTHING_ALLOWED,
     log: logging.Logger = _LOG,
 ) -> Fetched:
     """Download a link into a local file, in constant memory.
@@ -123,6 +130,7 @@ def fetch(
         total_seconds: For everything, redirects and repetitions included; looked at whenever a piece arrives.
         user_agent: How to introduce ourselves.
         pause: Waits between tries; takes seconds.
+        allowed: Hosts and networks that are allowed although they are not public.
         resolve: Turns host and port into addresses; the system's resolver by default.
         log: Told about repetitions.
 
@@ -131,7 +139,7 @@ def fetch(
         DeliveryFailed: Anything else: refused address, wrong type, too large, too slow, or broken for good.
     """
     clock = _Clock(time.monotonic() + total_seconds, total_seconds, connect_seconds, silence_seconds)
-    way = _Way(allow_loopback, user_agent, clock, resolve or system_addresses)
+    way = _Way(allow_loopback, user_agent, clock, resolve or system_addresses, allowed)
     with into.open("wb") as file:
         arrival = _Arrival(file)
         attempt = 1
@@ -149,7 +157,64 @@ def fetch(
             log.info("Download of %s: %s; trying again in %.1f s", addresses.without_query(url), fault.what, seconds)
             pause(seconds)
             attempt += 1
-    return Fetched(arrival.digest.hexdigest(), arrival.part.bytes, arrival.content_type)
+    fetched = Fetched(arrival.digest.hexdigest(), arrival.part.bytes, arrival.content_type, tuple(arrival.odd))
+    return unpack(url, into, fetched, arrival.coding, max_bytes)
+
+
+def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes: int) -> Fetched:
+    """Unpack a file that was compressed in spite of ``Accept-Encoding: identity``; its bytes tell, not its label.
+
+    Raises:
+        DeliveryFailed: It is packed in a way that nothing here unpacks, is damaged, or becomes too large.
+    """
+    with file.open("rb") as source:
+        head = source.read(16)
+    packed = compressed(head, coding)
+    if packed is None:
+        label = (f"it is labelled {coding} and is not",) if coding else ()
+        return replace(fetched, odd=(*fetched.odd, *label))
+    if packed not in _WINDOW:
+        raise _failed(url, f"is compressed ({packed}) although it was asked for as it is")
+    unpacker, digest, size = zlib.decompressobj(_WINDOW[packed]), hashlib.sha256(), 0
+    plain = file.with_name(f"{file.name}.plain")
+    try:
+        with file.open("rb") as source, plain.open("wb") as into:
+            while chunk := unpacker.unconsumed_tail or source.read(1024 * 1024):
+                piece = unpacker.decompress(chunk, 1024 * 1024)
+                size += len(piece)
+                if size > max_bytes:
+                    raise _failed(url, f"is too large: more than the {max_bytes} bytes that are allowed")
+                into.write(piece)
+                digest.update(piece)
+            if not unpacker.eof:
+                raise _failed(url, "is compressed and cut off")
+        plain.replace(file)
+    except zlib.error as error:
+        raise _failed(url, f"is compressed ({packed}) and damaged: {error}") from error
+    finally:
+        plain.unlink(missing_ok=True)
+    return replace(
+        fetched,
+        sha256=digest.hexdigest(),
+        bytes=size,
+        odd=(*fetched.odd, f"it came compressed ({packed}) and was unpacked"),
+    )
+
+
+_WINDOW = {"gzip": 31, "deflate": 47, "raw deflate": -15}
+
+
+def compressed(head: bytes, coding: str | None) -> str | None:
+    """Say how a file is compressed, by its first bytes; the label decides only where they tell nothing."""
+    if head.startswith(b"\x1f\x8b\x08"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return "zstd"
+    if head[4:8] in (b"ftyp", b"styp", b"moov", b"free", b"skip", b"wide", b"mdat") or not coding:
+        return None
+    if coding == "deflate":
+        return "deflate" if head[:1] == b"\x78" else "raw deflate"
+    return coding if coding in ("br", "zstd", "compress") else None
 
 
 def system_addresses(host: str, port: int) -> Sequence[str]:
@@ -184,6 +249,7 @@ class _Way:
     user_agent: str
     clock: _Clock
     resolve: Resolve
+    allowed: Allowed = NOTHING_ALLOWED
 
     @contextmanager
     def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
@@ -206,11 +272,14 @@ class _Way:
         with httpx.Client(
             verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
         ) as client:
-            response = self._send(client, hop, request_headers, [] if proxy else found)
-            try:
-                yield response
-            finally:
-                response.close()
+            sending = Sending()
+            # Headers that drip are many reads, each in time; the watchdog counts from the first.
+            with watchdog(sending, self.clock.end):
+                response = self._send(client, hop, request_headers, [] if proxy else found, sending)
+                try:
+                    yield response
+                finally:
+                    response.close()
 
     def _addresses(self, hop: addresses.Hop, link: str, *, proxied: bool) -> Sequence[str]:
         try:
@@ -219,17 +288,18 @@ class _Way:
             if proxied:
                 return []
             raise _Faulty(answers.Transient(f"{hop.host} cannot be resolved ({error})")) from error
-        refused = addresses.judge(hop, found, allow_loopback=self.allow_loopback)
+        refused = addresses.judge(hop, found, allow_loopback=self.allow_loopback, allowed=self.allowed)
         if refused is not None:
             raise _not_followed(link, hop.url, refused)
         return found
 
     def _send(
-        self, client: httpx.Client, hop: addresses.Hop, headers: dict[str, str], found: Sequence[str]
+        self, client: httpx.Client, hop: addresses.Hop, headers: dict[str, str], found: Sequence[str], sending: Sending
     ) -> httpx.Response:
         name = httpx.URL(hop.url)
+        trace = {"trace": sending.trace}
         if not found:
-            return client.send(client.build_request("GET", name, headers=headers), stream=True)
+            return client.send(client.build_request("GET", name, headers=headers, extensions=trace), stream=True)
         host = name.netloc.decode("ascii")
         for last, address in _with_last(found):
             # The certificate is checked against the name; only the connection goes by address.
@@ -237,7 +307,7 @@ class _Way:
                 "GET",
                 name.copy_with(host=address),
                 headers={**headers, "Host": host},
-                extensions={"sni_hostname": hop.host},
+                extensions={"sni_hostname": hop.host, **trace},
             )
             try:
                 return client.send(request, stream=True)
@@ -255,8 +325,10 @@ def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
         way.clock.check(link, arrival.part.bytes)
         raise _Faulty(answers.Transient(f"no answer in time ({type(error).__name__})")) from error
     except httpx.RemoteProtocolError as error:
+        way.clock.check(link, arrival.part.bytes)
         raise _Faulty(answers.Transient(f"the connection broke off after {arrival.part.bytes} bytes")) from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+        way.clock.check(link, arrival.part.bytes)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
             raise _failed(link, f"could not be written to this worker's disk: {error}") from error
         raise _Faulty(answers.Transient(f"{type(error).__name__}: {error}")) from error
@@ -274,6 +346,8 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
                 continue
             if isinstance(meaning, answers.Body):
                 arrival.begin(meaning, weak=headers.get("etag", "").startswith("W/"))
+                arrival.coding = headers.get("content-encoding", "").strip().lower().replace("identity", "") or None
+                arrival.odd = [] if meaning.odd is None else [meaning.odd]
                 _receive(link, response, arrival, way, max_bytes)
                 return
             if isinstance(meaning, answers.Expired):

@@ -295,6 +295,8 @@ def _looked_into(
     if found.mime not in _MIMES[want]:
         raise InvalidInput(field, text, f"{_NAMES[want]}; it is {found.label}")
     _check_codec(found, field, text, limits)
+    if found.odd_size is not None and want == "video":
+        raise InvalidInput(field, text, f"a clip such as the service makes; {found.odd_size}")
     _check_length(found, field, text, want, limits, log)
     return Loaded(
         field, want, name, found.mime, found.bytes, digest, found.duration, found.width, found.height, local=path

@@ -12,12 +12,14 @@ Whatever the storage, an object is there whole or not at all. How that is reache
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import inspect
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -77,6 +79,13 @@ class Place(Protocol):
 
     def is_directory(self, name: str) -> bool:
         """Say whether a name is a directory."""
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Try whether files of these names can be written.
+
+        Raises:
+            OSError: One of them cannot; it says which.
+        """
 
 
 def open_place(directory: str, *, is_local: bool, field: str, shown: str) -> Place:
@@ -203,6 +212,17 @@ class LocalPlace:
         """Say whether a name is a directory."""
         return (self.directory / name).is_dir()
 
+    def check_names(self, names: Iterable[str]) -> None:
+        """Create a helper file of each name and remove it; filesystems differ in the names they take."""
+        for name in names:
+            helper = self.directory / part_name(name)
+            try:
+                helper.touch()
+            finally:
+                with contextlib.suppress(OSError):
+                    helper.unlink()
+            (self.directory / name).exists()
+
     def _create_in_place(self, final: Path, data: bytes) -> bool:
         try:
             with final.open("xb") as file:
@@ -242,24 +262,24 @@ class ObjectPlace:
     def put(self, local: Path, name: str) -> None:
         """Upload at once, or aside and move."""
         # s3fs would else hold several parts of 50 MiB in memory.
-        known = inspect.signature(getattr(self.fs, "_put_file", self.fs.put_file)).parameters
-        sparing = {"chunksize": _PART, "max_concurrency": 1} if {"chunksize", "max_concurrency"} <= known.keys() else {}
-        self._store(name, lambda path: self.fs.put_file(str(local), path, **sparing))
+        known = self._parameters("put_file")
+        sparing = {"chunksize": _PART, "max_concurrency": 1} if {"chunksize", "max_concurrency"} <= known else {}
+        self._store(name, lambda path: self.fs.put_file(str(local), path, **sparing, **self._typed(name, "put_file")))
 
     def copy(self, source: str, name: str) -> None:
         """Let the storage copy; no byte comes here where it can."""
-        self._store(name, lambda path: self.fs.cp_file(self._path(source), path))
+        self._store(name, lambda path: self.fs.cp_file(self._path(source), path, **self._typed(name, "cp_file")))
 
     def write(self, name: str, data: bytes) -> None:
         """Upload at once, or aside and move."""
-        self._store(name, lambda path: self.fs.pipe_file(path, data))
+        self._store(name, lambda path: self.fs.pipe_file(path, data, **self._typed(name, "pipe_file")))
 
     def create(self, name: str, data: bytes) -> bool:
         """Create by a conditional write where the filesystem knows one; elsewhere look first, which leaves a gap."""
         path = self._path(name)
         if "mode" in inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file)).parameters:
             try:
-                self.fs.pipe_file(path, data, mode="create")
+                self.fs.pipe_file(path, data, mode="create", **self._typed(name, "pipe_file"))
             except FileExistsError:
                 return False
             except (OSError, ValueError, TypeError, NotImplementedError) as error:
@@ -313,8 +333,37 @@ class ObjectPlace:
         """Say whether a name is a directory; a prefix is none."""
         return not self.at_once and bool(self.fs.isdir(self._path(name)))
 
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check the length of each whole name."""
+        for name in names:
+            length = len(self._path(name).partition("/")[2].encode())
+            if length > LONGEST_KEY:
+                raise OSError(
+                    errno.ENAMETOOLONG, f"the object's name has {length} bytes, at most {LONGEST_KEY} are possible"
+                )
+
     def _path(self, name: str) -> str:
         return f"{self.directory}/{name}"
+
+    def _parameters(self, verb: str) -> set[str]:
+        """Return the names of the parameters of a filesystem's verb, of its coroutine where it has one."""
+        method = getattr(self.fs, f"_{verb}", None) or getattr(self.fs, verb)
+        return set(inspect.signature(method).parameters)
+
+    def _typed(self, name: str, verb: str) -> dict[str, Any]:
+        """Return how this filesystem is told what an object is; nothing where it knows no such thing."""
+        kind = CONTENT_TYPES.get(Path(name).suffix.lower())
+        protocols = self.fs.protocol if isinstance(self.fs.protocol, tuple | list) else (self.fs.protocol,)
+        if kind is None:
+            return {}
+        if {"s3", "s3a"} & set(protocols):
+            # A copy keeps what its source has unless it is told to replace it.
+            return {"ContentType": kind, **({"MetadataDirective": "REPLACE"} if verb == "cp_file" else {})}
+        if {"gs", "gcs"} & set(protocols):
+            return {} if verb == "cp_file" else {"content_type": kind}
+        if {"abfs", "abfss", "az"} & set(protocols) and verb != "cp_file":
+            return _azure(kind)
+        return {}
 
     def _store(self, name: str, upload: Callable[[str], object]) -> None:
         if self.at_once:
@@ -350,7 +399,39 @@ class ObjectPlace:
 
 def part_name(name: str) -> str:
     """Return a name to write to before `name` counts: hidden, and nobody else's."""
-    return f".{name}.{secrets.token_hex(4)}.part"
+    return hidden(name, f".{secrets.token_hex(4)}.part")
+
+
+def hidden(name: str, suffix: str) -> str:
+    """Return the name of a helper file of `name`: hidden, and short enough where `name` itself is."""
+    plain = f".{name}{suffix}"
+    if len(plain.encode()) <= LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f".{shortened(name, 120)}~{digest}{suffix}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the beginning of a text that has at most so many bytes of UTF-8."""
+    return text.encode()[:most].decode(errors="ignore")
+
+
+LONGEST_NAME = 255
+"""Bytes of a file's name on common filesystems."""
+
+LONGEST_KEY = 1024
+"""Bytes of an object's whole name at S3, Google Cloud Storage and Azure."""
+
+CONTENT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".json": "application/json"}
+"""What a browser or player needs to be told of a stored object."""
+
+
+def _azure(kind: str) -> dict[str, Any]:
+    try:
+        from azure.storage.blob import ContentSettings
+    except ImportError:
+        return {}
+    return {"content_settings": ContentSettings(content_type=kind)}
 
 
 @contextmanager
@@ -365,7 +446,12 @@ def before_purchase(field: str, where: str) -> Iterator[None]:
         yield
     except GrokVideoError:
         raise
-    except (PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        lasting = isinstance(
+            error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExistsError
+        )
+        if not lasting and error.errno not in (errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.ELOOP):
+            raise DeliveryFailed(f"Nothing can be written to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
         raise InvalidInput(field, where, f"a place this worker can write to ({reason(error)})") from error
     except Exception as error:
         raise DeliveryFailed(f"Nothing can be written to {where}: {reason(error)}", advice=_NOTHING_SENT) from error

@@ -120,8 +120,9 @@ def _picture(source: Path | BinaryIO) -> Any:
     with av.open(readable, mode="r", **decoding.lenient(av.__version__)) as container:
         stream = container.streams.video[0]
         context = stream.codec_context
-        if context.width * context.height > _MOST_PIXELS:
-            raise ValueError(f"{context.width} x {context.height} pixels are more than a poster is made of")
+        if context.width * context.height > _MOST_PIXELS or context.codec.canonical_name not in decoding.CLIP_CODECS:
+            raise ValueError(f"no poster is made of {context.codec.canonical_name}, {context.width} x {context.height}")
+        context.options = {"max_pixels": str(_MOST_PIXELS)}
         frame = _shown(container.decode(stream))
         width, height = _fitting(frame.width, frame.height, stream.sample_aspect_ratio)
         return _upright(frame, width, height)

@@ -33,6 +33,8 @@ class Probe:
         codec: Of the picture (or else the sound) in FFmpeg's words: ``h264``, ``hevc``, ``av1``, ...
         checked: ``decoded`` if every frame was decoded, ``structure`` if only headers and lengths were looked at.
         problem: Why the file is not whole, as part of a sentence; None for a good one.
+        odd: What is worth a warning although the file is whole, as parts of sentences.
+        odd_size: Why it was not decoded although PyAV is there: more pixels or samples than a clip, another codec.
     """
 
     kind: Kind
@@ -46,6 +48,8 @@ class Probe:
     codec: str | None = None
     checked: Checked = "structure"
     problem: str | None = None
+    odd: tuple[str, ...] = ()
+    odd_size: str | None = None
 
     @property
     def container(self) -> str:
@@ -79,8 +83,8 @@ def probe(path: Path, *, decode: bool = True) -> Probe:
     elif format_ in (sniffing.MP4, sniffing.MP4_AUDIO):
         with path.open("rb") as file:
             found = _with_boxes(found, file)
-    if found.problem is None and found.kind in ("video", "audio") and decode and decoding.available():
-        return _decoded(found, path)
+    if found.problem is None and not found.odd_size and found.kind in ("video", "audio") and decode:
+        return _decoded(found, path) if decoding.available() else found
     return found
 
 
@@ -121,12 +125,28 @@ def _with_boxes(found: Probe, file: BinaryIO) -> Probe:
         height=structure.height,
         has_audio=structure.has_audio,
         codec=structure.codec,
+        odd=(f"{structure.trailing} bytes stand behind its last box",) if structure.trailing else (),
+        odd_size=_odd_size(structure),
     )
+
+
+def _odd_size(structure: boxes.Structure) -> str | None:
+    """Say, before anything is decoded, what of a video no clip has."""
+    pixels = (structure.width or 0) * (structure.height or 0)
+    if pixels > decoding.MOST_PIXELS:
+        return f"its frames have {structure.width} x {structure.height} pixels"
+    if structure.samples > decoding.MOST_SAMPLES and structure.has_video:
+        return f"it has {structure.samples} samples"
+    if structure.has_video and structure.codec is not None and structure.codec not in decoding.CLIP_CODECS:
+        return f"its codec is {structure.codec}"
+    return None
 
 
 def _decoded(found: Probe, path: Path) -> Probe:
     try:
         seen = decoding.decode(path)
+    except decoding.TooMuch as error:
+        return replace(found, odd_size=str(error))
     except decoding.Undecodable as error:
         return replace(found, checked="decoded", problem=f"it cannot be decoded: {error}")
     return replace(

@@ -2,7 +2,7 @@
 
 Two task instances of one run that write to the same destination are nearly always a mapped task whose destination
 lacks its map index. Each has paid for its video, so the later one is put beside the earlier one. The sidecar says
-whose video is there; while a video is on its way, a claim (``.<name>.claim``) says so.
+whose video is there; while a video is on its way, a claim (``.<name>.claim``) says so, and others wait for it.
 
 A poster goes where its video goes and never costs it: what fails with it is logged.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,8 +23,8 @@ from typing import Any, Literal
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.delivery import destination
 from airflow_provider_grokvideo.delivery import poster as posters
-from airflow_provider_grokvideo.delivery.destination import Target
-from airflow_provider_grokvideo.delivery.places import Place, reason, while_storing
+from airflow_provider_grokvideo.delivery.destination import LARGEST_SIDECAR, Target, is_foreign
+from airflow_provider_grokvideo.delivery.places import Place, hidden, reason, while_storing
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def store(
             chosen = target if free else target.beside(request_id)
             if not free:
                 log.warning(
-                    "%s holds another task instance's video of this run; storing %s instead. Put "
+                    "%s, or the JSON file beside it, is not this task instance's; storing %s instead. Put "
                     "{{ ti.map_index }} (or {{ ti.task_id }}) into destination",
                     target.uri,
                     chosen.uri,
@@ -173,29 +175,68 @@ def to_json(record: Mapping[str, Any]) -> bytes:
     return f"{json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, default=str)}\n".encode()
 
 
+CLAIM_LASTS = 300.0
+"""Seconds after which the claim of another run counts as left behind by a worker that died. Uploads take less."""
+
+_BETWEEN_CLAIMS = (0.05, 2.0)
+"""Seconds between two looks at a claim, at first and at most."""
+
+
 @contextmanager
 def _claimed(place: Place, target: Target, request_id: str, owner: Mapping[str, Any]) -> Iterator[bool]:
-    """Claim a name while writing to it; yield False if it is another task instance's."""
-    name = f".{target.name}.claim"
-    claim = to_json({"request_id": request_id, "owner": dict(owner)})
-    if not place.create(name, claim):
-        if whose(_record(place, name), request_id, owner) == "taken":
-            yield False
-            return
-        # Left by an earlier try that was killed, or by another run.
-        place.write(name, claim)
+    """Claim a name while writing to it; yield False if it is another task instance's.
+
+    Whoever else holds it is waited for, so that video and sidecar are of one request.
+
+    Raises:
+        DeliveryFailed: Another run took the claim meanwhile: both files have to be written again.
+    """
+    name = hidden(target.name, ".claim")
+    mine = {"request_id": request_id, "owner": dict(owner), "claim": secrets.token_hex(8), "at": time.time()}
+    if not _take_claim(place, name, mine, request_id, owner):
+        yield False
+        return
     try:
-        # Looked at under the claim: whoever held it before has written its sidecar by then.
-        yield whose(_record(place, target.sidecar_name), request_id, owner) == "free"
+        # Read under the claim: whoever held it before has written its sidecar by then.
+        content = place.read(target.sidecar_name)
+        yield not is_foreign(content) and whose(_parsed(content), request_id, owner) == "free"
+        held = _record(place, name)
+        if held is not None and held.get("claim") != mine["claim"] and identity(held) != request_id:
+            raise DeliveryFailed(f"another run stored to {target.uri} at the same time")
     finally:
-        place.remove(name)
+        if (_record(place, name) or mine).get("claim") == mine["claim"]:
+            place.remove(name)
+
+
+def _take_claim(place: Place, name: str, mine: Mapping[str, Any], request_id: str, owner: Mapping[str, Any]) -> bool:
+    """Write a claim, waiting for that of another run; return False where it is another task instance's of this run."""
+    until, pause = time.monotonic() + CLAIM_LASTS, _BETWEEN_CLAIMS[0]
+    while not place.create(name, to_json(mine)):
+        held = _record(place, name)
+        if whose(held, request_id, owner) == "taken":
+            return False
+        old = held is not None and not _is_recent(held.get("at"))
+        if (held is not None and identity(held) == request_id) or old or time.monotonic() > until:
+            # Left by an earlier try of this request, or by a worker that died.
+            place.write(name, to_json(mine))
+            return True
+        time.sleep(pause)
+        pause = min(2 * pause, _BETWEEN_CLAIMS[1])
+    return True
+
+
+def _is_recent(at: object) -> bool:
+    return isinstance(at, int | float) and abs(time.time() - at) < CLAIM_LASTS
 
 
 def _record(place: Place, name: str) -> Mapping[str, Any] | None:
-    content = place.read(name)
+    return _parsed(place.read(name))
+
+
+def _parsed(content: bytes | None) -> Mapping[str, Any] | None:
     try:
-        record = json.loads(content) if content is not None else None
-    except ValueError:
+        record = json.loads(content) if content is not None and len(content) <= LARGEST_SIDECAR else None
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, Mapping) else None
 

@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import destination as destinations
 from airflow_provider_grokvideo.delivery import poster
 from airflow_provider_grokvideo.delivery.deliver import SIDECAR_SCHEMA, Delivered, Expectation, verify
-from airflow_provider_grokvideo.delivery.places import before_purchase, open_storage, while_storing
+from airflow_provider_grokvideo.delivery.places import before_purchase, hidden, open_storage, while_storing
 from airflow_provider_grokvideo.delivery.probe import probe_structure
 from airflow_provider_grokvideo.delivery.store import store
 from airflow_provider_grokvideo.provider_info import __version__
@@ -39,7 +39,7 @@ def upload_uri(destination: str, token: str) -> str:
     to = destinations.target(destination, default_name="video")
     if to.is_local or not to.directory.startswith(tuple(f"{scheme}://" for scheme in _SIGNS)):
         raise InvalidInput("deliver_via", "upload", f"used with a destination in S3 (s3://...), not {to.uri}")
-    return f"{to.directory}/.{to.stem}.{token}.upload.mp4"
+    return f"{to.directory}/{hidden(to.stem, f'.{token}.upload.mp4')}"
 
 
 def signed(uri: str, seconds: float) -> str:
@@ -130,7 +130,7 @@ def take_over(
     fs, path = open_storage(directory, field="destination", shown=uri)
     with while_storing(uri), fs.open(f"{path}/{name}", "rb", block_size=BLOCK) as file:
         found = probe_structure(file)
-        verify(found, expected, log=log)
+        odd = verify(found, expected, log=log)
         picture = poster.make(file, log=log)
     measured = {
         "sha256": None,
@@ -140,6 +140,7 @@ def take_over(
         "height": found.height,
         "has_audio": found.has_audio,
         "checked": found.checked,
+        "warnings": odd,
     }
     sidecar = {
         **shareable(manifest),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
 from math import cos, pi, sin
@@ -28,7 +29,8 @@ def wrap(text: str, face: Font, width: int, lines: int) -> list[str]:
     """Break a text into at most so many lines of a width in pixels; an ellipsis stands for the rest."""
     rows: list[str] = []
     row = ""
-    for word in text.split():
+    # No more characters than pixels are shown, so that a long text costs no more than a short one.
+    for word in text[: width * lines].split():
         longer = f"{row} {word}".strip()
         if row and face.getlength(longer) > width:
             rows.append(row)
@@ -44,9 +46,8 @@ def wrap(text: str, face: Font, width: int, lines: int) -> list[str]:
 def _fit(row: str, face: Font, width: int) -> str:
     if face.getlength(row) <= width:
         return row
-    while row and face.getlength(f"{row}…") > width:
-        row = row[:-1]
-    return f"{row}…"
+    kept = bisect_left(range(1, len(row) + 1), True, key=lambda length: face.getlength(f"{row[:length]}…") > width)
+    return f"{row[:kept]}…"
 
 
 def backdrop(size: tuple[int, int], sky: RGB, ground: RGB, lights: list[tuple[float, float, RGB]]) -> Image.Image:

@@ -358,7 +358,7 @@ class GrokVideoBaseOperator(BaseOperator):
         if self.destination is not None and self.wait_for_completion:
             from airflow_provider_grokvideo.delivery.destination import check_writable
 
-            check_writable(self.destination)
+            check_writable(self.destination, inputs=self._files_read(request))
         estimate = self._estimate(request, inputs.opened.source)
         entry = books.about_to_buy(
             request, estimate, memory, self.grokvideo_conn_id, self._approval_of(inputs.fingerprint)
@@ -430,6 +430,13 @@ class GrokVideoBaseOperator(BaseOperator):
                 timeout=self.ask_timeout,
                 users=self.ask_users,
             )
+
+    def _files_read(self, request: VideoRequest) -> list[str]:
+        """Return the paths and URIs of what the video is made from; a manifest names its file beside its link."""
+        given = self.made_from()
+        source = given[1] if given else None
+        stored = [str(source["uri"])] if isinstance(source, Mapping) and source.get("uri") else []
+        return [*stored, *(media.path for _, media in request.media() if media.path is not None)]
 
     def _approval_of(self, fingerprint: str) -> Approval | None:
         """Return the approval if it is for these inputs and this connection; a yes is for what was seen."""

@@ -120,8 +120,7 @@ def hand_over(
         )
         return made
     if upload_uri is not None:
-        seconds = _expected_seconds(job, purchase.request)
-        return take_over(upload_uri, made, purchase, seconds, destination=destination, owner=owner)
+        return take_over(upload_uri, made, purchase, job.duration, destination=destination, owner=owner)
     from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
     from airflow_provider_grokvideo.delivery.download import Fetched
 
@@ -145,11 +144,12 @@ def hand_over(
         destination=destination,
         request_id=job.request_id or None,
         default_name=PurePosixPath(job.file.filename).stem if job.file and job.file.filename else "video",
-        expected=Expectation(duration=_expected_seconds(job, purchase.request)),
+        expected=Expectation(duration=job.duration, asked=_asked_seconds(purchase.request)),
         manifest=made,
         request=described(purchase.request, purchase.made_from),
         owner=dict(owner),
         allow_loopback=hook.account().is_local,
+        allowed=hook.account().download_hosts,
     )
     return with_delivery(made, delivered)
 
@@ -175,7 +175,7 @@ def take_over(
         upload_uri,
         destination=destination,
         request_id=made["request_id"],
-        expected=Expectation(duration=seconds),
+        expected=Expectation(duration=seconds, asked=_asked_seconds(purchase.request)),
         manifest=made,
         request=described(purchase.request, purchase.made_from),
         owner=dict(owner),
@@ -275,15 +275,12 @@ def skip_if_wanted(error: GrokVideoError, on_moderated: str) -> GrokVideoError:
     return error
 
 
-def _expected_seconds(job: Done, request: VideoRequest | None) -> float | None:
-    """Return how long the file should be: as asked for, else as the service says.
-
-    An extension's length is its source's plus what was added, and only the service knows the source's.
-    """
+def _asked_seconds(request: VideoRequest | None) -> float | None:
+    """Return the seconds that were asked for; an extension's are only a part of its result's."""
     from airflow_provider_grokvideo.core.requests import ExtendVideo
 
     asked = None if isinstance(request, ExtendVideo) else getattr(request, "duration", None)
-    return job.duration if asked is None else float(asked)
+    return None if asked is None else float(asked)
 
 
 def described(request: VideoRequest | None, made_from: tuple[str, Any] | None = None) -> dict[str, Any]:

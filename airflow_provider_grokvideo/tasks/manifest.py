@@ -75,6 +75,7 @@ def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: f
         "submitted_at": as_time(purchase.submitted_at),
         "finished_at": as_time(now),
         "reused": False,
+        "warnings": [],
     }
 
 
@@ -102,6 +103,7 @@ def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, An
         "height": delivered.height,
         "has_audio": delivered.has_audio,
         "checked": delivered.checked,
+        "warnings": [*delivered.warnings],
     }
 
 

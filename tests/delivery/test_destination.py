@@ -120,7 +120,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_a_directory_in_the_way_is_named(tmp_path):
     """A directory that has the video's name is an input error."""
     (tmp_path / "a.mp4").mkdir()
-    with pytest.raises(InvalidInput, match="there is a directory of that name"):
+    with pytest.raises(InvalidInput, match=r"there is a directory a\.mp4"):
         check_writable(tmp_path / "a.mp4")
 
 

@@ -1,0 +1,82 @@
+"""Hosts and networks that a connection allows for downloads although they are not public."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_provider_grokvideo.core.errors import InvalidInput
+
+FIELD = "download_hosts"
+
+_EXPECTED = (
+    "a list of host names (cdn.example), names with all below them (.example) and networks (198.18.0.0/15), "
+    "or a text of them with commas"
+)
+_NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be downloaded from beside public hosts.
+
+    Attributes:
+        names: Host names in lower case; one with a dot in front means all names below it.
+        networks: Addresses that any host may have.
+    """
+
+    names: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+    def covers(self, host: str, address: Address) -> bool:
+        """Say whether a host with a certain address is allowed."""
+        name = host.lower().rstrip(".")
+        named = any(name == each or (each.startswith(".") and name.endswith(each)) for each in self.names)
+        return named or any(address in network for network in self.networks)
+
+
+NOTHING_ALLOWED = Allowed()
+
+
+def parse(value: object, *, own_host: str) -> Allowed:
+    """Read the connection's field; the connection's own host is always allowed.
+
+    Raises:
+        InvalidInput: An entry is neither a host name nor a network, or is everything.
+    """
+    names, networks = [own_host.lower()], []
+    for entry in _entries(value):
+        network = _network(entry)
+        if network is not None:
+            if network.prefixlen == 0:
+                raise InvalidInput(f"connection extra {FIELD}", entry, f"{_EXPECTED}; not all addresses")
+            networks.append(network)
+        elif _NAME.fullmatch(entry) and not entry.isdigit():
+            names.append(entry.lower())
+        else:
+            raise InvalidInput(f"connection extra {FIELD}", entry, _EXPECTED)
+    return Allowed(tuple(names), tuple(networks))
+
+
+def _entries(value: object) -> list[str]:
+    if value in (None, ""):
+        return []
+    parts: Sequence[object] = (
+        value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [None]
+    )
+    entries = [part.strip() if isinstance(part, str) else None for part in parts]
+    if not all(entries):
+        raise InvalidInput(f"connection extra {FIELD}", value, _EXPECTED)
+    return [entry for entry in entries if entry]
+
+
+def _network(entry: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(entry)
+    except ValueError:
+        return None
