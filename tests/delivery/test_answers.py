@@ -8,7 +8,6 @@ from airflow_provider_grokvideo.delivery.answers import (
     TRIES,
     Body,
     Expired,
-    Hopeless,
     Part,
     Redirect,
     Transient,
@@ -65,6 +64,7 @@ def test_tries_end():
         ("https://cdn.example/x", "https://cdn.example/x"),
         ("/x", "https://vidgen.x.ai/x"),
         ("x", "https://vidgen.x.ai/a/x"),
+        ("a film.mp4?s=1", "https://vidgen.x.ai/a/a%20film.mp4?s=1"),
     ],
 )
 def test_redirects_are_read_relative_to_the_link(location, where):
@@ -76,12 +76,30 @@ def test_redirects_are_read_relative_to_the_link(location, where):
 @pytest.mark.parametrize(
     "kind", ["text/html", "text/html; charset=utf-8", "application/json", "Application/XML", "application/problem+json"]
 )
-def test_pages_are_no_videos(kind):
-    """An error page with 200 is told by its type and quoted."""
+def test_an_odd_type_is_a_warning(kind):
+    """A video may be labelled as a page: its bytes are judged, and the label is a warning."""
     found = read(200, {"content-type": kind})
 
-    assert isinstance(found, Hopeless)
-    assert found.show_body
+    assert isinstance(found, Body)
+    assert kind.partition(";")[0] in (found.odd or "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "taken"),
+    [
+        ({}, True),
+        ({"content-range": "bytes 0-9/10"}, True),
+        ({"content-range": "nonsense"}, True),
+        ({"content-range": "bytes 0-8/10"}, False),
+        ({"content-range": "bytes 1-9/10"}, False),
+    ],
+)
+def test_a_206_that_nobody_asked_for_is_the_file_if_it_is_whole(headers, taken):
+    """A server that calls the whole file a part is believed by the range it names."""
+    found = read(206, {"content-length": "10", **headers})
+
+    assert taken == isinstance(found, Body)
+    assert not taken or found.odd
 
 
 @pytest.mark.parametrize("kind", ["video/mp4", "application/octet-stream", "binary/octet-stream", None])
@@ -92,7 +110,7 @@ def test_types_of_files_are_left_to_the_content(kind):
     assert Body(0, 10, '"a"', kind) == read(200, headers)
 
 
-@pytest.mark.parametrize("status", [204, 206, 402, 451])
+@pytest.mark.parametrize("status", [204, 402, 451])
 def test_other_answers_are_no_file(status):
     """An answer nobody asked for is not taken for the file."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import socket
 import ssl
 import threading
+import zlib
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -68,10 +70,31 @@ def test_a_dead_link_is_said_to_be_dead(server, get, pauses, status):
     assert "abc" not in str(error.value)
 
 
-def test_a_page_with_status_200_is_quoted(server, get):
-    """An HTML page is not taken for a video and its beginning is in the message."""
-    server.routes["/clip.mp4"] = body(b"<html><h1>Please log in</h1></html>", "text/html; charset=utf-8")
-    with pytest.raises(DeliveryFailed, match="not a video but text/html: 'Please log in'"):
+@pytest.mark.parametrize("coding", ["gzip", "deflate", None], ids=["gzip", "deflate", "no label"])
+def test_an_unasked_compression_is_undone(server, get, tmp_path, coding):
+    """What was compressed in spite of identity is unpacked; gzip is known by its bytes, too."""
+    packed = zlib.compress(DATA) if coding == "deflate" else gzip.compress(DATA)
+    server.routes["/clip.mp4"] = body(packed, **({"content_encoding": coding} if coding else {}))
+    fetched = get()
+
+    assert DATA == (tmp_path / "file").read_bytes()
+    assert (hashlib.sha256(DATA).hexdigest(), len(DATA)) == (fetched.sha256, fetched.bytes)
+    assert 1 == len(fetched.odd)
+
+
+def test_a_label_of_compression_is_not_believed(server, get, tmp_path):
+    """A file that is labelled gzip and is none is stored as it is, with a warning."""
+    server.routes["/clip.mp4"] = body(b"\0\0\0\x18ftypmp42" + DATA, content_encoding="gzip")
+    fetched = get()
+
+    assert (tmp_path / "file").read_bytes().endswith(DATA)
+    assert 1 == len(fetched.odd)
+
+
+def test_a_cut_compression_is_an_error(server, get):
+    """A compressed file that ends early is not delivered."""
+    server.routes["/clip.mp4"] = body(gzip.compress(DATA)[:-9], content_encoding="gzip")
+    with pytest.raises(DeliveryFailed):
         get()
 
 

@@ -77,7 +77,7 @@ def test_relative_paths_start_at_the_current_directory(tmp_path, monkeypatch):
         ("file://host/a.mp4", "file:/// with three slashes"),
         ("https://example.com/a.mp4", "nothing can be written to a web address"),
         ("/data/a\nb.mp4", "without line breaks"),
-        ("~nobody-of-that-name/a.mp4", "~user exists"),
+        ("~nobody-of-that-name/a.mp4", "exists on this worker"),
     ],
 )
 def test_what_is_no_destination_is_said_before_money_is_spent(destination, says):

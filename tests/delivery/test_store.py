@@ -6,13 +6,14 @@ import json
 import logging
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import places
-from airflow_provider_grokvideo.delivery.destination import local_path, target
+from airflow_provider_grokvideo.delivery.destination import check_writable, local_path, target
 from airflow_provider_grokvideo.delivery.store import store, whose
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
@@ -162,15 +163,64 @@ def test_a_neighbour_on_its_way_is_respected(clip, storage):
     assert ".latest.mp4.claim" in files()
 
 
-@pytest.mark.parametrize("content", [b"", b"not json", b"[1]", b'{"owner": 3}', b"\xff\xfe"])
-def test_a_json_file_of_somebody_else_is_no_neighbour(clip, storage, content):
-    """What is no record of ours does not stop a delivery."""
+@pytest.mark.parametrize("content", [b"not json", b"[1]", b'{"owner": 3}', b"\xff\xfe", b'{"scene": 1}'])
+def test_a_json_file_of_somebody_else_stays(clip, storage, content):
+    """A JSON file of another origin under the sidecar's name is left alone: the video is stored beside it."""
     destination, _ = storage
     place = target(f"{destination}latest.mp4", default_name="x").place()
     place.prepare()
     place.write("latest.json", content)
 
-    assert put(clip, destination).uri.endswith("latest.mp4")
+    assert put(clip, destination).uri.endswith("latest-q1.mp4")
+    assert content == place.read("latest.json")
+    with pytest.raises(InvalidInput) as caught:
+        check_writable(f"{destination}latest.mp4")
+    assert "destination" == caught.value.field
+
+
+@pytest.mark.parametrize(("size", "fits"), [(248, True), (249, False), (300, False)])
+def test_the_longest_name_is_checked_before_the_purchase(clip, storage, size, fits):
+    """A name whose companions fit is stored under it; a longer one is refused before money is spent."""
+    destination, files = storage
+    name = f"{'n' * (size - 4)}.mp4"
+    if not fits:
+        with pytest.raises(InvalidInput) as caught:
+            check_writable(f"{destination}{name}")
+        assert "destination" == caught.value.field
+        return
+    check_writable(f"{destination}{name}")
+    store(clip, target(f"{destination}{name}", default_name="x"), sidecar={"request_id": "q1"}, owner=ME)
+
+    assert {name, f"{name[:-4]}.json"} <= set(files())
+
+
+def test_another_run_waits_for_a_name(clip, storage):
+    """While one run stores, another one of the same destination waits, and does not write between its files."""
+    destination, files = storage
+    to = target(f"{destination}latest.mp4", default_name="x")
+    place = to.place()
+    place.prepare()
+    held = {"request_id": "q0", "owner": {**ME, "run_id": "other"}, "claim": "1", "at": time.time()}
+    place.write(".latest.mp4.claim", json.dumps(held).encode())
+    seen = []
+    release = threading.Timer(0.3, lambda: (seen.extend(files()), place.remove(".latest.mp4.claim")))
+    release.start()
+    stored = put(clip, destination)
+    release.join()
+
+    assert "latest.mp4" not in seen
+    assert stored.uri.endswith("/latest.mp4")
+
+
+def test_a_claim_that_is_too_old_is_taken(clip, storage):
+    """A claim that a dead worker left does not hold up other runs."""
+    destination, _ = storage
+    place = target(f"{destination}latest.mp4", default_name="x").place()
+    place.prepare()
+    held = {"request_id": "q0", "owner": {**ME, "run_id": "other"}, "claim": "1", "at": time.time() - 301}
+    place.write(".latest.mp4.claim", json.dumps(held).encode())
+
+    assert put(clip, destination).uri.endswith("/latest.mp4")
 
 
 def test_names_with_wildcards_stand_for_themselves(clip, storage):
