@@ -88,6 +88,15 @@ def get_provider_info() -> dict[str, object]:
                         ),
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
+                    "download_hosts": {
+                        "label": "Download hosts",
+                        "description": (
+                            "Hosts and networks that videos may come from although they are not public, with commas: "
+                            "cdn.example, .example for all names below, 198.18.0.0/15. For networks whose resolver "
+                            "answers with private or special addresses. The Base URL's own host is always allowed."
+                        ),
+                        "schema": {"type": ["string", "null"]},
+                    },
                     "max_usd_per_dag_run": _limit("DAG run"),
                     "max_usd_per_day": _limit("day"),
                     "max_usd_per_month": _limit("month"),

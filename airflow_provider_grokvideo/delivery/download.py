@@ -11,11 +11,12 @@ import hashlib
 import logging
 import socket
 import ssl
+import threading
 import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -24,9 +25,10 @@ import httpx
 from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.client import tls
-from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
+from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
+from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.client.exchange import Sending, watchdog
-from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import addresses, answers
 from airflow_provider_grokvideo.provider_info import __version__
 
@@ -215,6 +217,39 @@ def compressed(head: bytes, coding: str | None) -> str | None:
     if coding == "deflate":
         return "deflate" if head[:1] == b"\x78" else "raw deflate"
     return coding if coding in ("br", "zstd", "compress") else None
+
+
+KNOWN_HOST = "vidgen.x.ai"
+"""Where the service's own links lead (contract §5.4)."""
+
+LOOKUP_SECONDS = 3.0
+"""Seconds that the check before a purchase waits for the resolver; without an answer the download decides."""
+
+
+def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = None) -> None:
+    """Make sure, before money is spent, that this network does not resolve the download host to a special address.
+
+    Only xAI's own API tells where its links will lead; with another base URL nothing is known before the purchase.
+
+    Raises:
+        InvalidInput: Each download would be refused; the message names the setting that allows it.
+    """
+    if httpx.URL(base_url).host != httpx.URL(DEFAULT_BASE_URL).host:
+        return
+    hop = addresses.Hop(f"https://{KNOWN_HOST}/", "https", KNOWN_HOST, 443)
+    found: list[str] = []
+
+    def look_up() -> None:
+        with suppress(OSError, UnicodeError):
+            found.extend((resolve or system_addresses)(hop.host, hop.port))
+
+    # A resolver that hangs must not hold the task: the thread is left to its own end.
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(LOOKUP_SECONDS)
+    refused = addresses.judge(hop, list(found), allow_loopback=False, allowed=allowed) if found else None
+    if refused is not None:
+        raise InvalidInput(f"connection extra {FIELD}", None, f"an entry for this network: {refused.why}")
 
 
 def system_addresses(host: str, port: int) -> Sequence[str]:

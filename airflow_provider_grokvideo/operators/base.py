@@ -359,6 +359,11 @@ class GrokVideoBaseOperator(BaseOperator):
             from airflow_provider_grokvideo.delivery.destination import check_writable
 
             check_writable(self.destination, inputs=self._files_read(request))
+            if self.deliver_via == "download":
+                from airflow_provider_grokvideo.delivery.download import check_reachable
+
+                account = self.hook.account()
+                check_reachable(account.base_url, account.download_hosts)
         estimate = self._estimate(request, inputs.opened.source)
         entry = books.about_to_buy(
             request, estimate, memory, self.grokvideo_conn_id, self._approval_of(inputs.fingerprint)
