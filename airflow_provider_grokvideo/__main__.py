@@ -10,10 +10,12 @@ from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.journal import cli as journal
 from airflow_provider_grokvideo.ledger import cli as ledger
 from airflow_provider_grokvideo.planning import cli as plan
+from airflow_provider_grokvideo.terminal import use_any_terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    use_any_terminal()
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_grokvideo",
         description="What there is to do with this provider outside of DAGs.",

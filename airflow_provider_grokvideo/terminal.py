@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 
@@ -10,6 +11,13 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError
 
 DONE, NOTHING, FAILED, INCOMPLETE = 0, 1, 2, 3
 """Exit codes: done; nothing was found or changed; it could not be done; something was left out."""
+
+
+def use_any_terminal() -> None:
+    """Let the terminal show what its encoding has no letter for as an escape, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def guarded(run: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:

@@ -139,7 +139,7 @@ class AuthenticationFailed(GrokVideoError):
     retry_helps = False
     advice = (
         "Put a valid xAI API key into the connection's password (Admin > Connections, type Grok video) "
-        "and press its test button."
+        "and run 'airflow connections test' for it."
     )
 
 

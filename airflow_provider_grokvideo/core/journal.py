@@ -55,11 +55,16 @@ class Owner:
 
     def command(self, verb: str, *words: str, where: Sequence[str] = ()) -> str:
         """Return the shell command that does `verb` to this task instance's journal."""
-        start = ["python", "-m", "airflow_provider_grokvideo", "journal", verb, self.dag_id, self.run_id, self.task_id]
+        start = ["python", "-m", "airflow_provider_grokvideo", "journal", verb]
+        ids = [self.dag_id, self.run_id, self.task_id]
         mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
         # A word in angle brackets is for the reader to fill in, so it stays as it is.
-        said = [word if word.startswith("<") else shlex.quote(word) for word in words]
-        return " ".join([shlex.join(start), *said, *map(shlex.quote, [*mapped, *where])])
+        given = [word if word.startswith("<") else shlex.quote(word) for word in words if not word.startswith("--")]
+        options = [*(word for word in words if word.startswith("--")), *mapped, *where]
+        if any(word.startswith("-") for word in (*ids, *given)):
+            # Airflow's ids may begin with a dash: behind -- they are no options.
+            return " ".join([shlex.join([*start, *options, "--", *ids]), *given])
+        return " ".join([shlex.join([*start, *ids]), *given, *map(shlex.quote, options)])
 
 
 @dataclass(frozen=True)

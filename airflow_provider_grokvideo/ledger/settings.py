@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
 from airflow_provider_grokvideo.core import budgets, pricing
@@ -35,6 +36,19 @@ _PATIENCE = {
 }
 """How long PostgreSQL's client waits for a server that has fallen silent (libpq's names: s, ms, s, s): by default for
 ever."""
+
+_BY_HOOK = {
+    "postgres": frozenset({"cursor", "iam", "aws_conn_id", "azure_conn_id"}),
+    "mysql": frozenset({"charset", "client"}),
+}
+"""What a connection's `extra` tells the hook itself, which heeds it for an engine. A cursor does not matter."""
+
+_NOT_POSTGRES = ("redshift", "redshift-serverless", "cluster-identifier", "workgroup-name")
+"""What makes a connection of this type lead to another database, which has no row locks."""
+
+_OTHER_EXTRA = (
+    "Nothing was sent. Change the extra of that connection, or name another one in [grokvideo] ledger_conn_id."
+)
 
 
 def prices() -> Prices:
@@ -150,15 +164,45 @@ def open_connection(conn_id: str) -> SqlLedger:
         raise LedgerUnavailable(f"{told}: {error}") from error
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call]
-        patience = _PATIENCE if connection.conn_type == "postgres" else {}
-        said = connection.extra_dejson.get("sqlalchemy_query") or {}
-        engine = hook.get_sqlalchemy_engine({"poolclass": NullPool, "connect_args": {**patience, **said}})
+        arguments = _connect_arguments(connection.conn_type, connection.extra_dejson, told)
+        engine = hook.get_sqlalchemy_engine({"poolclass": NullPool, "connect_args": arguments})
+    except LedgerUnavailable:
+        raise
     except Exception as error:
         what = (
             f"{told} cannot be used as an SQL database ({type(error).__name__}: {error}); it needs Airflow's provider"
         )
         raise LedgerUnavailable(f"{what} for that database") from error
     return SqlLedger(engine, f"in connection {conn_id}")
+
+
+def _connect_arguments(conn_type: str | None, extra: Mapping[str, Any], told: str) -> dict[str, Any]:
+    """Return what the database's client is told besides host, user and password.
+
+    Airflow's hooks make an engine without most of what they read from `extra` for a connection of their own. So a
+    PostgreSQL client gets it from here, as in ``PostgresHook.get_conn``; elsewhere what would be left out is refused,
+    because it may be what encrypts the connection.
+
+    Raises:
+        LedgerUnavailable: Something in `extra` cannot be honoured.
+    """
+    query = extra.get("sqlalchemy_query") or {}
+    if not isinstance(query, Mapping):
+        raise LedgerUnavailable(f"{told}: sqlalchemy_query in its extra is not an object", advice=_OTHER_EXTRA)
+    is_postgres = conn_type == "postgres"
+    by_hook = _BY_HOOK.get(conn_type or "", frozenset()) | {"sqlalchemy_scheme", "sqlalchemy_query"}
+    own = {name: value for name, value in extra.items() if name not in by_hook and value is not None}
+    if conn_type == "sqlite":
+        # Its hook puts all of them into the file's URI.
+        own = {}
+    odd = [name for name, value in own.items() if not is_postgres or not _is_plain(value) or name in _NOT_POSTGRES]
+    if odd:
+        raise LedgerUnavailable(f"{told}: {', '.join(odd)} in its extra cannot be honoured", advice=_OTHER_EXTRA)
+    return {**(_PATIENCE if is_postgres else {}), **own, **query}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)
 
 
 def _why_none() -> str:

@@ -11,12 +11,14 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_grokvideo.core.planning import ARGUMENTS
 from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, complain, guarded, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.planning.mapping import Sample
     from airflow_provider_grokvideo.planning.report import Plan
 
 _HOW = """\
@@ -45,6 +47,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--month", metavar="YYYY-MM", type=_month, help="the month to plan; default: the next whole one"
     )
+    parser.add_argument(
+        "--n", metavar="N", type=_count, help="price lists that are known only when a task runs as N items each"
+    )
+    parser.add_argument(
+        "--like",
+        metavar="NAME=VALUE",
+        type=_argument,
+        action="append",
+        help="what the items of such lists set besides the prompt, such as duration=4; may be given several times",
+    )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.set_defaults(run=lambda options: guarded(plan, options))
 
@@ -53,6 +65,7 @@ def plan(options: argparse.Namespace) -> int:
     """Print what the DAGs of a file can cost."""
     from airflow_provider_grokvideo.planning import report
     from airflow_provider_grokvideo.planning.loading import load
+    from airflow_provider_grokvideo.planning.mapping import Sample
 
     prices = _prices()
     dags = load(options.dag_file)
@@ -62,26 +75,27 @@ def plan(options: argparse.Namespace) -> int:
         dags = {options.dag_id: dags[options.dag_id]}
     if not dags:
         return _nothing(f"{options.dag_file} has no DAG")
-    plans = [_plan_of(dags[dag_id], options.month, prices) for dag_id in sorted(dags)]
+    sample = Sample(options.n, None if options.like is None else dict(options.like))
+    plans = [_plan_of(dags[dag_id], options.month, prices, sample) for dag_id in sorted(dags)]
     if not any(each.lines for each in plans):
         return _nothing(f"no task of this provider that buys something in {_names(dags)}")
     if options.format == "json":
-        say(json.dumps(report.as_json(plans, prices, options.dag_file), indent=2))
+        say(json.dumps(report.as_json(plans, prices, options.dag_file, _said(options)), indent=2))
     elif options.format == "csv":
         sys.stdout.write(report.as_csv(plans))
     else:
-        say(*report.table(plans, prices))
+        say(*report.table(plans, prices, _said(options)))
     return DONE if all(each.is_bound for each in plans) else INCOMPLETE
 
 
-def _plan_of(dag: Any, month: str | None, prices: Prices) -> Plan:
+def _plan_of(dag: Any, month: str | None, prices: Prices, sample: Sample) -> Plan:
     import pendulum
 
     from airflow_provider_grokvideo.planning.dags import DagReader, have_journal
     from airflow_provider_grokvideo.planning.report import Plan
     from airflow_provider_grokvideo.planning.schedule import runs_in
 
-    lines = DagReader(dag, prices, remembers=have_journal()).lines
+    lines = DagReader(dag, prices, remembers=have_journal(), sample=sample).lines
     return Plan(dag.dag_id, lines, runs_in(dag, month, pendulum.now("UTC")))
 
 
@@ -95,6 +109,31 @@ def _month(text: str) -> str:
     if not re.fullmatch(r"[1-9]\d{3}-(0[1-9]|1[0-2])", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a month such as 2027-02")
     return text
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of items from 1 to 99999")
+    return int(text)
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in ARGUMENTS["generate"]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with one of {', '.join(ARGUMENTS['generate'])}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _said(options: argparse.Namespace) -> list[str]:
+    """Return what the command line adds to the assumptions."""
+    found = [] if options.n is None else [f"a list that is known only when a task runs has {options.n} items (--n)"]
+    if options.like is not None:
+        set_ = ", ".join(f"{name}={value}" for name, value in options.like)
+        found.append(f"the items of such a list set {set_}, a prompt and nothing else (--like)")
+    return found
 
 
 def _names(dags: Mapping[str, Any]) -> str:

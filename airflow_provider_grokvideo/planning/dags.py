@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoReviewOperator,
 )
 from airflow_provider_grokvideo.planning.arguments import Known, Made, Templates, is_mapped
-from airflow_provider_grokvideo.planning.mapping import Item, Items, items_of, joined
+from airflow_provider_grokvideo.planning.mapping import NOTHING_SAID, Item, Items, Sample, items_of, joined
 
 _KINDS: Mapping[Kind, type[GrokVideoBaseOperator]] = {
     "generate": GrokVideoGenerateOperator,
@@ -55,12 +55,14 @@ class DagReader:
         dag: As its file defines it.
         prices: The price list.
         remembers: Whether tasks have a journal. Without one a retry cannot know of a purchase that a crash hid.
+        sample: What the user says of lists that are known only when the DAG runs.
     """
 
-    def __init__(self, dag: Any, prices: Prices, *, remembers: bool = True) -> None:
+    def __init__(self, dag: Any, prices: Prices, *, remembers: bool = True, sample: Sample = NOTHING_SAID) -> None:
         self.dag = dag
         self._prices = prices
         self._remembers = remembers
+        self._sample = sample
         self._templates = Templates(dag)
         self._instances: dict[str, Instances] = {}
         self._worsts: dict[str, list[Worst]] = {}
@@ -92,8 +94,8 @@ class DagReader:
 
     def _expanded(self, task: Any) -> Instances:
         groups = [(group._expand_input, group.group_id) for group in task.iter_mapped_task_groups()]
-        around = [items_of(expand_input, name, self._counted) for expand_input, name in reversed(groups)]
-        own = items_of(task.expand_input, task.task_id, self._counted) if is_mapped(task) else Items([{}])
+        around = [items_of(expand_input, name, self._counted, self._sample) for expand_input, name in reversed(groups)]
+        own = items_of(task.expand_input, task.task_id, self._counted, self._sample) if is_mapped(task) else Items([{}])
         keys = [id(expand_input) for expand_input, _ in reversed(groups)]
         each = [
             (item, dict(zip(keys, outer, strict=True)))
@@ -114,10 +116,12 @@ class DagReader:
         if kind is None:
             return Worst(None, notes=("it builds its requests itself",))
         try:
-            known = Known(_unmapped(task, item, kind), self._templates, groups)
+            known = Known(_unmapped(task, item, kind, self._sample), self._templates, groups)
         except Exception as error:  # noqa: BLE001 - the constructor may be the user's
             return Worst(None, notes=(f"it cannot be constructed ({type(error).__name__}: {error})",))
         order, notes = self._order(known, kind, index)
+        if item is None and is_mapped(task) and self._sample.like is None:
+            notes = (*notes, "what its items set is not known; --like NAME=VALUE can say it")
         # Many items of a list differ in nothing but their prompt.
         words = {name: value for name, value in order.arguments.items() if name != "prompt"}
         key = json.dumps([repr(order.source), str(order.limit), order.asks, order.tries, kind, words], default=repr)
@@ -130,7 +134,7 @@ class DagReader:
     def _reviewed(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
         """Return what other takes cost, if a person asks for all there may be."""
         try:
-            known = Known(_unmapped(task, item, "edit"), self._templates, groups)
+            known = Known(_unmapped(task, item, "edit", self._sample), self._templates, groups)
             most = int(known.value("max_takes"))
         except Exception as error:  # noqa: BLE001 - the constructor may be the user's, and so is the number
             return Worst(None, notes=(f"how many takes there may be is not known ({type(error).__name__})",))
@@ -197,12 +201,18 @@ def _kind_of(task: Any) -> Kind | None:
     return None
 
 
-def _unmapped(task: Any, item: Item, kind: Kind) -> Any:
+def _unmapped(task: Any, item: Item, kind: Kind, sample: Sample) -> Any:
     if not is_mapped(task):
         return task
     if item is None:
-        given = planning.ARGUMENTS[kind] if kind == "generate" else ("video", *planning.ARGUMENTS[kind])
-        item = {name: UNKNOWN for name in given if name not in task.partial_kwargs}
+        arguments = planning.ARGUMENTS[kind]
+        given = arguments if kind == "generate" else ("video", *arguments)
+        if sample.like is not None:
+            # What the user does not name has its default.
+            given = tuple(name for name in given if name in ("prompt", "video"))
+            item = {name: value for name, value in sample.like.items() if name in arguments}
+        item = {**dict.fromkeys(given, UNKNOWN), **(item or {})}
+        item = {name: value for name, value in item.items() if name not in task.partial_kwargs}
     return task.unmap(item)
 
 

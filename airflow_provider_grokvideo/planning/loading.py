@@ -25,8 +25,12 @@ def load(path: str) -> Mapping[str, Any]:
     Raises:
         NotLoaded: It is no file, or importing it failed.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    try:
+        file = Path(path).expanduser()
+        found = file.is_file()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise NotLoaded(f"{path} cannot be read: {error}") from error
+    if not found:
         raise NotLoaded(f"{path} is not a file")
     with _importable(file.parent), _quiet(), redirect_stdout(sys.stderr):
         bag = _dag_bag()(dag_folder=str(file.parent), collect_dags=False)

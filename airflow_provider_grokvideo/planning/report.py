@@ -66,23 +66,23 @@ class Plan:
         return not self.lines or (self.run.is_bound and (self.runs.is_bound or not self.runs.scheduled))
 
 
-def table(plans: Iterable[Plan], prices: Prices) -> list[str]:
+def table(plans: Iterable[Plan], prices: Prices, said: Sequence[str] = ()) -> list[str]:
     """Return the lines of a text for people."""
     found: list[str] = []
     for plan in plans:
         found += [*_block(plan), ""]
     by = f" ({prices.source})" if prices.source else ""
     found += _wrapped(f"Prices of {prices.as_of}{by}; the bill is what the service says. Assumed:", "", "")
-    found += [f"- {each}" for each in ASSUMED]
+    found += [f"- {each}" for each in (*ASSUMED, *said)]
     return [printable(line) for line in found]
 
 
-def as_json(plans: Iterable[Plan], prices: Prices, file: str) -> dict[str, Any]:
+def as_json(plans: Iterable[Plan], prices: Prices, file: str, said: Sequence[str] = ()) -> dict[str, Any]:
     """Return plain JSON; dollars are exact, as text."""
     return {
         "file": file,
         "prices": {"as_of": prices.as_of, "source": prices.source},
-        "assumed": list(ASSUMED),
+        "assumed": [*ASSUMED, *said],
         "dags": [_dag_json(plan) for plan in plans],
     }
 

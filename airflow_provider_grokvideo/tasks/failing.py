@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_grokvideo.compat import AirflowFailException
+from airflow_provider_grokvideo.compat import AirflowFailException, conf
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError
 from airflow_provider_grokvideo.core.journal import Record
 from airflow_provider_grokvideo.tasks.manifest import as_time
@@ -62,10 +62,21 @@ def in_doubt(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
         f"task's logs ('was accepted'){stored}.\n"
         f"  Found:      {owner.command('adopt', '<request id>')}\n"
         f"  Not found:  {owner.command('forget')}\n"
+        f"{_needed()}"
         "Then clear the task: it fetches the adopted video, or buys a new one. Or set adopt_request_id on the task; "
         "on_ambiguous_submit='resubmit' buys again whenever this happens."
     )
     return final(error)
+
+
+def _needed() -> str:
+    """Return what the printed commands need besides a shell."""
+    if (conf.get("grokvideo", "journal_path", fallback="") or "").strip():
+        return "The commands read [grokvideo] journal_path; elsewhere add --journal-path.\n"
+    return (
+        "The commands ask Airflow's API: set AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, "
+        "unless all users are admins; elsewhere add --api-url.\n"
+    )
 
 
 def doubt(record: Record) -> str:

@@ -426,7 +426,7 @@ def test_an_unknown_model_needs_a_rule_under_a_limit(drive, grokvideo_emulator, 
     [
         pytest.param("xai-emulator-no-credit", OutOfCredits, "Add credits or raise the spending limit", id="no credit"),
         pytest.param("xai-emulator-zdr", RequestRejected, "deliver_via='upload'", id="zero data retention"),
-        pytest.param("xai-emulator-blocked", AuthenticationFailed, "test button", id="blocked"),
+        pytest.param("xai-emulator-blocked", AuthenticationFailed, "airflow connections test", id="blocked"),
     ],
 )
 def test_an_account_that_cannot_buy_is_one_error(drive, grokvideo_emulator, ledger, monkeypatch, key, error, said):

@@ -464,7 +464,7 @@ def test_a_wrong_key_is_not_retried(drive, grokvideo_emulator, monkeypatch):
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-wrong-key"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
 
-    with pytest.raises(AuthenticationFailed, match="test button") as caught:
+    with pytest.raises(AuthenticationFailed, match="airflow connections test") as caught:
         drive(make())
 
     assert isinstance(caught.value, AirflowFailException)

@@ -697,3 +697,27 @@ def test_reconcile_releases_only_what_its_journal_can_vouch_for(journal: Journal
     assert ("released" if vouched else "reserved", None) == states["orphan"]
     assert {"dead": ("released", None), "t1": ("settled", "done")} == {k: v for k, v in states.items() if k != "orphan"}
     assert vouched == ("its journal is gone" not in said)
+
+
+@pytest.mark.parametrize("name", ["-films", "--json", "-1"])
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_a_printed_command_reads_ids_that_begin_with_a_dash(name, map_index, tmp_path, capsys):
+    """Airflow's ids may begin with a dash: the command that is printed for them is about that task."""
+    owner = Owner(name, name, name, map_index)
+    FileHome(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
+    command = owner.command("adopt", "found", where=("--journal-path", str(tmp_path)))
+
+    assert 0 == main(shlex.split(command)[3:])
+    assert ["found"] == [record.request_id for record in FileHome(open_tree(str(tmp_path)), owner).records()]
+
+
+def test_a_terminal_without_the_letters_shows_escapes(tmp_path):
+    """A terminal that is not UTF-8 ends no command: what it has no letter for is shown as an escape."""
+    owner = Owner("films", "größe", "make")
+    FileHome(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
+    words = [sys.executable, "-m", "airflow_provider_grokvideo", "journal", "list", "--journal-path", str(tmp_path)]
+    ended = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=120, check=False
+    )
+
+    assert (0, True) == (ended.returncode, b"gr\\xf6\\xdfe" in ended.stdout)

@@ -7,11 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from airflow.sdk import Connection
 from ledger_kit import bought
 
 from airflow_provider_grokvideo.client.account import Account, account_from
@@ -135,6 +137,59 @@ def test_a_connection_to_something_else_is_refused(connection, monkeypatch, sett
 
     assert "[grokvideo] ledger_conn_id=books cannot be used as an SQL database" in str(told.value)
     assert "it needs Airflow's provider for that database" in str(told.value)
+    assert "hunter2" not in f"{told.value!r}{told.value}"
+
+
+EXTRAS = [
+    pytest.param({"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"}, id="TLS"),
+    pytest.param({"sslmode": "require", "sslcert": "/etc/c.pem", "sslkey": "/etc/k.pem"}, id="client certificate"),
+    pytest.param({"options": "-c search_path=films", "application_name": "films"}, id="session"),
+    pytest.param({"connect_timeout": 3, "keepalives_idle": 7, "target_session_attrs": "read-write"}, id="network"),
+]
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_database_is_reached_as_its_connection_says(extra, monkeypatch, setting):
+    """What the connection's extra tells PostgreSQL's client reaches it, and ours fills only what it leaves open."""
+    connection = {"conn_type": "postgres", "host": "127.0.0.1", "login": "films", "schema": "films"}
+    given = json.dumps({**connection, "extra": {**extra, "cursor": "dictcursor", "gssencmode": None}})
+    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", given)
+    setting(ledger_conn_id="books")
+    ledger = settings.open_ledger()
+    told = {}
+
+    @sa.event.listens_for(ledger._engine, "do_connect")
+    def connecting(dialect, record, arguments, words):
+        told.update(words)
+        raise OSError
+
+    with suppress(Exception):
+        ledger.entries()
+
+    assert {**settings._PATIENCE, **extra} == {name: told[name] for name in {**settings._PATIENCE, **extra}}
+    assert {"cursor", "gssencmode"}.isdisjoint(told)
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "extra", "named"),
+    [
+        pytest.param("postgres", {"redshift": True}, "redshift", id="another database"),
+        pytest.param("postgres", {"sslmode": {"value": "require"}}, "sslmode", id="an object"),
+        pytest.param("postgres", {"sqlalchemy_query": "sslmode=require"}, "sqlalchemy_query", id="a query as text"),
+        pytest.param("mysql", {"ssl": {"ca": "/etc/ca.pem"}}, "ssl", id="TLS of MySQL"),
+    ],
+)
+def test_a_database_that_cannot_be_reached_as_its_connection_says_is_refused(
+    conn_type, extra, named, monkeypatch, setting
+):
+    """What cannot be honoured is not left out: the ledger is refused, and the error names what it is."""
+    connection = {"conn_type": conn_type, "host": "127.0.0.1", "password": "hunter2", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_BOOKS", json.dumps(connection))
+    setting(ledger_conn_id="books")
+    monkeypatch.setattr(Connection, "get_hook", lambda self: None)
+    with pytest.raises(LedgerUnavailable, match=f"{named} ") as told:
+        settings.open_ledger()
+
     assert "hunter2" not in f"{told.value!r}{told.value}"
 
 

@@ -66,15 +66,43 @@ def test_a_list_that_is_not_known_makes_no_bound(plan, planned):
     found = planned("planned_mapped.py", "--dag-id", "unknown_lists", "--month", "2027-02")["unknown_lists"]
 
     assert 3 == answer.code
-    assert "at least 0.10 USD + n1 x 0.77 USD + n2 x 1.33 USD + n3 x 0.10 USD" in answer.out
+    assert "at least 0.10 USD + n1 x 0.77 USD + n2 x 1.40 USD + n3 x 0.10 USD" in answer.out
     assert "n1 items of found, n2 items of free, n3 items of film" in answer.out
-    assert {"found": "0.77", "free": "1.33", "film": "0.1"} == found["run"]["per_item"]
+    assert {"found": "0.77", "free": "1.4", "film": "0.1"} == found["run"]["per_item"]
     assert ("0.1", False) == (found["run"]["usd"], found["run"]["complete"])
-    assert ("2.8", {"found": "21.56", "free": "37.24", "film": "2.8"}, False) == (
+    assert ("2.8", {"found": "21.56", "free": "39.2", "film": "2.8"}, False) == (
         found["month"]["usd"],
         found["month"]["per_item"],
         found["month"]["complete"],
     )
+
+
+def test_a_list_that_is_not_known_can_be_described(plan, planned):
+    """The user says how many items there are and what they set: that is priced, is a bound, and is told as assumed."""
+    said = ["--dag-id", "unknown_lists", "--n", "60", "--like", "duration=4", "--like", "image=a.png"]
+    found = planned("planned_mapped.py", *said)["unknown_lists"]
+    free = next(line for line in found["tasks"] if line["task_id"] == "free")
+
+    assert ("12.12", 60, None, "image-to-video") == tuple(free[name] for name in ("usd", "count", "per_item", "mode"))
+    assert found["run"]["complete"]
+    assert "60 items (--n)" in plan("planned_mapped.py", *said).out
+
+
+def test_a_known_list_is_priced_as_it_stands(planned):
+    """What the user says of unknown lists changes nothing about lists in the file."""
+    wanted = ["--dag-id", "known_lists"]
+    as_it_stands = planned("planned_mapped.py", *wanted)
+
+    assert as_it_stands == planned("planned_mapped.py", *wanted, "--n", "60", "--like", "duration=9")
+
+
+@pytest.mark.parametrize("wrong", [["--n", "0"], ["--n", "many"], ["--like", "duration"], ["--like", "colour=red"]])
+def test_a_description_without_sense_is_refused(wrong, plan):
+    """It ends with exit code 2 and prices nothing."""
+    with pytest.raises(SystemExit) as ended:
+        plan("planned_mapped.py", *wrong)
+
+    assert 2 == ended.value.code
 
 
 @pytest.mark.parametrize(
