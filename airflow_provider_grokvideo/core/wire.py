@@ -108,7 +108,7 @@ class _Complaint:
         """Whether the key is what is wrong; "API key ID" only names it (contract §7)."""
         if self.code.startswith("unauthenticated"):
             return True
-        return bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text)))
+        return self.is_the_apis and bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text)))
 
     def speaks_of_money(self, status: int) -> bool:
         """Whether the team cannot pay; a rate limit may mention the billing page."""

@@ -14,6 +14,7 @@ from airflow_provider_grokvideo.client.account import (
     account_from,
     account_from_env,
     is_loopback,
+    is_private,
 )
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
 
@@ -243,3 +244,68 @@ def test_a_witness_that_is_neither_is_refused(value):
     """A misspelt yes is no silent no."""
     with pytest.raises(InvalidInput, match="witness"):
         account_from(host=None, port=None, schema=None, password="k", extra={"witness": value})
+
+
+@pytest.mark.parametrize("value", [True, "true", "True", "1"])
+@pytest.mark.parametrize(
+    ("host", "base_url"),
+    [
+        ("http://emulator:8900/v1", "http://emulator:8900/v1"),
+        ("http://10.0.0.5:8080", "http://10.0.0.5:8080/v1"),
+        ("http://[fd00::1]:8080", "http://[fd00::1]:8080/v1"),
+        ("http://grok.media.svc.cluster.local", "http://grok.media.svc.cluster.local/v1"),
+        ("http://host.docker.internal:8900", "http://host.docker.internal:8900/v1"),
+    ],
+)
+def test_plain_http_to_a_private_host_is_allowed_on_demand(value, host, base_url):
+    """A field of the connection lets the emulator in a container be used."""
+    assert base_url == account(host=host, allow_http=value).base_url
+    with pytest.raises(InvalidInput):
+        account(host=host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "http://api.x.ai/v1",
+        "http://8.8.8.8",
+        "http://134744072",
+        "http://0x8.8.8.8",
+        "http://8.2056",
+        "http://[2001:4860:4860::8888]",
+        "http://[::ffff:8.8.8.8]",
+        "http://224.0.0.1",
+        "http://local.example.com",
+        "http://emulator.example",
+    ],
+)
+def test_plain_http_to_a_public_host_is_never_allowed(host):
+    """No field lets a key travel readably to a public host, whatever the host is called."""
+    with pytest.raises(InvalidInput):
+        account(host=host, allow_http=True)
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, [], {}])
+def test_allow_http_is_yes_or_no(value):
+    """Another word is refused and not taken for a yes."""
+    with pytest.raises(InvalidInput, match="allow_http"):
+        account(host="http://emulator", allow_http=value)
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("127.0.0.1", True),
+        ("10.1.2.3", True),
+        ("fe80::1%eth0", True),
+        ("::ffff:10.0.0.1", True),
+        ("::ffff:8.8.8.8", False),
+        ("8.8.8.8", False),
+        ("0.0.0.0", False),
+        ("emulator", False),
+        ("", False),
+    ],
+)
+def test_a_private_address_is_told_from_a_public_one(address, private):
+    """The address that was connected to is held against this before the key is sent."""
+    assert private is is_private(address)

@@ -1,0 +1,77 @@
+"""What is cut out of texts that came from outside: keys, queries, payloads. Nothing else is."""
+
+from __future__ import annotations
+
+import html
+import json
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_grokvideo.core.redaction import MARK, foreign, shareable, without_key
+
+KEY = 'gw+4f9a/8b7c=6d5e"f<3>&a'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        KEY,
+        quote(KEY, safe=""),
+        quote(KEY),
+        json.dumps(KEY)[1:-1],
+        json.dumps(KEY)[1:-1].replace("/", "\\/"),
+        html.escape(KEY),
+    ],
+)
+def test_a_key_is_cut_in_every_form_it_is_written_in(form):
+    """A key of any form is found by its value, also quoted for a URL, for JSON or for HTML."""
+    assert f"no quota for {MARK}." == without_key(f"no quota for {form}.", KEY)
+
+
+def test_a_short_key_is_cut_only_as_a_word_of_its_own():
+    """A key of a few letters is found in ordinary words, which stay."""
+    assert f"key {MARK} in keying cat2" == without_key("key cat in keying cat2", "cat")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("cannot fetch https://a.example/c/p.png?sig=Zm9v&x=1 now", "cannot fetch https://a.example/c/p.png?… now"),
+        ("cannot fetch //a.example/p.png?sig=Zm9v", "cannot fetch //a.example/p.png?…"),
+        ("GET /b/o.mp4?X-Amz-Signature=ab12 403", "GET /b/o.mp4?… 403"),
+        ("at https://me:pw@a.example/x", "at https://a.example/x"),
+        ("bad image data:image/png;base64,iVBORw0KGgo= here", "bad image data:image/png;base64,… here"),
+        ("bad image DATA:;base64,iVBORw0KGgo=", "bad image DATA:;base64,…"),
+        ("Authorization: Bearer abcdef0123456789abcd", f"Authorization: Bearer {MARK}"),
+        ("key xai-0123456789abcdefghij", f"key {MARK}"),
+    ],
+)
+def test_secrets_are_cut_out_of_foreign_texts(said, kept):
+    """Queries, users, payloads and tokens go; the words around them stay."""
+    assert kept == foreign(said)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A Standard Bearer rides",
+        "A Standard Bearer 1st-Legion rides",
+        "Is this a kite? Yes=no",
+        "data: five of them",
+        "file xai-video-logo.mp4",
+        "ratio 16:9, 50% done",
+    ],
+)
+def test_ordinary_words_stay(text):
+    """What only resembles a secret is kept as it was said."""
+    assert text == foreign(text)
+    assert {"prompt": text} == shareable({"prompt": text})
+
+
+def test_a_prompt_stays_as_it_was_sent():
+    """A prompt may hold addresses, marks and names; only a whole key of xAI's is cut out of it."""
+    prompt = "Draw https://a.example/x?y=1 as data:text, Bearer abc123def456ghi789 and xai-robot_mascot_2026_final"
+
+    assert {"prompt": prompt} == shareable({"prompt": prompt})
+    assert {"prompt": f"A {MARK} kite"} == shareable({"prompt": f"A xai-{'a1' * 40} kite"})
