@@ -18,6 +18,7 @@ from airflow_provider_grokvideo.client import exchange
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.client.exchange import Reading, Sending, watchdog
 from airflow_provider_grokvideo.client.flow import Call, Flow, Pause, Reply, refusal
+from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
 from airflow_provider_grokvideo.core.redaction import foreign, without_key
@@ -80,6 +81,7 @@ class Client:
         """Whether any byte of a submit reached a socket; tells after an interruption if there is a doubt."""
         return self._paid.began
 
+    @cut_logs()
     def save(self, path: str, into: Path) -> tuple[str, int]:
         """Stream what is below the base URL into a file; return its SHA-256 and its length.
 
@@ -117,7 +119,7 @@ class Client:
         if call.paid:
             self._paid = sending
         try:
-            with _body(call) as body, self._for(call) as http:
+            with cut_logs(), _body(call) as body, self._for(call) as http:
                 request = http.build_request(
                     call.method, _url(self._account, call), **_per_call(self._account, call), **body
                 )
@@ -208,7 +210,7 @@ class AsyncClient:
     async def _send(self, call: Call) -> Reply | Fault:
         sending, seconds = Sending(plain=self._account.is_plain), _longest(self._account, call)
         try:
-            with _body(call) as body:
+            with cut_logs(), _body(call) as body:
                 async with self._for(call) as http:
                     request = http.build_request(
                         call.method, _url(self._account, call), **_per_call(self._account, call), **body

@@ -28,6 +28,7 @@ from airflow_provider_grokvideo.client import tls
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.client.exchange import Sending, watchdog
+from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import addresses, answers
 from airflow_provider_grokvideo.provider_info import __version__
@@ -102,6 +103,7 @@ class _Arrival:
         self.part = answers.Part(known.bytes + len(chunk), known.total, known.etag, known.weak)
 
 
+@cut_logs()
 def fetch(
     url: str,
     into: Path,

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.delivery import destination as destinations
@@ -42,6 +43,7 @@ def upload_uri(destination: str, token: str) -> str:
     return f"{to.directory}/{hidden(to.stem, f'.{token}.upload.mp4')}"
 
 
+@cut_logs()
 def signed(uri: str, seconds: float) -> str:
     """Return an address that accepts one PUT to an object for some time, by the storage's own signing.
 

@@ -11,8 +11,9 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from airflow_provider_grokvideo.client import flow
@@ -35,6 +36,12 @@ Heard = Callable[[Watch, "Job | GrokVideoError", float], None]
 """Is told the wait, what a look found, and when."""
 
 log = logging.getLogger(__name__)
+
+for _first_used in ("sniffio", "httpcore._backends.anyio", "anyio._backends._asyncio"):
+    # httpx imports them with its first call, which would hold up the other waits of the event loop. Airflow imports a
+    # trigger's module once, before any of its waits begins.
+    with suppress(ImportError):
+        import_module(_first_used)
 
 
 @dataclass(eq=False)

@@ -7,7 +7,12 @@ import json
 
 import pytest
 
-from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.errors import (
+    AuthenticationFailed,
+    GrokVideoError,
+    InvalidInput,
+    ServiceUnavailable,
+)
 from airflow_provider_grokvideo.core.jobs import Done
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
@@ -123,3 +128,29 @@ def test_the_key_is_in_no_representation(monkeypatch):
     shown = repr(hook.account()) + repr(hook) + repr(hook.get_conn()) + str(vars(hook.get_conn()))
 
     assert "very-secret" not in shown
+
+
+@pytest.mark.parametrize("conn_type", ["http", "aws", "postgres"])
+def test_only_a_connection_of_our_type_sends_its_password(grokvideo_emulator, monkeypatch, conn_type):
+    """The password of another service's connection goes nowhere, whoever asks for it."""
+    connect(monkeypatch, conn_type=conn_type, host=grokvideo_emulator.base_url, password=grokvideo_emulator.api_key)
+
+    works, message = GrokVideoHook().test_connection()
+    with pytest.raises(AuthenticationFailed, match=conn_type):
+        asyncio.run(GrokVideoHook().aget_job("r"))
+
+    assert not works
+    assert conn_type in message
+    assert [] == grokvideo_emulator.requests
+
+
+def test_the_connection_test_names_a_setting_that_cannot_be_used(monkeypatch):
+    """A broken proxy setting is the typed error of a submit, and not a bare one."""
+    connect(monkeypatch, host="https://api.example/v1", password="xai-0123456789")
+    monkeypatch.setenv("HTTPS_PROXY", "socks7://proxy:1")
+
+    works, message = GrokVideoHook().test_connection()
+    with pytest.raises(ServiceUnavailable, match="HTTPS_PROXY"):
+        asyncio.run(GrokVideoHook().aget_job("r"))
+
+    assert (False, True) == (works, "HTTPS_PROXY" in message)
