@@ -107,7 +107,9 @@ def account_from(
         looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
         witness=_switch(extra, "witness"),
         limits=_limits(extra),
-        download_hosts=allowed.parse(extra.get(allowed.FIELD), own_host=httpx.URL(base_url).host),
+        download_hosts=allowed.parse(
+            extra.get(allowed.FIELD), own_host=httpx.URL(base_url).host, plain=base_url.startswith("http://")
+        ),
     )
 
 

@@ -28,10 +28,12 @@ class Allowed:
     Attributes:
         names: Host names in lower case; one with a dot in front means all names below it.
         networks: Addresses that any host may have.
+        plain: The host that may be asked over plain http, too, where the connection itself does so (``allow_http``).
     """
 
     names: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
+    plain: str | None = None
 
     def covers(self, host: str, address: Address) -> bool:
         """Say whether a host with a certain address is allowed."""
@@ -43,8 +45,8 @@ class Allowed:
 NOTHING_ALLOWED = Allowed()
 
 
-def parse(value: object, *, own_host: str) -> Allowed:
-    """Read the connection's field; the connection's own host is always allowed.
+def parse(value: object, *, own_host: str, plain: bool = False) -> Allowed:
+    """Read the connection's field; the connection's own host is always allowed, as plain as the connection is.
 
     Raises:
         InvalidInput: An entry is neither a host name nor a network, or is everything.
@@ -60,7 +62,7 @@ def parse(value: object, *, own_host: str) -> Allowed:
             names.append(entry.lower())
         else:
             raise InvalidInput(f"connection extra {FIELD}", entry, _EXPECTED)
-    return Allowed(tuple(names), tuple(networks))
+    return Allowed(tuple(names), tuple(networks), own_host.lower() if plain else None)
 
 
 def _entries(value: object) -> list[str]:

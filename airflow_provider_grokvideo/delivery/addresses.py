@@ -51,10 +51,11 @@ class Refused:
     why: str
 
 
-def parse(url: str, *, allow_loopback: bool) -> Hop | Refused:
+def parse(url: str, *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED) -> Hop | Refused:
     """Read a URL as a hop of a download; refuse other schemes, user names, blanks and missing hosts.
 
-    Plain http is for loopback only, which is known once the name is resolved; see :func:`judge`.
+    Plain http is for loopback and for the private host of a connection that allows it. Whether a name leads there is
+    known once it is resolved; see :func:`judge`.
     """
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return Refused("it contains blanks or control characters")
@@ -64,7 +65,8 @@ def parse(url: str, *, allow_loopback: bool) -> Hop | Refused:
     except ValueError:
         return Refused("it is not a URL")
     scheme = parts.scheme.lower()
-    if scheme != "https" and not (allow_loopback and scheme == "http"):
+    plain = allow_loopback or (parts.hostname or "").lower() == allowed.plain
+    if scheme != "https" and not (plain and scheme == "http"):
         return Refused(f"it is not https but {scheme or 'without a scheme'}")
     if not parts.hostname:
         return Refused("it names no host")
@@ -92,7 +94,7 @@ def judge(
                 return Refused(f"{hop.host} is this machine ({address}), not a public host")
         elif not is_public(address) and not allowed.covers(hop.host, address):
             return Refused(f"{hop.host} is not a public host ({address}); {ALLOW_IT}")
-        elif hop.scheme != "https":
+        elif hop.scheme != "https" and (is_public(address) or hop.host.lower() != allowed.plain):
             return Refused("it is not https but http")
     return None
 

@@ -291,12 +291,12 @@ class _Way:
     @contextmanager
     def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         """Send one GET to an address that was judged, never to a name that is yet to be resolved."""
-        hop = addresses.parse(url, allow_loopback=self.allow_loopback)
+        hop = addresses.parse(url, allow_loopback=self.allow_loopback, allowed=self.allowed)
         if isinstance(hop, addresses.Refused):
             raise _not_followed(link, url, hop)
         proxy = _proxy_for(hop)
         found = self._addresses(hop, link, proxied=proxy is not None)
-        if found and addresses.is_loopback(addresses.read(found[0])):
+        if (found and addresses.is_loopback(addresses.read(found[0]))) or hop.host == self.allowed.plain:
             proxy = None
         request_headers = {
             "User-Agent": self.user_agent,

@@ -157,6 +157,7 @@ class _Videos:
             uuid.UUID(request_id)
         except ValueError:
             return respond(shapes.error(400, "invalid-argument", "request_id is not a UUID."))
+        self.world.reached_as(request.url.hostname)
         job = self.world.jobs.get(request_id)
         if job is None:
             return respond(shapes.not_found(request_id))

@@ -171,6 +171,8 @@ class Emulator:
         origins = [f"http://{_bracketed(host)}:{listener.getsockname()[1]}" for listener in bound]
         self.base_url = f"{origins[0]}/v1"
         self.download_origin = self._world.download_origin = origins[1]
+        # 0.0.0.0 is no address to fetch a video from: links name the host that the client asked.
+        self._world.download_port = bound[1].getsockname()[1] if host in ("0.0.0.0", "::", "") else None  # noqa: S104
         return bound
 
     def _prepare(self, sockets: list[socket.socket]) -> None:

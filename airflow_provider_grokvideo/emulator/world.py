@@ -120,6 +120,7 @@ class World:
         self._dice = random.Random(seed)  # noqa: S311 - repeatable ids, no secrets
         self.secrets: set[str] = set(KEYS)
         self.download_origin = ""
+        self.download_port: int | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -141,6 +142,12 @@ class World:
     def new_id(self) -> str:
         """Return a fresh UUID; repeatable when the emulator was given a seed."""
         return str(uuid.UUID(int=self._dice.getrandbits(128), version=4))
+
+    def reached_as(self, host: str | None) -> None:
+        """Make links with the name by which a client reached the API, where every address of the machine is bound."""
+        if self.download_port is not None and host:
+            name = f"[{host}]" if ":" in host else host
+            self.download_origin = f"http://{name}:{self.download_port}"
 
     # Submitting
 

@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from airflow_provider_grokvideo.client.allowed import parse as parse_allowed
 from airflow_provider_grokvideo.delivery.addresses import (
     Hop,
     Refused,
@@ -141,3 +142,16 @@ def test_messages_carry_no_signature():
     """The query, the fragment and the user name are left out of a URL for people."""
 
     assert "https://h/a.mp4" == without_query("https://u:p@h/a.mp4?X-Amz-Signature=abc#t")
+
+
+def test_the_plain_host_of_a_connection_may_be_asked_over_http():
+    """Plain http is followed to the connection's own private host, and to no other and no public address."""
+    allowed = parse_allowed(None, own_host="emulator", plain=True)
+    own = parse("http://emulator:8901/a.mp4", allow_loopback=False, allowed=allowed)
+    other = parse("http://elsewhere:8901/a.mp4", allow_loopback=False, allowed=allowed)
+    closed = parse("http://emulator:8901/a.mp4", allow_loopback=False, allowed=parse_allowed(None, own_host="emulator"))
+
+    assert isinstance(own, Hop)
+    assert [True, True] == [isinstance(each, Refused) for each in (other, closed)]
+    assert judge(own, ["10.0.0.5"], allow_loopback=False, allowed=allowed) is None
+    assert judge(own, ["8.8.8.8"], allow_loopback=False, allowed=allowed) is not None

@@ -486,3 +486,16 @@ def _until(true: object) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_links_name_the_host_that_was_asked_where_every_address_is_bound(api):
+    """From a container a link leads to the name the client knows, and not to 0.0.0.0."""
+    world = api.emulator._world
+    port, world.download_port = world.download_port, httpx.URL(api.emulator.download_origin).port
+    try:
+        request_id = api.start()
+        found = api.ask("GET", f"/videos/{request_id}", headers={"host": "emulator:8900"}).json()
+    finally:
+        world.download_port, world.download_origin = port, api.emulator.download_origin
+
+    assert found["video"]["url"].startswith(f"http://emulator:{httpx.URL(api.emulator.download_origin).port}/")
