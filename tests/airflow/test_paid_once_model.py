@@ -215,6 +215,9 @@ class PaidOnce(RuleBasedStateMachine):
         for record in self.journal():
             if record["phase"] in ("delivered", "ended"):
                 self.ended_at.setdefault(record["token"], self.now)
+            elif record.get("manifest"):
+                # Handed on: as after a delivery, a worker that dies now has done its work.
+                self.handed_at.setdefault(record["token"], self.now)
         for each in PROMPTS:
             bought = len(self.starts(each)) - before[each]
             allowed = int(may_buy and each == prompt)
