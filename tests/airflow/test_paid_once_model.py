@@ -340,7 +340,9 @@ class PaidOnce(RuleBasedStateMachine):
         if isinstance(error, JournalUnavailable):
             assert trouble, text
             return
-        if held is not None and held["phase"] == "intent" and self.words["on_ambiguous_submit"] == "fail":
+        # A resumed task may know the id that could not be saved before it deferred, and has written it down by now.
+        doubted = held is not None and held["phase"] == "intent" and known is None
+        if doubted and self.words["on_ambiguous_submit"] == "fail":
             assert self.adopt is not None, f"an intent led to {error!r}"
         if known is not None and held is not None and held.get("request_id") == known and not may_buy:
             assert known in text
