@@ -160,7 +160,9 @@ def entry_of(record: Record) -> Entry:
             return replace(entry, state="settled", outcome=record.outcome, billed=_ticks(record.cost_usd))
         case "withdrawn":
             # Only what was never accepted is free: a person can forget a request, and the service bills it still.
-            return replace(entry, state="settled", outcome="abandoned") if record.request_id else released(entry)
+            if record.request_id:
+                return replace(entry, state="settled", outcome="abandoned")
+            return refused(entry, _ticks(record.cost_usd))
         case _:
             assert_never(record.phase)
 

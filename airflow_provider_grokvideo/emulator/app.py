@@ -119,6 +119,8 @@ class _Videos:
         if fault is not None and (spoken := polling.spoken_anywhere(fault, self.world)) is not None:
             return respond(spoken)
         if fault is not None and fault.kind == "refused":
+            if fault.argument == "billed":
+                return respond(shapes.refused(403, shapes.FEE_TICKS))
             return respond(shapes.refused(int(fault.argument)))
         if limited := self.world.over_rate():
             # Both kinds are seen in the wild, so they take turns (S26).

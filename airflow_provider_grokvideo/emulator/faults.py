@@ -28,7 +28,8 @@ _FATES = {
 _SUBMIT = {
     "lost_answer": "accept and bill, then cut the connection",
     "accept_then_502": "accept and bill, then answer 502 with HTML",
-    "refused": "the content rules refuse the submit with this status, 400 or 403; nothing is accepted",
+    "refused": "the content rules refuse the submit with this status, 400 or 403; nothing is accepted; "
+    "refused:billed is a 403 that names a bill of 0.05 USD",
     "zdr": "answer as to a zero-data-retention team",
 }
 _POLL = {
@@ -141,7 +142,7 @@ def _check_argument(kind: str, argument: str) -> None:
         raise ValueError(f"fault {kind!r} takes no argument, got {argument!r}")
     allowed = {
         "moderated": tuple("abcde"),
-        "refused": ("400", "403"),
+        "refused": ("400", "403", "billed"),
         "truncated": ("", "short"),
         "wrong_bytes": ("", "html", "png"),
     }

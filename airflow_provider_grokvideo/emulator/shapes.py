@@ -61,6 +61,10 @@ def trouble(status: int, body: str, retry_after: str | None) -> Answer:
     return answer
 
 
+FEE_TICKS = 500_000_000
+"""What a refusal costs that names a bill, in 1/10^10 USD; whether video has such a fee is unknown (contract §5.2)."""
+
+
 def refused(status: int, ticks: int | None = None) -> Answer:
     """A refusal by the content rules as it is seen for the whole API (contract §7); it names the key's id."""
     code = "permission-denied" if status == 403 else "Client specified an invalid argument"

@@ -482,7 +482,7 @@ class GrokVideoBaseOperator(BaseOperator):
             self.books.doubted(entry)
             raise
         except GrokVideoError as error:
-            memory.note(phase="withdrawn", note=error.what)
+            memory.note(phase="withdrawn", note=error.what, cost_usd=getattr(error, "cost_usd", None))
             self.books.released(entry, error)
             raise
         except (AirflowTaskTimeout, Exception) as problem:

@@ -317,6 +317,19 @@ def test_a_start_that_was_not_accepted_gives_its_reservation_back(drive, grokvid
     assert 1 == len(grokvideo_emulator.starts)
 
 
+def test_a_bill_for_refused_content_is_booked_and_stays(drive, grokvideo_emulator, ledger, home):
+    """A refusal is no purchase; should it name a bill, ledger and journal keep it for the next try, too."""
+    grokvideo_emulator.script("refused:billed")
+    refused = attempt(drive, make("A blue ball"), store=home)
+    first = [(entry.state, entry.outcome, entry.counted) for entry in ledger.entries()]
+    attempt(drive, make("A blue ball"), TaskInstance(try_number=2), store=home)
+
+    assert isinstance(refused, VideoModerated)
+    assert "0.05" == refused.cost_usd
+    assert [("settled", "moderated", TICKS)] == first
+    assert first[0] in [(entry.state, entry.outcome, entry.counted) for entry in ledger.entries()]
+
+
 def test_a_doubtful_start_holds_its_reservation(drive, grokvideo_emulator, ledger, home):
     """Money that may be gone counts."""
     words = {"budgets": [{"usd": 0.05, "per": "dag"}]}
