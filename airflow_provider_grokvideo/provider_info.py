@@ -30,6 +30,7 @@ def get_provider_info() -> dict[str, object]:
         "operators": [_module("operators")],
         "sensors": [_module("sensors")],
         "triggers": [_module("triggers")],
+        "retry-policies": [_module("policies")],
         "connection-types": [
             {
                 "connection-type": "grokvideo",

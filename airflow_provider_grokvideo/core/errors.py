@@ -50,6 +50,9 @@ class GrokVideoError(Exception):
     """
 
     retry_helps: ClassVar[bool] = True
+    resubmits: bool = False
+    """Whether the user allowed a retry of the task to submit again."""
+
     advice: ClassVar[str] = ""
 
     def __init__(

@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Literal
 
+from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable, LedgerUnavailable, RateLimited
+
 MAX_RETRIES = 2
 LONGEST_PAUSE = 60.0
 """Cap on a ``Retry-After``, in seconds; longer waits belong to Airflow's retry_delay."""
@@ -76,6 +78,28 @@ def delay(
         return None
     asked = retry_after(answer.headers, now)
     return min(asked, LONGEST_PAUSE) if asked is not None else _backoff(attempt, 0.25, 8.0) * spread
+
+
+def after_failure(error: BaseException, *, shortest: float) -> float | Literal["fail", "default"]:
+    """Say what a task's retry policy does with an error.
+
+    Args:
+        error: What the task raised.
+        shortest: Seconds that an attempt is put off at least.
+
+    Returns:
+        Seconds until the next attempt, which needs no retry: a rate limit, a journal or a ledger that is out of reach.
+        ``fail`` for an error that no retry can mend. ``default`` for everything else, and for what the user allowed a
+        retry to submit again.
+    """
+    if not isinstance(error, GrokVideoError) or error.resubmits:
+        return "default"
+    match error:
+        case RateLimited():
+            return float(max(error.retry_after or 0.0, shortest))
+        case JournalUnavailable() | LedgerUnavailable():
+            return float(shortest)
+    return "default" if error.retry_helps else "fail"
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
 from airflow_provider_grokvideo.core import budgets, pricing
 from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
+from airflow_provider_grokvideo.delivery.places import open_storage
 from airflow_provider_grokvideo.journal.storage import absolute_path
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 
@@ -233,10 +234,9 @@ def _executors() -> str:
 def _read(path: str) -> str:
     if "://" not in path:
         return Path(path).expanduser().read_text(encoding="utf-8")
-    from airflow.sdk import ObjectStoragePath
-
-    with ObjectStoragePath(path).open("rb") as file:  # type: ignore[no-untyped-call]
-        return str(file.read(), "utf-8")
+    # Not by ObjectStoragePath: it would report the file as an input of the task to OpenLineage.
+    fs, name = open_storage(path, field="[grokvideo] prices_path", shown=path)
+    return str(fs.cat_file(name), "utf-8")
 
 
 def _setting(name: str) -> str:

@@ -912,6 +912,7 @@ class GrokVideoBaseOperator(BaseOperator):
             return failing.for_airflow(error)
         if self.on_ambiguous_submit == "resubmit":
             error.what_to_do = "on_ambiguous_submit='resubmit': a retry of this task buys again."
+            error.resubmits = True
             return error
         if self._memory is None or self._memory.home is None or self._memory.current is None:
             return failing.final(error)
@@ -926,6 +927,7 @@ class GrokVideoBaseOperator(BaseOperator):
             return failing.final_after_purchase(error)
         if (end := outcome_of(error)) in self.buy_again_after:
             error.what_to_do = f"buy_again_after has {end!r}: a retry of this task buys again."
+            error.resubmits = True
             return error
         return failing.after_purchase(error)
 

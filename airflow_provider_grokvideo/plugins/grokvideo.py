@@ -15,6 +15,15 @@ from airflow_provider_grokvideo.compat import conf
 
 PREFIX = "/grokvideo"
 
+TASK_TYPES = (
+    "GrokVideoGenerateOperator",
+    "GrokVideoEditOperator",
+    "GrokVideoExtendOperator",
+    "GrokVideoReviewOperator",
+    "GrokVideoSensor",
+)
+"""Names only: importing the classes would cost each process that reads plugins. A test holds them to the package."""
+
 
 def root_path() -> str:
     """Return the path that Airflow is served under, without a slash at its end."""
@@ -51,6 +60,8 @@ def _views() -> list[dict[str, Any]]:
             "href": f"{here}/video?{place}",
             "destination": "task_instance",
             "url_route": "grokvideo",
+            # Airflow 3.4 shows the tab on these tasks only; older versions leave the key aside.
+            "applies_to": {"task_instance.operator": [*TASK_TYPES]},
             **icons,
         },
         {
