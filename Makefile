@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast test-deep test-e2e test-ui bench scale-out check format build clean
+.PHONY: help env demo test test-fast test-deep test-versions test-e2e test-ui bench scale-out check format build clean
 
 help:
 	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
@@ -11,6 +11,7 @@ help:
 	@echo "make test       the whole test suite with branch coverage, in lanes side by side; ARGS='-k name' is passed on to pytest"
 	@echo "make test-fast  all tests but those that start Airflow's processes or a browser; about three minutes"
 	@echo "make test-deep  the models and random searches, long: EXAMPLES=2000 each, and other ones each time"
+	@echo "make test-versions  quick tests on the oldest and the newest Airflow; VERSIONS='3.2.2 3.3.2' names others"
 	@echo "make test-e2e   only the tests that start the four real Airflow processes; puts the counts of its fault run"
 	@echo "                into docs/paid-once.md"
 	@echo "make test-ui    only the tests of the page in Airflow's UI, in a real Chromium; SCREENSHOTS=1 puts what they saw"
@@ -37,6 +38,9 @@ test-fast: env
 
 test-deep: env
 	@GROKVIDEO_MODEL_EXAMPLES=$(or $(EXAMPLES),2000) $(PY) -m pytest -n logical -m deep $(ARGS)
+
+test-versions: env
+	@sh scripts/versions.sh $(VERSIONS)
 
 test-e2e: env
 	@rm -f build/fault-run.json

@@ -36,7 +36,12 @@ class Allowed:
     plain: str | None = None
 
     def covers(self, host: str, address: Address) -> bool:
-        """Say whether a host with a certain address is allowed."""
+        """Say whether a host with a certain address is allowed.
+
+        Never link-local addresses, behind which clouds keep their credentials, nor multicast.
+        """
+        if address.is_link_local or address.is_multicast or address.is_unspecified:
+            return False
         name = host.lower().rstrip(".")
         named = any(name == each or (each.startswith(".") and name.endswith(each)) for each in self.names)
         return named or any(address in network for network in self.networks)

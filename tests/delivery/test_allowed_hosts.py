@@ -27,6 +27,8 @@ OWN = "gateway.example"
         (["198.18.0.0/15", "fd00::/8"], "x.y", "fd12::1", True),
         ("198.18.0.0/15", "x.y", "198.20.0.1", False),
         ("10.0.0.7", "x.y", "10.0.0.7", True),
+        (None, OWN, "169.254.169.254", False),
+        ("169.254.0.0/16", "x.y", "169.254.169.254", False),
     ],
 )
 def test_what_a_connection_allows(value, host, address, expected):
