@@ -98,7 +98,7 @@ def test_the_manifest_has_the_promised_keys(drive, tmp_path):
 
     promised = (
         "request_id mode model status url uri sidecar_uri poster_uri sha256 bytes duration width height has_audio "
-        "checked cost_usd estimated_cost_usd submitted_at finished_at reused"
+        "checked cost_usd estimated_cost_usd submitted_at finished_at reused warnings"
     )
     assert set(promised.split()) == set(course.result)
 
