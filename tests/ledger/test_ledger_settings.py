@@ -203,7 +203,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch, setting):
         with pytest.raises(LedgerUnavailable, match="timeout expired"):
             settings.open_ledger().entries()
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("declared", ["", "[]"])
