@@ -116,7 +116,7 @@ def parse(declared: object, *, where: str, timezone: str = "UTC", conn_id: str |
         text = declared.strip()
         try:
             declared = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             hint = "; a template may have rendered to nothing" if text in ("", "None") else f" ({error})"
             raise InvalidInput(where, text, f"JSON such as {_EXAMPLE}{hint}") from None
     if not isinstance(declared, Sequence) or isinstance(declared, str | bytes):

@@ -318,7 +318,10 @@ def _rebuilt(kind: type[GrokVideoError], args: tuple[Any, ...], state: Mapping[s
 
 def shorten(value: object, limit: int = 120) -> str:
     """Return a repr fit for a message: no payload of a ``data:`` URI, no query of a URL, never longer than `limit`."""
-    text = repr(_harmless(value))
+    try:
+        text = repr(_harmless(value))
+    except Exception:  # noqa: BLE001 - an integer of 5000 digits, or an object of the user's, has no repr
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

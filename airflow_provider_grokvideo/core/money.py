@@ -28,8 +28,12 @@ def amount(value: object, field: str, *, most: Decimal = MOST, also: str = "") -
     Raises:
         InvalidInput: It is no amount.
     """
+    usd = Decimal("NaN")
     try:
-        usd = Decimal(str(value).strip())
+        if isinstance(value, int | Decimal):
+            usd = Decimal(value)
+        elif isinstance(value, float | str):
+            usd = Decimal(str(value).strip())
     except InvalidOperation:
         usd = Decimal("NaN")
     if isinstance(value, bool) or not usd.is_finite() or not 0 <= usd <= most:

@@ -894,12 +894,12 @@ class GrokVideoBaseOperator(BaseOperator):
         check_conn_id(self.grokvideo_conn_id)
 
     def _adoptable(self) -> str | None:
-        text = "" if self.adopt_request_id is None else str(self.adopt_request_id).strip()
-        if text in ("", "None"):
+        wanted = self.adopt_request_id
+        if wanted is None or (isinstance(wanted, str) and wanted.strip() in ("", "None")):
             return None
-        if not isinstance(self.adopt_request_id, str) or not is_request_id(text):
-            raise InvalidInput("adopt_request_id", self.adopt_request_id, "the id of a request, such as a UUID")
-        return text
+        if not isinstance(wanted, str) or not is_request_id(wanted.strip()):
+            raise InvalidInput("adopt_request_id", wanted, "the id of a request, such as a UUID")
+        return wanted.strip()
 
     def _before_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)
@@ -937,9 +937,9 @@ _UNKNOWN = "unknown"
 
 def _check_destination(value: object) -> None:
     """Check what a template may have made of a destination; where it leads is checked before the purchase."""
-    text = str(value).strip()
     if not isinstance(value, str | PathLike) and not hasattr(value, "protocol"):
         raise InvalidInput("destination", value, "a path or URL")
+    text = str(value).strip()
     if text in ("", "None") or is_rendered_data(text):
         raise InvalidInput(
             "destination", text[:100], "a path or URL; a template may have rendered to nothing or to data"
