@@ -110,10 +110,10 @@ def broken_code(text: str) -> Iterator[str]:
 
 
 def quickstart_differs(repository: Path) -> Iterator[str]:
-    """Yield a line unless a README block is ``dags_examples/quickstart.py``, or the part of it between its marks."""
-    file = repository / "dags_examples" / "quickstart.py"
+    """Yield a line unless a README block is ``dags_examples/first_video.py``, or the part of it between its marks."""
+    file = repository / "dags_examples" / "first_video.py"
     if not file.exists():
-        yield "dags_examples/quickstart.py does not exist"
+        yield "dags_examples/first_video.py does not exist"
         return
     source = file.read_text(encoding="utf-8")
     marked = _MARKED.search(source)
@@ -121,7 +121,7 @@ def quickstart_differs(repository: Path) -> Iterator[str]:
     readme = repository / "README.md"
     if promised not in {code.strip() for _, code in python_blocks(readme.read_text(encoding="utf-8"))}:
         part = "the marked part of " if marked else ""
-        yield f"README.md: no Python block is {part}dags_examples/quickstart.py"
+        yield f"README.md: no Python block is {part}dags_examples/first_video.py"
 
 
 def broken_citations(repository: Path) -> Iterator[str]:

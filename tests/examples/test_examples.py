@@ -46,8 +46,18 @@ def test_example_says_what_it_costs_and_what_to_change(name):
     assert "Change: " in text
 
 
+def test_first_video(run, grokvideo_emulator, s3):
+    """The DAG of the README stores one clip in the bucket, for one submission."""
+    done = run("first_video.py")
+
+    assert "success" == done.state
+    assert "s3://bucket/videos/ball.mp4" == done.results["generate"]["uri"]
+    assert "videos/ball.mp4" in s3.names()
+    assert_price("first_video.py", 0.25, grokvideo_emulator)
+
+
 def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator, monkeypatch):
-    """The DAG of the README generates, edits and delivers two clips, for two starts."""
+    """The DAG of the demo generates, edits and delivers two clips, for two starts."""
     monkeypatch.setattr(watching, "FIRST_LOOK", DELAY)
     done = run("quickstart.py")
 

@@ -25,7 +25,7 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nsee [home](../README.md#title) or [x.ai](https://x.ai)\n")
     (tmp_path / "dags_examples").mkdir()
-    (tmp_path / "dags_examples" / "quickstart.py").write_text(QUICKSTART)
+    (tmp_path / "dags_examples" / "first_video.py").write_text(QUICKSTART)
     return tmp_path
 
 
@@ -61,15 +61,15 @@ def test_code_is_not_searched_for_links(repository: Path) -> None:
 
 def test_changed_quickstart_is_noticed(repository: Path) -> None:
     """The README's DAG is the file that the tests run."""
-    (repository / "dags_examples" / "quickstart.py").write_text("print('other')\n")
+    (repository / "dags_examples" / "first_video.py").write_text("print('other')\n")
 
-    assert ["README.md: no Python block is dags_examples/quickstart.py"] == list(check_docs.problems(repository, {}))
+    assert ["README.md: no Python block is dags_examples/first_video.py"] == list(check_docs.problems(repository, {}))
 
 
 def test_marked_part_is_enough(repository: Path) -> None:
     """Where the file marks a part for the README only that part has to be equal."""
     text = f"import this\n# [START readme]\n{QUICKSTART}# [END readme]\n"
-    (repository / "dags_examples" / "quickstart.py").write_text(text)
+    (repository / "dags_examples" / "first_video.py").write_text(text)
 
     assert [] == list(check_docs.problems(repository, {}))
 

@@ -1,4 +1,4 @@
-"""The price table of the README is the one that the package counts with."""
+"""The price table of the documentation is the one that the package counts with."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from airflow_provider_grokvideo.core.models import RESOLUTIONS
 from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+TABLE = (Path(__file__).resolve().parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 def cells(label: str) -> list[str]:
     """Return what stands in a row of the table, one text for each model."""
-    (row,) = re.findall(rf"^\| {re.escape(label)}[^|]*\|(.*)\|$", README, re.MULTILINE)
+    (row,) = re.findall(rf"^\| {re.escape(label)}[^|]*\|(.*)\|$", TABLE, re.MULTILINE)
     return [cell.strip() for cell in row.split("|")]
 
 
@@ -25,7 +25,7 @@ def amount(text: str) -> Decimal | None:
 
 def test_the_readme_has_the_prices_that_estimates_are_made_with():
     """Every rate of every model, with the day they were read."""
-    names = re.findall(r"`(grok-[^`]+)`", next(line for line in README.splitlines() if line.startswith("| | `grok-")))
+    names = re.findall(r"`(grok-[^`]+)`", next(line for line in TABLE.splitlines() if line.startswith("| | `grok-")))
     models = [DEFAULT_PRICES.models[name] for name in names]
     seconds = [[amount(part.strip()) for part in cell.split("/")] for cell in cells("USD per second of output")]
 
@@ -35,4 +35,4 @@ def test_the_readme_has_the_prices_that_estimates_are_made_with():
     assert [model.input_video_second or None for model in models] == [
         amount(cell) for cell in cells("USD per second of input video")
     ]
-    assert f"Read on {DEFAULT_PRICES.as_of}" in README
+    assert f"Read on {DEFAULT_PRICES.as_of}" in TABLE
