@@ -95,6 +95,8 @@ def main(arguments: Sequence[str]) -> int:
         Lane("ui", "ui", after="unit"),
     ]
     signal.signal(signal.SIGTERM, _leave)
+    # A shell starts background jobs with this signal ignored, which its children inherit; lanes are ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         codes = run(lanes, arguments)
     finally:
@@ -125,6 +127,7 @@ def stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait(max(0.1, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _leave(sig: int, frame: FrameType | None) -> NoReturn:

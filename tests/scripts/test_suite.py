@@ -40,7 +40,8 @@ def test_a_failing_lane_fails_the_suite(codes: dict[str, int], expected: int) ->
 def test_an_interrupted_lane_tears_down() -> None:
     """A lane is ended as by Ctrl-C, so that what its fixtures started ends, too."""
     program = (
-        "import time\ntry:\n    print('up', flush=True); time.sleep(60)\n"
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n    print('up', flush=True); time.sleep(60)\n"
         "except KeyboardInterrupt:\n    raise SystemExit(7)"
     )
     lane = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
