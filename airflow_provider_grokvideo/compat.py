@@ -9,22 +9,26 @@ try:
     from airflow.sdk.exceptions import (
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralError,
         TaskDeferralTimeout,
+        TaskDeferred,
     )
 except ImportError:
     from airflow.configuration import conf  # type: ignore[assignment,unused-ignore]
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowRescheduleException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralError,
         TaskDeferralTimeout,
+        TaskDeferred,
     )
 
 try:
@@ -53,12 +57,14 @@ __all__ = [
     "NEVER_EXPIRE",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowRescheduleException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
     "TaskAwaitingInput",
     "TaskDeferralError",
     "TaskDeferralTimeout",
+    "TaskDeferred",
     "conf",
     "metrics",
 ]

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 from airflow_kit import Course, StateStore, TaskInstance, fire
+
+from airflow_provider_grokvideo.compat import TaskDeferred
 
 
 @pytest.fixture

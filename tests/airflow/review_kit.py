@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from airflow.sdk.exceptions import TaskDeferred
 from airflow_kit import TaskInstance, fire
 
-from airflow_provider_grokvideo.compat import TaskAwaitingInput
+from airflow_provider_grokvideo.compat import TaskAwaitingInput, TaskDeferred
 
 PERSON = {"id": "7", "name": "Ada"}
 

@@ -6,8 +6,8 @@ import functools
 from pathlib import Path
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_grokvideo.compat import AirflowFailException
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoEditOperator,

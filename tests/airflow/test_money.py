@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_kit import StateStore, TaskInstance
 
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,

@@ -8,8 +8,8 @@ import inspect
 from decimal import Decimal
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
+from airflow_provider_grokvideo.compat import AirflowSkipException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.operators.grokvideo import (

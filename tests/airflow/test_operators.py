@@ -12,12 +12,12 @@ from pathlib import Path
 
 import av
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,

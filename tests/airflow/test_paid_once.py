@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_kit import StateStore, fire
 from PIL import Image
 
-from airflow_provider_grokvideo.compat import AirflowTaskTimeout
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     JournalUnavailable,

@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import (
-    AirflowFailException,
-    AirflowSkipException,
-    TaskDeferred,
-)
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly
 
+from airflow_provider_grokvideo.compat import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,

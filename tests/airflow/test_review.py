@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_kit import StateStore, TaskInstance
 from review_kit import Desk, Review, said
 
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     DeliveryFailed,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
@@ -26,6 +25,7 @@ from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly
 from review_kit import PAUSES, TI_ID, Desk, said
 from test_paid_once_model import BAD_ENDS, FAULTS, fire
 
+from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, DeliveryFailed, GrokVideoError, WaitTimeout
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 
 import pytest
-from airflow.sdk.exceptions import (
+
+from airflow_provider_grokvideo.compat import (
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
 )
-
 from airflow_provider_grokvideo.core.errors import GrokVideoError, VideoExpired, VideoFailed, VideoModerated
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook

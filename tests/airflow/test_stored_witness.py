@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from airflow_kit import StateStore
 
+from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, VideoExpired
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator

@@ -7,9 +7,9 @@ import functools
 import json
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
 from airflow_kit import StateStore, TaskInstance
 
+from airflow_provider_grokvideo.compat import AirflowSkipException
 from airflow_provider_grokvideo.core import cards
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator

@@ -12,8 +12,8 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnavailable, RateLimited
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.journal.homes import STATE_KEY, FileHome

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     DeliveryFailed,

@@ -6,8 +6,8 @@ import copy
 import pickle
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_grokvideo.compat import AirflowFailException
 from airflow_provider_grokvideo.core import errors
 from airflow_provider_grokvideo.core.errors import (
     DeliveryFailed,
