@@ -29,6 +29,11 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ADOPTED = "adopted by hand"
 """The note of a record that got its request id from a person."""
 
+HOW_TO_CLEAR = (
+    "Where Airflow offers 'keep task state' (3.4 and newer), keep it: else the clear discards a journal kept there."
+)
+"""What a clear has to heed from Airflow 3.4 on; a journal in files outlives every clear."""
+
 ANY_INPUTS = "*"
 """The fingerprint of a record that a person made by hand, who knows the request and not what it was made from."""
 

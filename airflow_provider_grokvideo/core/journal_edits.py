@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import ADOPTED, ANY_INPUTS, Owner, Record, latest
+from airflow_provider_grokvideo.core.journal import ADOPTED, ANY_INPUTS, HOW_TO_CLEAR, Owner, Record, latest
 
 FORGOTTEN = "forgotten by hand"
 
@@ -162,7 +162,7 @@ def _next(records: Sequence[Record], record: Record) -> str:
     """Say what a clear does after `record` was written."""
     leading = latest(_with(records, record), record.fingerprint)
     if leading is None or leading.token == record.token:
-        return " Clear the task: it fetches this video and buys nothing."
+        return f" Clear the task: it fetches this video and buys nothing. {HOW_TO_CLEAR}"
     return (
         f" The task goes on with purchase {leading.number}, which is newer; GrokVideoSensor("
         f"request_id={record.request_id!r}) with a destination fetches this video for free."

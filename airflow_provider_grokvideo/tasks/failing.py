@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.compat import AirflowFailException, conf
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError
-from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.core.journal import HOW_TO_CLEAR, Record
 from airflow_provider_grokvideo.tasks.manifest import as_time
 from airflow_provider_grokvideo.tasks.memory import outcome_of
 
@@ -75,7 +75,7 @@ def _needed() -> str:
         return "The commands read [grokvideo] journal_path; elsewhere add --journal-path.\n"
     return (
         "The commands ask Airflow's API: set AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, "
-        "unless all users are admins; elsewhere add --api-url.\n"
+        f"unless all users are admins; elsewhere add --api-url. {HOW_TO_CLEAR}\n"
     )
 
 

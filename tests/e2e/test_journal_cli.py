@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from processes import clean_environment
 from stack import AirflowStack
 
@@ -81,6 +82,9 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     assert "it buys anew" in typed(forget, stack.home).stdout
 
     body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
+    if Version(version("apache-airflow")) >= Version("3.4.0b1"):
+        # Else a clear discards the task state, and the adopted request with it.
+        body["keep_task_state"] = True
     stack.api.call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
     assert "success" == stack.api.wait_run(DAG, run_id, timeout=180)
     assert {"0", "1", "2", "house"} == {path.stem for path in out.glob("*.mp4")}
