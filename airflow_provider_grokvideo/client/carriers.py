@@ -208,6 +208,8 @@ class AsyncClient:
         await self.aclose()
 
     async def _send(self, call: Call) -> Reply | Fault:
+        from anyio import fail_after
+
         sending, seconds = Sending(plain=self._account.is_plain), _longest(self._account, call)
         try:
             with cut_logs(), _body(call) as body:
@@ -216,8 +218,10 @@ class AsyncClient:
                         call.method, _url(self._account, call), **_per_call(self._account, call), **body
                     )
                     request.extensions["trace"] = sending.atrace
-                    answer, reading = await asyncio.wait_for(_exchanged(http, request, seconds), seconds)
-        except asyncio.TimeoutError:
+                    # Not by asyncio.wait_for: its task outlives a second cancellation, and the socket with it.
+                    with fail_after(seconds):
+                        answer, reading = await _exchanged(http, request, seconds)
+        except TimeoutError:
             return exchange.fault(httpx.ReadTimeout("the answer did not end in time"), sending, self._account.api_key)
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
             return exchange.fault(problem, sending, self._account.api_key)
