@@ -40,7 +40,7 @@ class Allowed:
 
         Never link-local addresses, behind which clouds keep their credentials, nor multicast.
         """
-        if address.is_link_local or address.is_multicast or address.is_unspecified:
+        if any(each.is_link_local or each.is_multicast or each.is_unspecified for each in meanings(address)):
             return False
         name = host.lower().rstrip(".")
         named = any(name == each or (each.startswith(".") and name.endswith(each)) for each in self.names)
@@ -48,6 +48,19 @@ class Allowed:
 
 
 NOTHING_ALLOWED = Allowed()
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+def meanings(address: Address) -> tuple[Address, ...]:
+    """Return the IPv4 addresses that an IPv6 address carries (mapped, 6to4, Teredo, NAT64), else the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return (address,)
+    if address in _NAT64:
+        return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
+    carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+    found = tuple(each for each in carried if each is not None)
+    return found or (address,)
 
 
 def parse(value: object, *, own_host: str, plain: bool = False) -> Allowed:

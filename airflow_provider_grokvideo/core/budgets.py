@@ -210,7 +210,7 @@ def checked_zone(name: Any, where: str) -> str:
 def _per(value: object, where: str) -> tuple[Word, ...]:
     words = [value] if isinstance(value, str) else value
     allowed = f"one or more of {', '.join(WORDS)}, and not both day and month"
-    if not isinstance(words, Sequence) or not words:
+    if not isinstance(words, Sequence) or isinstance(words, bytes | bytearray) or not words:
         raise InvalidInput(where, value, allowed)
     # In the order of WORDS, whatever the user's.
     known = tuple(word for word in WORDS if word in words)

@@ -32,7 +32,7 @@ _EXPIRED = {"expired"}
 _PENDING = {"pending", "queued", "processing", "in_progress", "running", "submitted"}
 
 _OF_ANYBODY = {"error", "success", "complete", "completed", "ok"}
-_PARTS_OF_AN_END = frozenset({"video", "response", "data", "url", "error", "usage", "model"})
+_PARTS_OF_AN_END = frozenset({"video", "response", "usage"})
 """A status word that every gateway uses ends a video only beside a part of the API's answer (contract §5.1)."""
 
 _QUERY_FAILED = {408, 409, 429}
@@ -277,7 +277,7 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     if isinstance(inner, dict) and ("video" in inner or "error" in inner):
         answer = {**answer, **inner}
     word = str(answer.get("status") or "").strip().lower()
-    if word in _OF_ANYBODY and not answer.keys() & _PARTS_OF_AN_END:
+    if word in _OF_ANYBODY and not _has_a_part_of_an_end(answer):
         return _not_the_apis(200, b"", answer).about(request_id=request_id)
     if word in _FAILED:
         return _failed(request_id, answer)
@@ -294,6 +294,13 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
         return _failed(request_id, answer)
     unknown = foreign(word, _WORD_LENGTH) if word and word not in _PENDING else None
     return Pending(request_id, _progress(answer), unknown)
+
+
+def _has_a_part_of_an_end(answer: dict[str, Any]) -> bool:
+    """Say whether more than a status word speaks for an end: gateways add ``data`` and an ``error`` of their own."""
+    if _text(answer.get("model")) or _link(answer) or any(_object(answer, name) for name in _PARTS_OF_AN_END):
+        return True
+    return _is_an_error(answer) and bool(_complaint(b"", answer).code)
 
 
 def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:

@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
+from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed, meanings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _LOCAL_NAMES = re.compile(
     r"(^|\.)(localhost|local|internal|localdomain|lan|home|corp|private|intranet|home\.arpa|test|invalid|onion)\.?$",
     re.IGNORECASE,
@@ -110,7 +109,7 @@ def read(text: str) -> Address:
 
 def is_loopback(address: Address) -> bool:
     """Say whether an address is this machine, also when IPv6 wraps it."""
-    return any(each.is_loopback for each in _meanings(address))
+    return any(each.is_loopback for each in meanings(address))
 
 
 def is_public(address: Address) -> bool:
@@ -118,7 +117,7 @@ def is_public(address: Address) -> bool:
 
     An IPv6 address that carries an IPv4 one (mapped, 6to4, Teredo, NAT64) is as public as what it carries.
     """
-    return all(_is_public(each) for each in _meanings(address))
+    return all(_is_public(each) for each in meanings(address))
 
 
 def is_local_name(host: str) -> bool:
@@ -142,13 +141,3 @@ def without_query(url: str) -> str:
 def _is_public(address: Address) -> bool:
     site_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
     return address.is_global and not (address.is_multicast or address.is_reserved or site_local)
-
-
-def _meanings(address: Address) -> tuple[Address, ...]:
-    if isinstance(address, ipaddress.IPv4Address):
-        return (address,)
-    if address in _NAT64:
-        return (ipaddress.IPv4Address(int(address) & 0xFFFFFFFF),)
-    carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    found = tuple(each for each in carried if each is not None)
-    return found or (address,)

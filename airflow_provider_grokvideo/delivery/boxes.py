@@ -7,6 +7,7 @@ tape-like storage append them, are no damage.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import os
 import struct
@@ -18,10 +19,12 @@ _LARGEST_INDEX = 64 * 1024 * 1024
 """Bytes of ``moov`` that are read into memory; a clip of minutes needs some hundred kilobytes."""
 
 _MOST_SAMPLES = 10_000_000
-_PARTS_OF_A_CLIP = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx"})
+_PARTS_OF_A_CLIP = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"mfra"})
 _NEEDED = (b"ftyp", b"moov", b"mdat")
 _MOST_BOXES = 100_000
 """Top-level boxes; a fragmented file has two for each fragment."""
+
+_MOST_TRACKS = 64
 
 _CODECS = {
     b"avc1": "h264",
@@ -117,7 +120,9 @@ def _top_level(file: BinaryIO, length: int) -> Iterator[_Box]:
             at = box.end
             continue
         cut_inside = box is not None and box.kind in _PARTS_OF_A_CLIP
-        if seen.issuperset(_NEEDED) and b"moof" not in seen and not cut_inside:
+        # Fewer than 8 bytes may be the beginning of a further fragment, unless they are padding or a line's end.
+        cut_before = b"moof" in seen and box is None and bool(head.strip(b"\0\r\n"))
+        if seen.issuperset(_NEEDED) and not cut_inside and not cut_before:
             return
         raise Broken(problem or f"it is cut off at byte {length}")
 
@@ -137,7 +142,7 @@ def _box(head: bytes, at: int, end: int) -> _Box:
     size, kind = struct.unpack_from(">I4s", head)
     if size == 1:
         if len(head) < 16:
-            raise Broken(f"it is cut off at byte {end}")
+            return _Box(kind, at, at + 16, end + 1)
         return _Box(kind, at, at + 16, at + struct.unpack_from(">Q", head, 8)[0])
     return _Box(kind, at, at + 8, end if size == 0 else at + size)
 
@@ -165,6 +170,7 @@ def _read_index(moov: bytes, data: list[tuple[int, int]]) -> Structure:
     structure = Structure()
     fragmented = any(box.kind == b"mvex" for box in _inside(moov))
     longest: float | None = None
+    tracks = 0
     for box in _inside(moov):
         if box.kind == b"mvhd":
             structure.duration = _seconds(moov, box)
@@ -173,6 +179,11 @@ def _read_index(moov: bytes, data: list[tuple[int, int]]) -> Structure:
             media = _child(moov, box, b"mdia", b"mdhd")
             seconds = None if media is None else _seconds(moov, media)
             longest = max(longest or 0.0, seconds) if seconds is not None else longest
+            tracks += 1
+            if tracks > _MOST_TRACKS:
+                raise Broken("it has more tracks than any clip needs")
+            # FFmpeg reads the tables of a fragmented file, too.
+            structure.samples = max(structure.samples, _listed(moov, box) if fragmented else 0)
             if not fragmented:
                 structure.samples = max(structure.samples, _check_samples(moov, box, data))
     if not structure.handlers:
@@ -224,17 +235,29 @@ def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> i
         raise Broken("its index is damaged")
     parts = {box.kind: box for box in _inside(data, table.content, table.end)}
     if not {b"stsz", b"stsc"} <= parts.keys() or not {b"stco", b"co64"} & parts.keys():
-        return 0
+        return _listed(data, track)
     sizes = _sizes(data, parts[b"stsz"])
     wide = b"co64" in parts
     offsets = parts[b"co64" if wide else b"stco"]
     (count,) = struct.unpack_from(">I", data, offsets.content + 4)
     chunks = struct.unpack_from(f">{count}{'Q' if wide else 'I'}", data, offsets.content + 8)
+    # Data boxes come in the order of their places.
+    starts = [first for first, _ in places]
     for begin, samples in zip(chunks, _samples_per_chunk(data, parts[b"stsc"], count), strict=False):
         end = begin + sum(itertools.islice(sizes, samples))
-        if not any(first <= begin and end <= last for first, last in places):
+        at = bisect.bisect_right(starts, begin) - 1
+        if at < 0 or end > places[at][1]:
             raise Broken(f"it is cut off: a sample that ends at byte {end} is not there")
     return int(struct.unpack_from(">I", data, parts[b"stsz"].content + 8)[0])
+
+
+def _listed(data: bytes, track: _Box) -> int:
+    """Return how many samples a track's table claims to have, in either form (``stsz``, ``stz2``)."""
+    table = _child(data, track, b"mdia", b"minf", b"stbl")
+    if table is None:
+        return 0
+    boxes = (box for box in _inside(data, table.content, table.end) if box.kind in (b"stsz", b"stz2"))
+    return max((int(struct.unpack_from(">I", data, box.content + 8)[0]) for box in boxes), default=0)
 
 
 def _sizes(data: bytes, box: _Box) -> Iterator[int]:

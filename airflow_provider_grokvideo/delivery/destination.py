@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.texts import can_be_sent
 from airflow_provider_grokvideo.delivery import places
 
 SUFFIX = ".mp4"
@@ -118,6 +119,8 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
         raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; a template may have rendered to nothing")
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise InvalidInput(_FIELD, destination, "a path without line breaks and control characters")
+    if not can_be_sent(text):
+        raise InvalidInput(_FIELD, destination, "a path that UTF-8 has a form for; it holds half an emoji")
     if ".." in re.split(r"[/\\]", text):
         # A run id may be "..", and a rendered path must not leave the directory that the DAG's author wrote.
         raise InvalidInput(_FIELD, destination, "a path without '..'; write the directory itself")

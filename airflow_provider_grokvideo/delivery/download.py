@@ -364,6 +364,8 @@ def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
     except httpx.RemoteProtocolError as error:
         way.clock.check(link, arrival.part.bytes)
         raise _Faulty(answers.Transient(f"the connection broke off after {arrival.part.bytes} bytes")) from error
+    except UnicodeError as error:
+        raise _failed(link, "was not followed: it is not an address") from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         way.clock.check(link, arrival.part.bytes)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
@@ -372,7 +374,8 @@ def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
 
 
 def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
-    url = link
+    # As in a Location: a blank has no place in an address, and some servers leave those of a file name.
+    url = link.strip().replace(" ", "%20")
     for _ in range(MAX_REDIRECTS + 1):
         way.clock.check(link, arrival.part.bytes)
         with way.ask(url, link, arrival.part.headers()) as response:

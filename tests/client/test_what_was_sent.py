@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -152,6 +153,32 @@ def test_gzip_in_spite_of_identity_is_read(drive):
         found = drive(account(server.base_url), flow.look("r", retry=False))
 
     assert Pending("r", 7) == found
+
+
+def _raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("pack", "label"),
+    [
+        (bytes, b"gzip"),
+        (bytes, b"deflate"),
+        (bytes, b"br"),
+        (gzip.compress, b"gzip, identity"),
+        (gzip.compress, b"identity"),
+        (zlib.compress, b"deflate"),
+        (_raw_deflate, b"deflate"),
+    ],
+)
+def test_a_wrong_label_does_not_lose_the_id(drive, pack, label):
+    """Bytes tell how the answer to a submission is packed: whatever its label, the id of a paid video is read."""
+    body = pack(json.dumps({"request_id": "r"}).encode())
+    with raw(answer(body, headers=b"content-encoding: " + label + b"\r\n")) as server:
+        found = drive(account(server.base_url), flow.submit(TextToVideo(prompt="A kite")))
+
+    assert "r" == found
 
 
 def test_a_large_answer_is_read_all_the_same(drive):

@@ -391,3 +391,11 @@ def test_a_zone_is_known_by_its_name():
     assert "Europe/Berlin" == checked_zone("Europe/Berlin", "zone")
     with pytest.raises(InvalidInput, match="such as Europe/Berlin"):
         checked_zone("Berlin", "zone")
+
+
+def test_bytes_are_no_period():
+    """A period in bytes is an input error that names the field."""
+    with pytest.raises(InvalidInput) as caught:
+        parse([{"usd": 1, "per": b"day"}], where="budgets")
+
+    assert "budgets[0]: per" == caught.value.field

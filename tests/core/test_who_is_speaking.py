@@ -279,3 +279,18 @@ def test_an_accepted_submit_is_accepted_whatever_its_type():
     """Only the body decides: gateways label JSON as they like."""
     assert Accepted(R) == decode_submit(200, {"content-type": "text/html"}, json.dumps({"request_id": R}).encode())
     assert isinstance(decode_submit(200, {}, b"{}"), GrokVideoError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "error", "error": "upstream request timeout"},
+        {"status": "error", "error": {"reason": "x"}},
+        {"status": "success", "data": {}},
+        {"status": "success", "data": []},
+        {"status": "complete", "error": None},
+    ],
+)
+def test_a_status_word_of_anybody_ends_no_video(body):
+    """A gateway's own answer with 200 is a miss; the paid video is waited for."""
+    assert isinstance(decode(200, {}, json.dumps(body), request_id=R), ServiceUnavailable)

@@ -29,6 +29,10 @@ OWN = "gateway.example"
         ("10.0.0.7", "x.y", "10.0.0.7", True),
         (None, OWN, "169.254.169.254", False),
         ("169.254.0.0/16", "x.y", "169.254.169.254", False),
+        (None, OWN, "::ffff:169.254.169.254", False),
+        (None, OWN, "64:ff9b::a9fe:a9fe", False),
+        (None, OWN, "2002:a9fe:a9fe::", False),
+        (None, OWN, "::ffff:10.0.0.1", True),
     ],
 )
 def test_what_a_connection_allows(value, host, address, expected):

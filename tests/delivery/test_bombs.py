@@ -11,7 +11,7 @@ import av
 import pytest
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.delivery import decoding, inputs
+from airflow_provider_grokvideo.delivery import boxes, decoding, inputs
 from airflow_provider_grokvideo.delivery.probe import probe, probe_structure
 
 
@@ -39,6 +39,51 @@ def test_bytes_behind_the_last_box_are_no_damage(tmp_path, clip, tail):
 
     assert (None, 1) == (found.problem, len(found.odd))
     assert "decoded" == found.checked
+
+
+TAILS = [bytes(4), bytes(512), b"\r\n", b"\0\0\x0a\x08trailerSEFT", b"\0\0\0\1trailer"]
+
+
+@pytest.mark.parametrize("name", ["clip", "fragmented"])
+@pytest.mark.parametrize("tail", TAILS)
+def test_bytes_behind_a_fragmented_file_are_no_damage_either(tmp_path, media, name, tail):
+    """A file in fragments that plays is delivered, whatever was appended."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(getattr(media, name).read_bytes() + tail)
+
+    assert (None, len(tail)) == (probe(path).problem, probe_trailing(path))
+
+
+def probe_trailing(path) -> int:
+    """Return how many bytes stand behind the last box."""
+    with path.open("rb") as file:
+        return boxes.walk(file).trailing
+
+
+def test_samples_of_a_file_in_fragments_are_counted_before_it_is_decoded(tmp_path, clip):
+    """FFmpeg makes room for all samples that the index lists, also where it says that there are fragments."""
+    at = clip.index(b"mvhd") - 4
+    moov = clip.index(b"moov") - 4
+    size = struct.unpack_from(">I", clip, moov)[0]
+    grown = (
+        clip[:moov] + struct.pack(">I", size + 8) + clip[moov + 4 : at] + struct.pack(">I4s", 8, b"mvex") + clip[at:]
+    )
+    path = tmp_path / "a.mp4"
+    path.write_bytes(changed(grown, b"stsz", 4, struct.pack(">II", 1, 60_000_000)))
+    found = probe(path)
+
+    assert ("structure", True) == (found.checked, found.odd_size is not None)
+
+
+def test_many_tracks_are_no_clip(tmp_path, clip):
+    """Each track's samples are held against the data, so there must not be thousands of tracks."""
+    moov, track = clip.index(b"moov") - 4, clip.index(b"trak") - 4
+    size, length = struct.unpack_from(">I", clip, moov)[0], struct.unpack_from(">I", clip, track)[0]
+    more = 1000 * clip[track : track + length]
+    path = tmp_path / "a.mp4"
+    path.write_bytes(clip[:moov] + struct.pack(">I", size + len(more)) + clip[moov + 4 : track] + more + clip[track:])
+
+    assert probe(path).problem is not None
 
 
 @pytest.mark.parametrize("missing", [1, 200, 5000])

@@ -170,3 +170,10 @@ def test_storage_that_does_not_answer_may_answer_later(dead_s3):
     """An unreachable storage is no input error, and nothing was bought."""
     with pytest.raises(DeliveryFailed, match="Nothing was sent or billed"):
         check_writable(f"{dead_s3}/a/b.mp4")
+
+
+@pytest.mark.parametrize("destination", ["o/\ud83d.mp4", "\ud83d/", "s3://b/\ud83d.mp4"])
+def test_half_an_emoji_is_no_name(destination):
+    """A path that cannot be encoded is an input error."""
+    with pytest.raises(InvalidInput):
+        check_writable(destination)
