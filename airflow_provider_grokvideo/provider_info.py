@@ -58,15 +58,15 @@ def get_provider_info() -> dict[str, object]:
                     "poll_interval": {
                         "label": "Poll interval (s)",
                         "description": (
-                            "Seconds between two looks at a request, for tasks that do not say. Empty: the "
+                            "Seconds between two polls of a request, for tasks that do not say. Empty: the "
                             "provider's schedule decides."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
-                    "looks_per_second": {
-                        "label": "Looks per second",
+                    "requests_per_second": {
+                        "label": "Polls per second",
                         "description": (
-                            "The most looks a second that each triggerer sends with this key, for all waits "
+                            "The most polls a second that each triggerer sends with this key, for all waits "
                             "together. Default 4, which a rate limit (429) halves for a while; xAI publishes 10 "
                             "requests a second for one model. Set what your account allows, divided by the number of "
                             "triggerers."

@@ -5,7 +5,7 @@ worker slot, and Browse > Required Actions shows its price, its prompt and what 
 "Do not buy" skips the task. Nobody answers within a day: the task fails and nothing is bought.
 
 Cost: 3.75 USD at xAI, and 3.75 USD for each take that is allowed; 11.25 USD at most. Change: the prompts, the budget
-and who may answer (`ask_users`).
+and who may answer (`assigned_users`).
 """
 
 import os
@@ -32,7 +32,7 @@ with DAG(
         destination="{{ params.output }}/takes/{{ run_id | replace(':', '-') }}/{{ ti.map_index }}.mp4",
         budgets=[{"usd": "{{ params.ask_above }}", "per": "dag_run"}],
         on_limit="ask",
-        ask_timeout=timedelta(days=1),
+        response_timeout=timedelta(days=1),
         retries=2,
     ).expand(
         prompt=[

@@ -1,9 +1,9 @@
-"""A clip that is paid once, and the three ways to say that it may be paid again.
+"""A clip that is paid once, and how to allow that it is paid again.
 
-`clip` has retries, because they are free: each goes on with the request that was bought. If its start is ever in doubt
-the task stops: run the command in its error message and clear it, or trigger the DAG again with the request id from the
-xAI console in `adopt`. `take` is another take whenever it is cleared. `cheap` is not worth anybody's time: it buys
-again when its start is in doubt or the service gives up on it.
+`clip` has retries, because they are free: each resumes the request that was submitted. If it is ever not known whether
+its submission was accepted, the task stops: run the command in its error message and clear the task. `take` submits
+again whenever it is cleared. `cheap` costs less than your attention: it submits again when its submission is
+unconfirmed or its request fails.
 
 On Airflow 3.1 and 3.2 set `[grokvideo] journal_path` first; on 3.3 nothing is needed.
 
@@ -23,7 +23,7 @@ FOLDER = "{{ params.output }}/paid_once/{{ run_id | replace(':', '-') }}"
 with DAG(
     "grokvideo_paid_once",
     schedule=None,
-    params={"output": OUTPUT, "adopt": ""},
+    params={"output": OUTPUT},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
     tags=["grokvideo"],
     doc_md=__doc__,
@@ -33,7 +33,6 @@ with DAG(
         prompt="A lighthouse keeper climbs the stairs with a lantern",
         duration=5,
         destination=FOLDER + "/clip.mp4",
-        adopt_request_id="{{ params.adopt }}",
     )
 
     GrokVideoGenerateOperator(
@@ -41,7 +40,7 @@ with DAG(
         prompt="The lantern is lit, close-up",
         duration=2,
         destination=FOLDER + "/take.mp4",
-        rerun="regenerate",
+        resubmit_on=["cleared"],
     )
 
     GrokVideoGenerateOperator(
@@ -49,6 +48,5 @@ with DAG(
         prompt="The light sweeps over the sea",
         duration=1,
         destination=FOLDER + "/cheap.mp4",
-        on_ambiguous_submit="resubmit",
-        buy_again_after=["failed"],
+        resubmit_on=["unconfirmed", "failed"],
     )

@@ -5,7 +5,7 @@ poster, its prompt and its cost. "Approve" publishes it, "Reject" skips publishi
 with the words in the form and asks again. Nobody answers within two days: the review fails, nothing is published.
 
 Cost: 0.42 USD at xAI, and 0.42 USD for each other take; 1.26 USD at most. Change: the prompt, `max_takes`, who may
-answer (`ask_users`), and what `publish` does.
+answer (`assigned_users`), and what `publish` does.
 """
 
 import os
@@ -36,7 +36,7 @@ with DAG(
         task_id="review",
         video=film.output,
         max_takes=3,
-        ask_timeout=timedelta(days=2),
+        response_timeout=timedelta(days=2),
         retries=2,
     )
 

@@ -13,10 +13,10 @@ airflow
 
 Every row of the first waits for the same videos: a mix of four kinds whose latencies are published (contract §5.5), all
 submitted at once. Each row has a fresh process for the waits and a fresh one for the service, which finishes each video
-at its time and counts looks and connections. The rows:
+at its time and counts polls and connections. The rows:
 
 usual
-    The usual trigger: a new httpx client for each look, every five seconds.
+    The usual trigger: a new httpx client for each poll, every five seconds.
 ours
     ``GrokVideoTrigger``, twice: on its first day, and in a process that has seen some videos of each kind.
 floor
@@ -25,7 +25,7 @@ floor
 CPU and memory are those of the waiting process, without its imports. A stall is how late a timer on its event loop
 would be. Lag is from the moment a video is finished to its event. A row ends when its last wait does, at the latest two
 minutes after the last video; what has not ended with the right event by then is lost. Beside ours stands the best that
-the pace of its connection allows: the lags of an oracle that spends one look on each video.
+the pace of its connection allows: the lags of an oracle that spends one poll on each video.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Wishes:
         parser.add_argument("--quick", action="store_true", help=f"only {_spelled(QUICK)} waits")
         parser.add_argument("--who", nargs="+", choices=list(WHO), default=list(WHO), help="rows; all if unset")
         parser.add_argument(
-            "--pace", type=float, default=400.0, help="looks per second of our connection (%(default)s)"
+            "--pace", type=float, default=400.0, help="polls per second of our connection (%(default)s)"
         )
         parser.add_argument("--scale", type=float, default=1.0, help="factor on all latencies (%(default)s)")
         parser.add_argument(
@@ -206,14 +206,14 @@ class Group:
 
     Args:
         rows: What to measure; their ports are not known yet.
-        pace: Looks per second of our connection.
+        pace: Polls per second of our connection.
         home: A directory that does not exist yet.
     """
 
     def __init__(self, rows: Sequence[Row], pace: float, home: Path) -> None:
         self._rows = rows
         self._pace = pace
-        self._home = home
+        self._backend = home
         self._family = Family()
 
     def run(self) -> list[dict[str, Any]]:
@@ -248,14 +248,14 @@ class Group:
         )
 
     def _place(self, row: Row) -> Path:
-        return self._home / row.who
+        return self._backend / row.who
 
     def _airflow(self, place: Path, port: int) -> dict[str, str]:
         connection = {
             "conn_type": "grokvideo",
             "host": f"http://127.0.0.1:{port}/v1",
             "password": KEY,
-            "extra": {"looks_per_second": self._pace},
+            "extra": {"requests_per_second": self._pace},
         }
         return {
             "AIRFLOW_HOME": str(place / "airflow"),

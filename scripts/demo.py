@@ -79,22 +79,22 @@ def main() -> int:
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, _leave)
     home = Path(tempfile.mkdtemp(prefix="grokvideo-demo-"))
-    keep_home = False
+    keep_backend = False
     try:
         wishes = Wishes.read(os.environ)
         if wishes.real_key:
             confirm_price(os.environ, home)
-        keep_home = wishes.keep
+        keep_backend = wishes.keep
         run(wishes, home)
     except (DemoFailed, ProcessFailed, AirflowApiError, NotPlayable) as reason:
-        keep_home = (home / "logs-stack").exists()
+        keep_backend = (home / "logs-stack").exists()
         print(f"\nThe demo failed: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.")
         return 130
     finally:
-        if keep_home:
+        if keep_backend:
             print(f"All logs: {home}")
         else:
             shutil.rmtree(home, ignore_errors=True)

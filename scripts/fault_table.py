@@ -65,7 +65,7 @@ def read_run(path: Path) -> Mapping[str, Any]:
 
 
 def table(run: Mapping[str, Any]) -> str:
-    """Return the run as Markdown: a line for each scenario, summed over the homes of the journal, and their sum."""
+    """Return the run as Markdown: a line for each scenario, summed over the backends of the journal, and their sum."""
     head = ["what happened", "journal", *_COUNTS.values(), "a person was asked"]
     lines = [
         f"Airflow {run['airflow']}, LocalExecutor, SQLite:",
@@ -75,9 +75,9 @@ def table(run: Mapping[str, Any]) -> str:
     ]
     for scenario in dict.fromkeys(row["scenario"] for row in run["rows"]):
         rows = [row for row in run["rows"] if row["scenario"] == scenario]
-        homes = dict.fromkeys(f"`{row['home']}`" for row in rows)
+        backends = dict.fromkeys(f"`{row['home']}`" for row in rows)
         asked = "yes" if any(row["person"] for row in rows) else "no"
-        lines.append(_line([scenario, ", ".join(homes), *_sums(rows), asked]))
+        lines.append(_line([scenario, ", ".join(backends), *_sums(rows), asked]))
     lines.append(_line(["**sum**", "", *(f"**{count}**" for count in _sums(run["rows"])), ""]))
     return "\n".join(lines)
 

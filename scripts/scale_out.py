@@ -65,20 +65,20 @@ def main(arguments: Sequence[str]) -> int:
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, _leave)
     home = Path(tempfile.mkdtemp(prefix="grokvideo-scale-out-"))
-    keep_home = False
+    keep_backend = False
     try:
         check_servers()
         install_missing()
         show(videos, home)
     except (ScaleOutFailed, ProcessFailed, AirflowApiError, NoMarkers) as reason:
-        keep_home = (home / "logs-stack").exists()
+        keep_backend = (home / "logs-stack").exists()
         print(f"\nThe scale-out run failed: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.")
         return 130
     finally:
-        if keep_home:
+        if keep_backend:
             print(f"All logs: {home}")
         else:
             shutil.rmtree(home, ignore_errors=True)

@@ -32,7 +32,7 @@ class Start:
     request_id: str
     accepted_at: float
     done_at: float
-    looks: int
+    polls: int
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,15 @@ class Evidence:
 
 def starts_in(ledger: Mapping[str, Any]) -> tuple[Start, ...]:
     """Return the accepted starts of the emulator's ledger; each prompt says its number and its seconds."""
-    return tuple(_start(each, ledger["looks"].get(each["request_id"], 0)) for each in ledger["starts"])
+    return tuple(_start(each, ledger["polls"].get(each["request_id"], 0)) for each in ledger["starts"])
 
 
-def _start(entry: Mapping[str, Any], looks: int) -> Start:
+def _start(entry: Mapping[str, Any], polls: int) -> Start:
     found = re.match(r"Video (\d+) .*tempo=seconds:(\d+)", entry["prompt"])
     if found is None:
         raise ValueError(f"a start that is not of this run: {entry['prompt']!r}")
     accepted = float(entry["accepted_at"])
-    return Start(int(found[1]), entry["request_id"], accepted, accepted + float(found[2]), looks)
+    return Start(int(found[1]), entry["request_id"], accepted, accepted + float(found[2]), polls)
 
 
 def in_logs(logs: Path) -> tuple[tuple[Fired, ...], dict[int, frozenset[int]]]:

@@ -66,7 +66,7 @@ def airflow_db() -> None:
 
 @dataclass
 class Bucket:
-    """Object storage as Airflow has it, and a look into it that goes around our code."""
+    """Object storage as Airflow has it, and a poll into it that goes around our code."""
 
     url: str
     fs: Any

@@ -14,7 +14,7 @@ LATER = {
     "core.latency": "knows how long requests take",
     "core.media": "defines pydantic models",
     "core.pricing": "needs the requests",
-    "core.requests": "defines pydantic models, the dearest part of all",
+    "core.requests": "defines pydantic models, the worst case part of all",
     "delivery": "fetches and stores videos",
     "emulator": "is for tests",
     "journal.storage": "opens object storage",

@@ -17,7 +17,7 @@ from airflow_provider_grokvideo.client import allowed
 from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
 from airflow_provider_grokvideo.core.money import amount
-from airflow_provider_grokvideo.core.pacing import LOCAL_PACE, USUAL_PACE
+from airflow_provider_grokvideo.core.pacing import DEFAULT_PACE, LOCAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
 """The global endpoint; regional ones served no video when last seen (contract §2.3)."""
@@ -35,9 +35,9 @@ class Account:
         base_url: Address including the version, without a slash at the end.
         api_key: The bearer key.
         timeout: Seconds that a call may take to connect, and to answer between two reads.
-        submit_timeout: The same for a paid start; longer, because giving up leaves it in doubt.
-        poll_interval: Seconds between two looks for tasks that do not say; None lets the schedule decide.
-        looks_per_second: The most looks a second that each triggerer sends; None is the default, see :attr:`pace`.
+        submit_timeout: The same for a paid start; longer, because giving up leaves it unconfirmed.
+        poll_interval: Seconds between two polls for tasks that do not say; None lets the schedule decide.
+        requests_per_second: The most polls a second that each triggerer sends; None is the default, see :attr:`pace`.
         witness: Requests whose user stores nothing are stored at the service for some days, too, so that one whose
             answer was lost can be found by its file (contract §6.3).
         download_hosts: Hosts and networks that videos may come from although they are not public.
@@ -49,7 +49,7 @@ class Account:
     timeout: float = 30.0
     submit_timeout: float = 60.0
     poll_interval: float | None = None
-    looks_per_second: float | None = None
+    requests_per_second: float | None = None
     witness: bool = field(default=False, compare=False)
     limits: Mapping[str, Decimal] = field(default_factory=dict, compare=False)
     download_hosts: Allowed = field(default=NOTHING_ALLOWED, compare=False)
@@ -61,8 +61,8 @@ class Account:
 
     @property
     def pace(self) -> float:
-        """The most looks a second, for all waits of a triggerer together."""
-        return self.looks_per_second or (LOCAL_PACE if self.is_local else USUAL_PACE)
+        """The most polls a second, for all waits of a triggerer together."""
+        return self.requests_per_second or (LOCAL_PACE if self.is_local else DEFAULT_PACE)
 
     @property
     def is_local(self) -> bool:
@@ -70,9 +70,9 @@ class Account:
         return is_loopback(httpx.URL(self.base_url).host)
 
     def interval(self, wanted: float | None) -> float | None:
-        """Return the seconds between two looks: the task's, else the connection's, and not below one second.
+        """Return the seconds between two polls: the task's, else the connection's, and not below one second.
 
-        Looks may count against a rate limit of 60 a minute (contract §7.1); a service on this machine has none.
+        Polls may count against a rate limit of 60 a minute (contract §7.1); a service on this machine has none.
         """
         seconds = wanted or self.poll_interval
         return seconds if seconds is None or self.is_local else max(seconds, SHORTEST_INTERVAL)
@@ -88,7 +88,7 @@ def account_from(
         port: Port, where the host is a bare name.
         schema: Path of the base URL, where the connection was written as a URI.
         password: The API key.
-        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``looks_per_second``, ``witness``,
+        extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``requests_per_second``, ``witness``,
             ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text;
             ``download_hosts``, see :mod:`airflow_provider_grokvideo.client.allowed`. ``allow_http``: true lets the base
             URL be plain http to a private host.
@@ -104,7 +104,7 @@ def account_from(
         timeout=_seconds(extra, "timeout") or Account.timeout,
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
         poll_interval=_seconds(extra, "poll_interval"),
-        looks_per_second=_number(extra, "looks_per_second", 1000, "looks a second, more than 0 and at most 1000"),
+        requests_per_second=_number(extra, "requests_per_second", 1000, "polls a second, more than 0 and at most 1000"),
         witness=_switch(extra, "witness"),
         limits=_limits(extra),
         download_hosts=allowed.parse(

@@ -30,8 +30,8 @@ T = TypeVar("T")
 CHUNK = 1024 * 1024
 
 KEPT_OPEN = 60.0
-"""Seconds that an unused connection of the triggerer stays open: looks are often more than httpx's 5 s apart, and a new
-TLS connection costs more than all the rest of a look."""
+"""Seconds that an unused connection of the triggerer stays open: polls are often more than httpx's 5 s apart, and a new
+TLS connection costs more than all the rest of a poll."""
 
 LARGEST_FILE = 500 * 1024 * 1024
 """Bytes of a stored file: as many as a download may have."""

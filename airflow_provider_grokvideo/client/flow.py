@@ -110,13 +110,13 @@ def submit(request: VideoRequest, *, client_id: str | None = None) -> Flow[str]:
     raise _named(decoded, reply).about(client_id=call.client_id)
 
 
-def look(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[Job | GrokVideoError]:
+def poll(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[Job | GrokVideoError]:
     """Look at a request once.
 
     Args:
         request_id: The request; any text, it is quoted.
         uploads: The request carried ``output.upload_url``.
-        retry: Repeat a look that failed at once. Waits look again anyway and turn it off.
+        retry: Repeat a poll that failed at once. Waits look again anyway and turn it off.
 
     Returns:
         The job, or the error that kept us from seeing it.

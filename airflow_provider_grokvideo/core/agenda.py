@@ -17,8 +17,8 @@ from airflow_provider_grokvideo.core.watching import Watch
 Key = TypeVar("Key", bound=Hashable)
 
 PATIENCE = 60.0
-"""Seconds that a look may be overdue before it goes ahead of all that are more promising. So no look is more overdue
-than this plus the time that the pace needs for one look at everybody."""
+"""Seconds that a poll may be overdue before it goes ahead of all that are more promising. So no poll is more overdue
+than this plus the time that the pace needs for one poll of every wait."""
 
 TEACHERS = 24
 """How many requests of a kind are learned from at a time, chosen when their waits begin. The first that finish of a
@@ -38,7 +38,7 @@ class Agenda(Generic[Key]):
     """The waits of one account.
 
     While the pace allows it, everybody is looked at as soon as its look is due. Where more is due than the pace allows,
-    the look with the most to gain goes first: the chance that the video is finished, times the seconds it can be
+    the poll with the most to gain goes first: the chance that the video is finished, times the seconds it can be
     expected to have lain unseen.
 
     Args:
@@ -63,11 +63,11 @@ class Agenda(Generic[Key]):
 
     @property
     def overdue(self) -> int:
-        """How many looks were due when somebody last asked for one."""
+        """How many polls were due when somebody last asked for one."""
         return len(self._due)
 
     def put(self, key: Key, watch: Watch, at: float) -> None:
-        """Put a look at epoch seconds `at` on the agenda; one look for each key."""
+        """Put a poll at epoch seconds `at` on the agenda; one poll for each key."""
         if key not in self._entries:
             teachers = self._teachers.setdefault(watch.kind, {})
             if len(teachers) < TEACHERS:
@@ -90,7 +90,7 @@ class Agenda(Generic[Key]):
             heapq.heapify(self._later)
 
     def take(self, now: float) -> Key | None:
-        """Return who is to be looked at now, and spend a look on it; None if nobody is due or the pace forbids it.
+        """Return who is to be looked at now, and spend a poll on it; None if nobody is due or the pace forbids it.
 
         Whoever is taken comes back by :meth:`put`.
         """
@@ -141,7 +141,7 @@ class Agenda(Generic[Key]):
                 self._due[item[2]] = None
 
     def _set_back(self, seconds: float) -> None:
-        """Follow a clock that was set back, so that no look is as much later than it was meant to be."""
+        """Follow a clock that was set back, so that no poll is as much later than it was meant to be."""
         self.pace = self.pace.set_back(seconds)
         for entry in self._entries.values():
             entry.at -= seconds

@@ -15,7 +15,7 @@
       VideoExpired            the service forgot it           a retry is a new purchase
       WaitTimeout             not finished by the deadline    the request goes on; pick it up later
       DeliveryFailed          bought but not stored           a retry fetches it again
-      SpendLimitExceeded      dearer than allowed             raise the limit
+      SpendLimitExceeded      more expensive than allowed             raise the limit
       JournalCorrupt          the memory is unreadable        a person decides
       JournalUnavailable      the memory cannot be reached    a retry helps
       LedgerUnavailable       the budgets cannot be reached   a retry helps
@@ -192,7 +192,7 @@ class AmbiguousSubmit(GrokVideoError):
     retry_helps = False
     advice = (
         "The video may have been accepted and billed. Look into the xAI console; buy again only on purpose, with "
-        "on_ambiguous_submit='resubmit'."
+        "resubmit_on=['unconfirmed']."
     )
 
 

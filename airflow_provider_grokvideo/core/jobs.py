@@ -1,4 +1,4 @@
-"""What a look at a request can find: ``Job = Pending | Done | Moderated | Failed | Expired``."""
+"""What a poll of a request can find: ``Job = Pending | Done | Moderated | Failed | Expired``."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Expired:
 
 
 Job = Pending | Done | Moderated | Failed | Expired
-"""What a look found."""
+"""What a poll found."""
 
 FinalJob = Done | Moderated | Failed | Expired
-"""What a look found when nothing more will change."""
+"""What a poll found when nothing more will change."""

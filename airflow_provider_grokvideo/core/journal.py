@@ -26,6 +26,11 @@ Outcome = Literal["failed", "moderated", "expired"]
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
+ResubmitOn = Literal["failed", "moderated", "expired", "unconfirmed", "cleared"]
+"""When a later try submits again: the last request ended so, it is not known whether it was accepted (``unconfirmed``),
+or it has ended and the task was cleared since (``cleared``)."""
+RESUBMIT_ON: tuple[ResubmitOn, ...] = get_args(ResubmitOn)
+
 ADOPTED = "adopted by hand"
 """The note of a record that got its request id from a person."""
 
@@ -104,7 +109,7 @@ class Record:
             the right account the request may be there again.
         code: The service's code for it.
         cost_usd: What was billed, in dollars, as text, where the service said so.
-        note: One line for people: why it is in doubt, why it was withdrawn, how it ended.
+        note: One line for people: why it is unconfirmed, why it was withdrawn, how it ended.
         manifest: The result of the task, once there is one.
     """
 
@@ -166,16 +171,11 @@ class Policy:
     """What the user wants where an earlier purchase is found.
 
     Attributes:
-        on_ambiguous_submit: ``fail`` stops where an earlier start may have been accepted; ``resubmit`` buys again.
-        rerun: ``reuse`` hands over what was delivered; ``regenerate`` buys anew when the task was cleared after its
-            request had ended.
-        buy_again_after: Outcomes after which the next try buys again.
+        resubmit_on: What lets the next try submit again, see :data:`RESUBMIT_ON`.
         tries: Airflow's ``max_tries`` now, to tell a clear from a retry.
     """
 
-    on_ambiguous_submit: Literal["fail", "resubmit"] = "fail"
-    rerun: Literal["reuse", "regenerate"] = "reuse"
-    buy_again_after: Collection[Outcome] = field(default=())
+    resubmit_on: Collection[ResubmitOn] = field(default=())
     tries: int | None = None
 
 
@@ -218,9 +218,9 @@ Step = Submit | Attach | Ambiguous | Reuse | Report
 def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
     """Return the purchase of these inputs that a try has to go on with, or None.
 
-    It is the last one that counts. Only where that is in doubt and an earlier one is known to be under way, as when the
-    answer to a start came after another try had sent it again, the known one comes first. One that was handed on to be
-    waited for elsewhere does not: a clear can be meant to buy another, and that is what is in doubt then.
+    It is the last one that counts. Only where that is unconfirmed and an earlier one is known to be under way, as when
+    the answer to a start came after another try had sent it again, the known one comes first. One that was handed on to
+    be waited for elsewhere does not: a clear can be meant to buy another, and that is what is unconfirmed then.
     """
     same = [r for r in records if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn"]
     if not same:
@@ -241,17 +241,17 @@ def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
     """
     if record is None or record.phase == "withdrawn" or record.fingerprint not in (fingerprint, ANY_INPUTS):
         return Submit()
-    again = policy.rerun == "regenerate" and _cleared_since(record, policy)
+    again = "cleared" in policy.resubmit_on and _cleared_since(record, policy)
     match record.phase:
         case "intent":
-            return Submit() if policy.on_ambiguous_submit == "resubmit" else Ambiguous(record)
+            return Submit() if "unconfirmed" in policy.resubmit_on else Ambiguous(record)
         case "submitted":
             done_with = again and record.waits_elsewhere and record.manifest is not None
-            return Submit() if done_with or record.outcome in policy.buy_again_after else Attach(record)
+            return Submit() if done_with or record.outcome in policy.resubmit_on else Attach(record)
         case "delivered":
             return Submit() if again else Reuse(record)
         case "ended":
-            return Submit() if again or record.outcome in policy.buy_again_after else Report(record)
+            return Submit() if again or record.outcome in policy.resubmit_on else Report(record)
         case _:
             assert_never(record.phase)
 

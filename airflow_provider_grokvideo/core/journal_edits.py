@@ -52,8 +52,8 @@ def adopt(
 ) -> Edit:
     """Say what it takes for a task instance to go on with a request that a person found.
 
-    The last start in doubt gets the id, else one that was forgotten as the last thing. Where there is neither, a
-    record for whatever inputs is added, unless another request is under way.
+    The last unconfirmed submission gets the id, else one that was forgotten as the last thing. Where there is neither,
+    a record for whatever inputs is added, unless another request is under way.
 
     Args:
         records: All purchases of `owner`, oldest first.
@@ -71,7 +71,7 @@ def adopt(
     known = next((each for each in reversed(records) if each.request_id == request_id), None)
     if known is not None and known.phase != "withdrawn":
         return AsItIs(f"{_named(known)} has request {request_id} already; it is {known.phase}.{_still(records)}")
-    nameless = known or _in_doubt(records) or _just_forgotten(records)
+    nameless = known or _unconfirmed(records) or _just_forgotten(records)
     if nameless is not None:
         # A deadline counts from the submit, and the intent was written right before it.
         at = nameless.submitted_at or nameless.intended_at
@@ -82,31 +82,31 @@ def adopt(
     counting = [each for each in records if each.phase != "withdrawn"]
     if counting and counting[-1].phase == "submitted" and not force:
         return Refused(
-            f"{_named(counting[-1])} has request {counting[-1].request_id} under way, and no start is in doubt. "
+            f"{_named(counting[-1])} has request {counting[-1].request_id} under way, and no start is unconfirmed. "
             f"--force adds {request_id} as another purchase that the task goes on with instead"
         )
     record = Record(
         owner, _next_number(records), token, "submitted", ANY_INPUTS, ANY_INPUTS, now,
         request_id=request_id, submitted_at=now, note=ADOPTED,
     )  # fmt: skip
-    why = "No start was in doubt" if records else "Nothing was written down for this task instance"
+    why = "No start was unconfirmed" if records else "Nothing was written down for this task instance"
     return Change(record, is_new=True, told=f"{why}; {_named(record)} was added for {request_id}.{_next([], record)}")
 
 
 def forget(records: Sequence[Record], owner: Owner, *, force: bool = False) -> Edit:
     """Say what it takes for a task instance to buy again.
 
-    The last start in doubt is withdrawn. With `force` it may be a request with an id that was not delivered; what was
-    delivered is never forgotten, because ``rerun='regenerate'`` buys anew without that.
+    The last unconfirmed submission is withdrawn. With `force` it may be a request with an id that was not delivered;
+    what was delivered is never forgotten, because ``resubmit_on=['cleared']`` submits again without that.
 
     Args:
         records: All purchases of `owner`, oldest first.
         owner: The task instance.
         force: Withdraw also a request with an id.
     """
-    doubted = _in_doubt(records)
-    if doubted is not None:
-        return _withdrawn(records, doubted)
+    unconfirmed = _unconfirmed(records)
+    if unconfirmed is not None:
+        return _withdrawn(records, unconfirmed)
     bought = [each for each in records if each.phase in ("submitted", "ended")]
     if not bought:
         return Refused(_nothing_to_forget(records, owner))
@@ -130,7 +130,7 @@ def no_purchase(owner: Owner) -> str:
     return f"there is no purchase of {owner}{hint}"
 
 
-def _in_doubt(records: Sequence[Record]) -> Record | None:
+def _unconfirmed(records: Sequence[Record]) -> Record | None:
     return next((each for each in reversed(records) if each.phase == "intent"), None)
 
 
@@ -148,7 +148,7 @@ def _withdrawn(records: Sequence[Record], record: Record) -> Change:
     if leading is None:
         then = "Clear the task: it buys anew."
     elif leading.phase == "intent":
-        then = f"Purchase {leading.number} is still in doubt: forget it too, or adopt its request."
+        then = f"Purchase {leading.number} is still unconfirmed: forget it too, or adopt its request."
     else:
         then = f"The task goes on with purchase {leading.number}, which is {leading.phase}."
     return Change(record, is_new=False, told=f"{_named(record)}{request} is forgotten. {then}")
@@ -170,17 +170,17 @@ def _next(records: Sequence[Record], record: Record) -> str:
 
 
 def _still(records: Sequence[Record]) -> str:
-    doubted = _in_doubt(records)
-    return "" if doubted is None else f" Purchase {doubted.number} is still in doubt."
+    unconfirmed = _unconfirmed(records)
+    return "" if unconfirmed is None else f" Purchase {unconfirmed.number} is still unconfirmed."
 
 
 def _nothing_to_forget(records: Sequence[Record], owner: Owner) -> str:
     if any(each.phase == "delivered" for each in records):
         return (
-            f"nothing of {owner} is in doubt: its video was delivered. To buy another one set rerun='regenerate' and "
-            "clear the task"
+            f"{owner} has no unconfirmed submission: its video was delivered. To submit again set "
+            "resubmit_on=['cleared'] and clear the task"
         )
-    return f"nothing of {owner} is in doubt" if records else no_purchase(owner)
+    return f"nothing of {owner} is unconfirmed" if records else no_purchase(owner)
 
 
 def _named(record: Record) -> str:

@@ -1,7 +1,7 @@
-"""How long requests take: what is known of each kind, what finished requests teach, and when a look pays.
+"""How long requests take: what is known of each kind, what finished requests teach, and when a poll pays.
 
 A finished video that nobody has looked at lies unseen. :meth:`Curve.unseen` is how many seconds it can be expected to
-have lain there, and a look pays as soon as that reaches a price (:data:`PRICE`). Where videos become likely to finish
+have lain there, and a poll pays as soon as that reaches a price (:data:`PRICE`). Where videos become likely to finish
 this makes looks dense, before and long after it makes them rare. On lognormal latencies the rule is within two percent
 of the best schedule there is, which dynamic programming over all look times finds.
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from airflow_provider_grokvideo.core import models
 
 PRICE = 0.25
-"""Seconds that a finished video may be expected to lie unseen before a look pays: about half the looks of a fixed
+"""Seconds that a finished video may be expected to lie unseen before a poll pays: about half the polls of a fixed
 interval of 5 s, and less than two thirds of its delay."""
 
 WINDOW = 96
@@ -70,14 +70,14 @@ class Curve:
         return max(0.0, area - before * (age - seen)) / max(1.0 - before, 1e-9)
 
     def gain(self, seen: float, age: float) -> float:
-        """Return what a look at `age` promises: :meth:`chance` times :meth:`unseen`."""
+        """Return what a poll at `age` promises: :meth:`chance` times :meth:`unseen`."""
         before = self.done(seen)
         left = max(1.0 - before, 1e-9)
         area = self._at(self._area, age) - self._at(self._area, seen)
         return (self.done(age) - before) / left * ((area - before * (age - seen)) / left + 0.1)
 
     def when(self, seen: float, price: float = PRICE) -> float:
-        """Return the age at which a look at a request that was pending at age `seen` pays."""
+        """Return the age at which a poll of a request that was pending at age `seen` pays."""
         if seen >= _LAST:
             return seen * (1.0 + _STEP)
         before, start = self.done(seen), self._at(self._area, seen)
@@ -151,8 +151,8 @@ class History:
         """Return what is known after a request was found finished.
 
         Args:
-            low: Age of the last look that found it pending; 0 if there was none.
-            high: Age of the look that found it finished.
+            low: Age of the last poll that found it pending; 0 if there was none.
+            high: Age of the poll that found it finished.
             share: From 0 to 1, which moment between the two to believe in; spread evenly over requests.
             running: Ages at which those that go on were last seen pending, of all that are learned from.
         """
@@ -227,7 +227,7 @@ def _anew(recent: Sequence[float], *, faster: bool) -> History:
     """Return the history of a service whose speed has changed."""
     middle = recent[len(recent) // 2]
     if faster:
-        # Looks that came too late found them, so nothing tells how much faster.
+        # Polls that came too late found them, so nothing tells how much faster.
         return History.of(Component(1.0, middle - 0.4, _GUESS_SPREAD))
     return History.of(Component(1.0, middle, _GUESS_SPREAD), recent)
 

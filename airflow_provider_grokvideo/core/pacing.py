@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-USUAL_PACE = 4.0
+DEFAULT_PACE = 4.0
 """Polls a second if the connection does not say. xAI's page of one video model says 10 requests a second; those of the
 others are not known, nor is whether polls count (contract §7.1). Less than half of it leaves room for the submits of
 the workers and a second triggerer; a 429 halves it."""
@@ -29,16 +29,16 @@ class Pace:
     """The state of one account's bucket; times are epoch seconds.
 
     Attributes:
-        usual: Looks a second without a rate limit.
-        rate: Looks a second at `at`.
-        tokens: Looks that may be taken at once at `at`.
+        usual: Polls a second without a rate limit.
+        rate: Polls a second at `at`.
+        tokens: Polls that may be taken at once at `at`.
         at: When `rate` and `tokens` were true.
         closed_until: Nobody looks before.
         slowed_at: When the rate was last halved.
     """
 
-    usual: float = USUAL_PACE
-    rate: float = USUAL_PACE
+    usual: float = DEFAULT_PACE
+    rate: float = DEFAULT_PACE
     tokens: float = 1.0
     at: float = 0.0
     closed_until: float = 0.0
@@ -59,14 +59,14 @@ class Pace:
         return replace(self, rate=rate, tokens=tokens, at=max(now, self.at))
 
     def next_at(self, now: float) -> float:
-        """Return when the next look is allowed: `now`, or later."""
+        """Return when the next poll is allowed: `now`, or later."""
         rate, tokens = self._level(now)
         opens = max(now, self.closed_until)
         missing = (1.0 - tokens) / rate
         return opens if missing < _TICK else opens + missing
 
     def spent(self, now: float) -> Pace:
-        """Return the bucket after one look."""
+        """Return the bucket after one poll."""
         rate, tokens = self._level(now)
         return replace(self, rate=rate, tokens=tokens - 1.0, at=max(now, self.at))
 

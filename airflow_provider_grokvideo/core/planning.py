@@ -98,7 +98,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Worst:
-    """The dearest purchase that an order can become.
+    """The worst case of a purchase that an order can become.
 
     Attributes:
         usd: Its price in dollars; 0 where nothing can be bought; None if nobody knows.
@@ -182,10 +182,10 @@ def total(lines: Iterable[Line]) -> Total:
 
 
 def worst(order: Order, prices: Prices = DEFAULT_PRICES) -> Worst:
-    """Return the dearest of all requests that an order can become.
+    """Return the worst case of all requests that an order can become.
 
-    An unknown length is the longest that model and mode allow, an unknown resolution the dearest, an unknown model the
-    dearest that can do it, an unknown image one image, an unknown list as many as allowed.
+    An unknown length is the longest that model and mode allow, an unknown resolution the worst case, an unknown model
+    the worst case that can do it, an unknown image one image, an unknown list as many as allowed.
     """
     source, notes = _source(order)
     found, refused = _priced(order, source, prices)
@@ -211,7 +211,7 @@ def worst(order: Order, prices: Prices = DEFAULT_PRICES) -> Worst:
 
 
 def possible(order: Order, prices: Prices = DEFAULT_PRICES) -> Iterator[VideoRequest | InvalidInput]:
-    """Yield the requests that an order can become, the dearest of each kind of unknown, or why one is refused."""
+    """Yield the requests that an order can become, the worst case of each kind of unknown, or why one is refused."""
     arguments = {name: order.arguments.get(name) for name in ARGUMENTS[order.kind]}
     choices = {name: _choices(name, value, order.kind, prices) for name, value in arguments.items()}
     for values in product(*choices.values()):
@@ -352,7 +352,7 @@ def _assumed(order: Order, source: Clip, request: VideoRequest) -> tuple[str, ..
         found.append(f"a source of {longest[1]:g} s")
     if order.kind != "generate" and source.resolution is None:
         found.append("the source's resolution")
-    return (f"unknown, so the dearest: {', '.join(found)}",) if found else ()
+    return (f"unknown, so the worst case: {', '.join(found)}",) if found else ()
 
 
 def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
@@ -364,7 +364,7 @@ def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal
     if order.asks:
         return usd, (f"above {told} a person is asked, who may allow it",)
     if not exact:
-        return limit, (f"at most {told}; dearer ones are refused",)
+        return limit, (f"at most {told}; more expensive ones are refused",)
     price = "a price that nobody knows" if usd is None else f"its price of {plain(usd)} USD"
     return NOTHING, (f"{price} is refused by {told}",)
 

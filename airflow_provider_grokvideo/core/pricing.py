@@ -120,7 +120,7 @@ def estimate(
     Args:
         request: What will be sent.
         source_seconds: Length of the clip that is edited or extended; without it the longest allowed is assumed.
-        source_resolution: Its resolution; without it the dearest is assumed, because the output follows the source.
+        source_resolution: Its resolution; without it the worst case is assumed, because the output follows the source.
         prices: The price list.
     """
     price = prices.of(request.model)
@@ -168,7 +168,7 @@ def price_list(document: object, *, where: str, base: Prices = DEFAULT_PRICES) -
 
 
 def over_limit(estimate: Estimate, limit: Decimal | None, field: str = "max_cost_usd") -> str | None:
-    """Return why a request is dearer than allowed; None if it is not.
+    """Return why a request is more expensive than allowed; None if it is not.
 
     What nobody knows the price of is over every limit.
     """

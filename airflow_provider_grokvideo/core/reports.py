@@ -22,11 +22,11 @@ class Line:
         keys: What they have in common, one text for each word they are grouped by.
         purchases: How many starts were or may have been accepted.
         billed: What the service said they cost.
-        possible: What they may have cost beyond that: reserved, in doubt, or ended without a word about the cost.
+        possible: What they may have cost beyond that: reserved, unconfirmed, or ended without a word about the cost.
         estimated: What they should have cost.
         moderated: How many the content rules blocked.
         failed: How many the service gave up on or forgot.
-        open: How many are under way or in doubt.
+        open: How many are under way or unconfirmed.
     """
 
     keys: tuple[str, ...]

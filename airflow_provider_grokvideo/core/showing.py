@@ -188,7 +188,7 @@ def view(
     }
 
 
-def looked_at(view: Mapping[str, Any], job: Job | None, at: float) -> dict[str, Any]:
+def polled_at(view: Mapping[str, Any], job: Job | None, at: float) -> dict[str, Any]:
     """Return a view with what the service says of its request now."""
     waiting = view["waiting"]
     if waiting is None or job is None:

@@ -4,7 +4,7 @@
 
     reserve          POST refused           submitted          the request ended
     (before POST) ─► released (0 USD)   ─►  reserved       ─►  settled
-         └──────── answer lost: stays reserved, in doubt ──────────┘
+         └──────── answer lost: stays reserved, unconfirmed ──────────┘
 
 A reservation counts with its estimate until it is known what became of it. What was billed counts once the service has
 said so. Where money may be gone and the service does not say how much, the estimate goes on counting.
@@ -91,7 +91,7 @@ def accepted(entry: Entry, request_id: str) -> Entry:
     return replace(entry, state="reserved", outcome=None, request_id=request_id)
 
 
-def doubted(entry: Entry) -> Entry:
+def unconfirmed(entry: Entry) -> Entry:
     """Return the entry of a start whose answer was lost: it keeps its reservation."""
     return entry if entry.state == "settled" else replace(entry, state="reserved", outcome="doubt")
 
@@ -107,7 +107,7 @@ def refused(entry: Entry, billed: int | None) -> Entry:
 
 
 def settled(entry: Entry, job: FinalJob) -> Entry:
-    """Return the entry of a request that ended; what a bill said before stays where this look names none."""
+    """Return the entry of a request that ended; what a bill said before stays where this poll names none."""
     request_id = job.request_id or entry.request_id
     outcome: Outcome
     ticks: int | None
@@ -149,7 +149,7 @@ def entry_of(record: Record) -> Entry:
     )
     match record.phase:
         case "intent":
-            return doubted(entry)
+            return unconfirmed(entry)
         case "submitted":
             return replace(entry, state="settled", outcome="expired") if record.outcome == "expired" else entry
         case "delivered":

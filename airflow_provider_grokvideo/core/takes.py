@@ -121,7 +121,7 @@ class GoOn:
 
 
 @dataclass(frozen=True)
-class InDoubt:
+class Unconfirmed:
     """The start of a take may have been accepted and nobody knows its id: somebody has to find out."""
 
     number: int
@@ -142,7 +142,7 @@ class Reject:
     number: int
 
 
-Step = Ask | Buy | GoOn | InDoubt | Approve | Reject
+Step = Ask | Buy | GoOn | Unconfirmed | Approve | Reject
 
 
 def clip_of(manifest: Mapping[str, Any]) -> str:
@@ -205,14 +205,15 @@ def next_step(
         clip: Stands for the first take, from :func:`clip_of`.
         answer: Of a person; None at the begin of a try, whose predecessor's questions are forgotten.
         max_takes: How many takes there may be, the first one and those that ended without a video included.
-        resubmit: ``on_ambiguous_submit='resubmit'``: a start in doubt stops nothing. It counts as a take all the same.
+        resubmit: ``resubmit_on`` has ``unconfirmed``: an unconfirmed submission stops nothing. It counts as a take
+            all the same.
     """
     known = takes(records, clip)
     now = question(records, clip)
     newest = known.get(now.next - 1)
     fits = answer is not None and answer.question == now
     if newest is not None and newest.phase == "intent" and not resubmit:
-        return InDoubt(now.next - 1, newest)
+        return Unconfirmed(now.next - 1, newest)
     # One that the service does not know any more is looked for once in each try, and stands in no answer's way.
     if newest is not None and newest.phase == "submitted" and not (fits and newest.outcome):
         return GoOn(now.next - 1, newest)

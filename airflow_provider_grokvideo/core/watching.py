@@ -1,4 +1,4 @@
-"""When to look at a request, and what a look settles.
+"""When to look at a request, and what a poll settles.
 
 ``look(watch, seen, now, curve)`` is the whole policy; trigger, sensor and blocking operator only carry it out. Who goes
 first where many wait is decided in :mod:`airflow_provider_grokvideo.core.agenda`.
@@ -28,24 +28,24 @@ from airflow_provider_grokvideo.core.numbers import checked_number
 from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
-"""Seconds between looks where no schedule is given, and to the next look after one that failed, which doubles with each
+"""Seconds between polls where no schedule is given, and to the next poll after one that failed, which doubles with each
 more in a row; what the documentation and xAI's own client use (contract §6.1)."""
 
 SHORTEST_GAP = 1.0
-"""Seconds that the schedule leaves between two looks, however likely the video is to finish."""
+"""Seconds that the schedule leaves between two polls, however likely the video is to finish."""
 
 LONGEST_GAP = 15.0
-"""Seconds between looks at a request that has taken longer than any known one, and after many misses."""
+"""Seconds between polls of a request that has taken longer than any known one, and after many misses."""
 
 GRID = 0.25
-"""Looks that the schedule plans fall on multiples of so many seconds: a process that wakes up for ten at once spends
+"""Polls that the schedule plans fall on multiples of so many seconds: a process that wakes up for ten at once spends
 half of what it would spend on waking up for each."""
 
 JITTER = 0.1
 """A pause becomes shorter or longer by up to this part of it, so that simultaneous submits do not look together."""
 
-FIRST_LOOK = 10.0
-"""Seconds from the start of a wait to the first look. The fastest published request took 20 (contract §5.5), and
+FIRST_POLL = 10.0
+"""Seconds from the start of a wait to the first poll. The fastest published request took 20 (contract §5.5), and
 Airflow 3.3 fails a task that resumes before its scheduler has taken notice of the deferral, which a busy scheduler was
 seen to need more than 5 s for."""
 
@@ -63,7 +63,7 @@ class Schedule(Protocol):
         """Return the share of requests that is finished at an age."""
 
     def when(self, seen: float) -> float:
-        """Return the age at which a look pays at a request that was pending at age `seen`."""
+        """Return the age at which a poll pays at a request that was pending at age `seen`."""
 
 
 _SAY_EVERY = 60.0
@@ -106,12 +106,12 @@ class Watch:
         since: Epoch seconds when it was submitted, or when the wait began if that is not known.
         deadline: Epoch seconds after which the wait is given up.
         kind: What its latency has in common with others (a request's ``kind()``).
-        poll_interval: Seconds between looks; None lets the schedule decide.
+        poll_interval: Seconds between polls; None lets the schedule decide.
         not_before: Epoch seconds before which nobody looks.
-        looks: How often somebody looked.
-        seen_at: Epoch seconds of the last look that found it pending; 0 if there was none.
+        polls: How often it was polled.
+        seen_at: Epoch seconds of the last poll that found it pending; 0 if there was none.
         progress: What the service called its progress then.
-        misses: Looks in a row that found nothing out.
+        misses: Polls in a row that found nothing out.
         last_miss: Why the last of them failed.
         word: A status word nobody knows, if the service uses one.
         uploads: The request carried ``output.upload_url``, so that done without a link is success.
@@ -123,7 +123,7 @@ class Watch:
     kind: str | None = None
     poll_interval: float | None = None
     not_before: float = 0.0
-    looks: int = 0
+    polls: int = 0
     seen_at: float = 0.0
     progress: int | None = None
     misses: int = 0
@@ -133,7 +133,7 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class LookAgain:
+class PollAgain:
     """Look again at epoch seconds `at`, with the updated `watch`."""
 
     at: float
@@ -154,53 +154,53 @@ class Abandoned:
     error: GrokVideoError
 
 
-Verdict = LookAgain | Settled | Abandoned
+Verdict = PollAgain | Settled | Abandoned
 
 
-def first_look(watch: Watch, now: float, curve: Schedule | None = None) -> float:
-    """Return the epoch seconds of the first look: when the video could be ready, but not before it is allowed."""
+def first_poll(watch: Watch, now: float, curve: Schedule | None = None) -> float:
+    """Return the epoch seconds of the first poll: when the video could be ready, but not before it is allowed."""
     earliest = max(now, watch.not_before)
     if _interval(watch) or curve is None:
         return earliest
     planned = watch.since + curve.when(0.0) * (1 + JITTER * _spread(watch))
-    # Also the last look is one, so a short deadline does not wait for what usually happens.
+    # Also the last poll is one, so a short deadline does not wait for what usually happens.
     return max(earliest, min(_on_grid(planned), watch.deadline))
 
 
-def look(watch: Watch, seen: Job | GrokVideoError, now: float, curve: Schedule | None = None) -> Verdict:
-    """Say what follows from one look.
+def poll(watch: Watch, seen: Job | GrokVideoError, now: float, curve: Schedule | None = None) -> Verdict:
+    """Say what follows from one poll.
 
     Args:
         watch: The wait.
-        seen: What the look found, or why it found nothing out.
+        seen: What the poll found, or why it found nothing out.
         now: Epoch seconds.
-        curve: What is known of the kind's latency; without it, looks are one interval apart.
+        curve: What is known of the kind's latency; without it, polls are one interval apart.
 
     A look that failed is a miss, not an outcome: the request goes on, so misses are tolerated until the deadline.
     A key or address that does not work is not: it would fail until the deadline.
     """
-    looked = replace(watch, looks=watch.looks + 1)
+    polled = replace(watch, polls=watch.polls + 1)
     match seen:
         case Done() | Moderated() | Failed():
             return Settled(seen)
         case Expired():
             if now < watch.since + PROPAGATION:
-                return _after_miss(looked, seen.message, now)
+                return _after_miss(polled, seen.message, now)
             return Settled(seen)
         case Pending():
-            return _after_pending(looked, seen, now, curve)
+            return _after_pending(polled, seen, now, curve)
         case AuthenticationFailed() | OutOfCredits() | RequestRejected():
             return Abandoned(seen.about(request_id=watch.request_id))
         case RateLimited():
             pause = min(seen.retry_after or 0.0, LONGEST_CLOSURE)
-            return _after_miss(looked, seen.what, now, at_least=pause)
+            return _after_miss(polled, seen.what, now, at_least=pause)
         case GrokVideoError():
-            return _after_miss(looked, seen.what, now)
+            return _after_miss(polled, seen.what, now)
         case _:
             assert_never(seen)
 
 
-def _after_pending(watch: Watch, seen: Pending, now: float, curve: Schedule | None) -> LookAgain | Abandoned:
+def _after_pending(watch: Watch, seen: Pending, now: float, curve: Schedule | None) -> PollAgain | Abandoned:
     interval = _interval(watch)
     if interval or curve is None:
         at = now + (interval or DEFAULT_INTERVAL)
@@ -212,7 +212,7 @@ def _after_pending(watch: Watch, seen: Pending, now: float, curve: Schedule | No
 
 
 def _planned(watch: Watch, seen: Pending, now: float, curve: Schedule) -> float:
-    """Return the seconds to the next look by what is known of the kind, and by a progress that grows."""
+    """Return the seconds to the next poll by what is known of the kind, and by a progress that grows."""
     age = max(0.0, now - watch.since)
     pause = LONGEST_GAP if curve.done(age) > _BEYOND else curve.when(age) - age
     before, progress = watch.progress, seen.progress
@@ -223,17 +223,17 @@ def _planned(watch: Watch, seen: Pending, now: float, curve: Schedule) -> float:
     return pause
 
 
-def _after_miss(watch: Watch, why: str, now: float, at_least: float = 0.0) -> LookAgain | Abandoned:
+def _after_miss(watch: Watch, why: str, now: float, at_least: float = 0.0) -> PollAgain | Abandoned:
     missed = replace(watch, misses=watch.misses + 1, last_miss=why)
     pause = _interval(watch) or min(DEFAULT_INTERVAL * 2.0 ** min(watch.misses, 8), LONGEST_GAP)
     return _again(missed, now, now + max(pause, at_least))
 
 
-def _again(watch: Watch, now: float, at: float) -> LookAgain | Abandoned:
+def _again(watch: Watch, now: float, at: float) -> PollAgain | Abandoned:
     if now >= watch.deadline:
         return Abandoned(_timeout(watch, now))
-    # The last look falls on the deadline itself, so that no finished video is reported as unfinished.
-    return LookAgain(min(at, watch.deadline), watch)
+    # The last poll falls on the deadline itself, so that no finished video is reported as unfinished.
+    return PollAgain(min(at, watch.deadline), watch)
 
 
 def _interval(watch: Watch) -> float | None:
@@ -243,7 +243,7 @@ def _interval(watch: Watch) -> float | None:
 
 def share(watch: Watch) -> float:
     """Return a number from 0 to 1 that is the same for the same look at the same request, and even over many."""
-    return crc32(f"{watch.request_id}/{watch.looks}".encode()) / 0xFFFFFFFF
+    return crc32(f"{watch.request_id}/{watch.polls}".encode()) / 0xFFFFFFFF
 
 
 def _on_grid(at: float) -> float:
@@ -260,8 +260,8 @@ _BEYOND = 0.999
 def _timeout(watch: Watch, now: float) -> WaitTimeout:
     what = f"not finished {_spell(now - watch.since)} after its submission"
     if watch.misses:
-        looks = "look" if watch.misses == 1 else f"{watch.misses} looks"
-        what += f"; the last {looks} failed ({watch.last_miss})"
+        polls = "poll" if watch.misses == 1 else f"{watch.misses} polls"
+        what += f"; the last {polls} failed ({watch.last_miss})"
     elif watch.word:
         what += f"; the service calls its state {watch.word!r}, which this version does not know"
     return WaitTimeout(what, request_id=watch.request_id)
@@ -293,12 +293,12 @@ def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
 
 
 def worth_saying(said: Said, seen: Job | GrokVideoError, now: float) -> bool:
-    """Say whether the log should hear about this look: each kind of news at once, then once a minute."""
+    """Say whether the log should hear about this poll: each kind of news at once, then once a minute."""
     return now >= said.at.get(_kind(seen), float("-inf")) + _SAY_EVERY
 
 
 def now_said(said: Said, seen: Job | GrokVideoError, now: float) -> Said:
-    """Return what to remember after the log heard about a look."""
+    """Return what to remember after the log heard about a poll."""
     return Said({**said.at, _kind(seen): now})
 
 

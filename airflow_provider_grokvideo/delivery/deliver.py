@@ -98,7 +98,7 @@ def deliver(
 
     Args:
         link: Where the service says the video is.
-        fresh_link: Looks at the request once more; asked once, if `link` is dead.
+        fresh_link: Polls at the request once more; asked once, if `link` is dead.
         destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it; a directory gets
             ``<request_id>.mp4``.
         request_id: The video's; None if nobody knows it.

@@ -5,7 +5,7 @@ Whatever the storage, an object is there whole or not at all. How that is reache
 * Local: a part file in the same directory, flushed to disk, then renamed over the final name, which is atomic.
 * S3 and Google Cloud Storage: one upload to the final name. Both show an object only when its upload is complete
   (a multipart upload when it is closed), so writing to the final name is itself the promotion. A temporary key and a
-  move would be a second, server-side copy: dearer, slower and no safer.
+  move would be a second, server-side copy: more expensive, slower and no safer.
 * Any other: a part object, then the storage's own move. Some of them (SFTP, HDFS, SMB) show a file while it grows.
 """
 

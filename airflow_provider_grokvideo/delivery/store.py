@@ -179,7 +179,7 @@ CLAIM_LASTS = 300.0
 """Seconds after which the claim of another run counts as left behind by a worker that died. Uploads take less."""
 
 _BETWEEN_CLAIMS = (0.05, 2.0)
-"""Seconds between two looks at a claim, at first and at most."""
+"""Seconds between two checks of a claim, at first and at most."""
 
 
 @contextmanager

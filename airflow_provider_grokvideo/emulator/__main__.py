@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="port of the API; 0 picks a free one")
     parser.add_argument("--download-port", type=int, default=0, help="port of the downloads; 0 picks a free one")
     parser.add_argument(
-        "--tempo", default="realistic", help="at-once, looks:N, seconds:T or realistic (default %(default)s)"
+        "--tempo", default="realistic", help="at-once, polls:N, seconds:T or realistic (default %(default)s)"
     )
     parser.add_argument("--speed", type=float, default=1.0, help="divides the waiting, 10 is ten times faster")
     parser.add_argument("--link-ttl", type=float, default=3600.0, help="seconds until a download link dies")

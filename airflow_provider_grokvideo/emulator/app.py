@@ -128,7 +128,7 @@ class _Videos:
         if key == KEY_ZDR or (fault is not None and fault.kind == "zdr"):
             validation.check_zdr(body)
         job = await booking.book(self.world, endpoint, body, directives)
-        if job.order.upload_url and job.tempo.kind != "looks":
+        if job.order.upload_url and job.tempo.kind != "polls":
             self._deliveries.add(delivery := asyncio.ensure_future(self._deliver(job)))
             delivery.add_done_callback(self._deliveries.discard)
         return await self._accepted(job.request_id, fault)
@@ -163,7 +163,7 @@ class _Videos:
         job = self.world.jobs.get(request_id)
         if job is None:
             return respond(shapes.not_found(request_id))
-        fault = self.world.look(job)
+        fault = self.world.poll(job)
         if fault is not None:
             if fault.kind == "cut_before":
                 return Cut()

@@ -49,7 +49,7 @@ def ledger_of(world: World) -> dict[str, Any]:
     return {
         "starts": [asdict(start) for start in starts],
         "billed_ticks": sum(start.billed_ticks for start in starts),
-        "looks": world.looks(),
+        "polls": world.polls(),
         "leaks": world.leaks,
     }
 

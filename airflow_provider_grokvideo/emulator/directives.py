@@ -1,4 +1,4 @@
-"""Orders to the emulator inside a prompt: ``A red ball [[emulator: tempo=looks:3 fault=moderated:b]]``.
+"""Orders to the emulator inside a prompt: ``A red ball [[emulator: tempo=polls:3 fault=moderated:b]]``.
 
 They let any client, DAG or shell choose tempo and faults. Each pair of brackets holds one tempo and at most one
 fault with its options ``on``, ``times``, ``retry_after`` and ``body``; further faults go into further brackets.

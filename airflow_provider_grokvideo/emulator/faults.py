@@ -167,8 +167,8 @@ def _is_seconds(text: str) -> bool:
 
 
 def _place(kind: str, on: str | None) -> str:
-    homes = ((_FATES, "job"), (_SUBMIT, "submit"), (_POLL, "poll"), (_DOWNLOAD, "download"))
-    for kinds, home in homes:
+    backends = ((_FATES, "job"), (_SUBMIT, "submit"), (_POLL, "poll"), (_DOWNLOAD, "download"))
+    for kinds, home in backends:
         if kind in kinds:
             # A fate may be written with on=poll, because the poll is where it is seen.
             if on not in (None, home) and not (home == "job" and on in ("poll", "any")):

@@ -1,4 +1,4 @@
-"""The answer to a look: pending, or the way the job ended."""
+"""The answer to a poll: pending, or the way the job ended."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def spoken_anywhere(fault: Fault, world: World) -> Answer | None:
 
 
 async def answer(world: World, studio: Studio, job: Job) -> Answer:
-    """Return the ordinary answer to a look that was counted."""
+    """Return the ordinary answer to a poll that was counted."""
     if not world.is_ready(job):
         return shapes.pending(
-            job.answered_looks,
+            job.answered_polls,
             world.progress(job),
             job.order.model,
             world.quirks["pending_body"],

@@ -35,7 +35,7 @@ def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.Monke
     A deferred task is polled at once meanwhile: the delay before the first poll gives a scheduler time to notice the
     deferral, and ``dag.test()`` has no scheduler. A request that the emulator does not know counts as expired at once.
     """
-    for delay in ("FIRST_LOOK", "PROPAGATION"):
+    for delay in ("FIRST_POLL", "PROPAGATION"):
         # By name: the emulator shares no code with the client it tests.
         monkeypatch.setattr(f"airflow_provider_grokvideo.core.watching.{delay}", 0.0)
     connection = {

@@ -29,7 +29,7 @@ class Emulator:
         host: Address to bind; a loopback one, unless `allow_remote` is set.
         port: Of the API; 0 picks a free one.
         download_port: Of the downloads; 0 picks a free one.
-        tempo: How long a job takes: ``at-once``, ``looks:N``, ``seconds:T`` or ``realistic``. The default, two looks,
+        tempo: How long a job takes: ``at-once``, ``polls:N``, ``seconds:T`` or ``realistic``. The default, two polls,
             makes tests deterministic.
         quirks: Switches for behaviours that are known in more than one version; see ``docs/emulator.md``.
         link_ttl: Seconds until a download link dies.
@@ -49,7 +49,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         download_port: int = 0,
-        tempo: str = "looks:2",
+        tempo: str = "polls:2",
         quirks: Mapping[str, str] | None = None,
         link_ttl: float = 3600.0,
         speed: float = 1.0,
@@ -118,9 +118,9 @@ class Emulator:
         return sum(start.billed_ticks for start in self.starts)
 
     @property
-    def looks(self) -> dict[str, int]:
+    def polls(self) -> dict[str, int]:
         """How often each request was polled."""
-        return self._world.looks()
+        return self._world.polls()
 
     @property
     def leaks(self) -> int:

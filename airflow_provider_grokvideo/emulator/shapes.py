@@ -93,13 +93,13 @@ def not_found(request_id: str) -> Answer:
     return error(404, "not-found", f"No deferred video found for request_id {request_id}.")
 
 
-def pending(look: int, progress: int, model: str, body: str, shape: str, request_id: str) -> Answer:
-    """A job that runs (P1 to P3). ``look`` counts from 1; with ``alternate`` the odd looks have an empty body."""
+def pending(poll: int, progress: int, model: str, body: str, shape: str, request_id: str) -> Answer:
+    """A job that runs (P1 to P3). ``look`` counts from 1; with ``alternate`` the odd polls have an empty body."""
     if shape == "200":
         return Answer(200, {"status": "pending"})
     if shape == "no-status":
         return Answer(200, {"request_id": request_id})
-    if body == "empty" or (body == "alternate" and look % 2 == 1):
+    if body == "empty" or (body == "alternate" and poll % 2 == 1):
         return Answer(202)
     return Answer(202, {"status": "pending", "progress": progress, "model": model})
 

@@ -1,4 +1,4 @@
-"""How long a job takes: at once, after a number of looks, after some seconds, or as the real service does."""
+"""How long a job takes: at once, after a number of polls, after some seconds, or as the real service does."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _MEDIANS = (("480p", 2.75), ("720p", 5.5), ("1080p", 9.0))
 
 @dataclass(frozen=True)
 class Tempo:
-    """One of four kinds; ``amount`` is a number of looks for ``looks`` and of seconds for ``seconds``."""
+    """One of four kinds; ``amount`` is a number of polls for ``polls`` and of seconds for ``seconds``."""
 
     kind: str
     amount: float = 0.0
 
     @classmethod
     def parse(cls, text: str) -> Tempo:
-        """Read ``at-once``, ``looks:N``, ``seconds:T`` or ``realistic``; anything else is a ValueError."""
+        """Read ``at-once``, ``polls:N``, ``seconds:T`` or ``realistic``; anything else is a ValueError."""
         word, _, rest = text.partition(":")
         if word in ("at-once", "realistic") and not rest:
             return cls(word)
-        if word in ("looks", "seconds"):
+        if word in ("polls", "seconds"):
             try:
-                amount = float(int(rest)) if word == "looks" else float(rest)
+                amount = float(int(rest)) if word == "polls" else float(rest)
             except ValueError:
                 amount = -1.0
             if 0 <= amount < math.inf:
                 return cls(word, amount)
-        raise ValueError(f"tempo {text!r} is none of: at-once, looks:N, seconds:T, realistic")
+        raise ValueError(f"tempo {text!r} is none of: at-once, polls:N, seconds:T, realistic")
 
     def span(self, dice: random.Random, resolution: str, seconds: float, model: str, speed: float) -> float:
         """Draw how many seconds one job takes; only ``seconds`` and ``realistic`` wait for the clock."""
@@ -41,16 +41,16 @@ class Tempo:
             return realistic_span(dice, resolution, seconds, model) / speed
         return 0.0
 
-    def is_ready(self, earlier_looks: int, elapsed: float, span: float) -> bool:
+    def is_ready(self, earlier_polls: int, elapsed: float, span: float) -> bool:
         """Tell whether a job that was looked at so often, and is so old, has come to its end."""
-        if self.kind == "looks":
-            return earlier_looks >= self.amount
+        if self.kind == "polls":
+            return earlier_polls >= self.amount
         return elapsed >= span
 
-    def progress(self, earlier_looks: int, elapsed: float, span: float) -> int:
+    def progress(self, earlier_polls: int, elapsed: float, span: float) -> int:
         """Return 0 to 99: an approximation that may stand still, as the service's does (contract §5.5)."""
         by_clock = elapsed / span if span else 0.0
-        share = earlier_looks / (self.amount + 1) if self.kind == "looks" else by_clock
+        share = earlier_polls / (self.amount + 1) if self.kind == "polls" else by_clock
         return max(0, min(99, int(share * 100)))
 
 

@@ -33,7 +33,7 @@ class CuttableProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the connection under its addresses."""
         super().connection_made(transport)
-        # The record of requests says the same without a line for each look.
+        # The record of requests says the same without a line for each poll.
         self.access_log = False
         self._name = _name(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
         _TRANSPORTS[self._name] = transport

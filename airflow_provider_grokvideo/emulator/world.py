@@ -69,8 +69,8 @@ class Job:
     span: float
     faults: FaultQueue
     fate: Fault | None = None
-    looks: int = 0
-    answered_looks: int = 0
+    polls: int = 0
+    answered_polls: int = 0
     settled: bool = False
     link: Link | None = None
     file: StoredFile | None = None
@@ -224,10 +224,10 @@ class World:
 
     # Looking
 
-    def look(self, job: Job) -> Fault | None:
-        """Count a look and return the fault that strikes it, if any."""
+    def poll(self, job: Job) -> Fault | None:
+        """Count a poll and return the fault that strikes it, if any."""
         with self.lock:
-            job.looks += 1
+            job.polls += 1
             fate = self.faults.take_addressed("job", job.request_id)
             if fate is None and not job.settled and job.fate is None:
                 fate = self.faults.take("job", job.request_id, job.raw_prompt)
@@ -240,19 +240,19 @@ class World:
         return own or self.faults.take(operation, job.request_id, job.raw_prompt)
 
     def is_ready(self, job: Job) -> bool:
-        """Tell whether the job has come to its end at this look; count the look otherwise."""
+        """Tell whether the job has come to its end at this poll; count the poll otherwise."""
         with self.lock:
             if job.settled:
                 return True
             elapsed = self.clock() - job.accepted_at
-            if job.tempo.is_ready(job.answered_looks, elapsed, job.span):
+            if job.tempo.is_ready(job.answered_polls, elapsed, job.span):
                 return True
-            job.answered_looks += 1
+            job.answered_polls += 1
             return False
 
     def progress(self, job: Job) -> int:
         """Return 0 to 99 for a job that runs."""
-        return job.tempo.progress(job.answered_looks - 1, self.clock() - job.accepted_at, job.span)
+        return job.tempo.progress(job.answered_polls - 1, self.clock() - job.accepted_at, job.span)
 
     def settle(self, job: Job) -> None:
         """Mark a job as ended; with ``storage_options`` its file comes into being."""
@@ -280,7 +280,7 @@ class World:
         with self.lock:
             for job in list(self.jobs.values()):
                 elapsed = self.clock() - job.accepted_at
-                if job.order.storage and not job.settled and job.tempo.is_ready(job.answered_looks, elapsed, job.span):
+                if job.order.storage and not job.settled and job.tempo.is_ready(job.answered_polls, elapsed, job.span):
                     self.settle(job)
 
     def link_for(self, job: Job) -> Link:
@@ -370,7 +370,7 @@ class World:
                 for job in self.jobs.values()
             ]
 
-    def looks(self) -> dict[str, int]:
+    def polls(self) -> dict[str, int]:
         """Return how often each request was polled."""
         with self.lock:
-            return {job.request_id: job.looks for job in self.jobs.values()}
+            return {job.request_id: job.polls for job in self.jobs.values()}

@@ -30,9 +30,9 @@ class GrokVideoHook(BaseHook):
     """Talk to the Grok video API with the key of an Airflow connection.
 
     The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
-    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``looks_per_second``, ``witness``, ``allow_http``.
-    If the connection does not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the environment
-    variable ``XAI_API_KEY``.
+    ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``requests_per_second``, ``witness``,
+    ``allow_http``. If the connection does not exist and ``[grokvideo] allow_env_key`` is on, the key is taken from the
+    environment variable ``XAI_API_KEY``.
 
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     """
@@ -101,19 +101,19 @@ class GrokVideoHook(BaseHook):
         return "_client" in self.__dict__ and self._client.may_have_bought
 
     def get_job(self, request_id: str, *, uploads: bool = False) -> Job:
-        """Look at a request once; a look is free.
+        """Look at a request once; a poll is free.
 
         :param uploads: The request carried ``output.upload_url``, so that done without a link is success.
         :raises AuthenticationFailed: The key does not work; says nothing about the request.
         :raises ServiceUnavailable: The service did not answer usefully; says nothing about the request.
         """
-        return _seen(self._run(flow.look(request_id, uploads=uploads)), self.grokvideo_conn_id)
+        return _seen(self._run(flow.poll(request_id, uploads=uploads)), self.grokvideo_conn_id)
 
     async def aget_job(self, request_id: str, *, uploads: bool = False) -> Job:
         """Look at a request once, as :meth:`get_job`, without blocking the event loop."""
         try:
             async with await self.get_async_conn() as client:
-                found = await client.run(flow.look(request_id, uploads=uploads))
+                found = await client.run(flow.poll(request_id, uploads=uploads))
         except GrokVideoError as error:
             raise error.about(conn_id=self.grokvideo_conn_id) from None
         return _seen(found, self.grokvideo_conn_id)

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_grokvideo journal``: look at what tasks bought, and settle what is in doubt.
+"""``python -m airflow_provider_grokvideo journal``: look at what tasks bought, and settle what is unconfirmed.
 
 Exit codes: 0 done, 1 nothing was changed or found, 2 it could not be done, 3 a list that leaves out what is unreadable.
 """
@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core import journal_edits as edits
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
-from airflow_provider_grokvideo.journal.homes import Home
+from airflow_provider_grokvideo.journal.backends import Backend
 from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, Wanted
 from airflow_provider_grokvideo.terminal import (
     DONE,
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
     journal = commands.add_parser(
         "journal",
         help="what tasks bought: list, show, adopt, forget",
-        description="Look at what tasks bought, and settle what is in doubt.",
+        description="Look at what tasks bought, and settle what is unconfirmed.",
         epilog=_WHERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -71,10 +71,12 @@ def add(commands: Any) -> None:
     showing = _task_verb(verbs, "show", show, "all that is known of one task instance")
     for each in (listing, showing):
         each.add_argument("--json", action="store_true", help="JSON on standard output")
-    adopting = _task_verb(verbs, "adopt", adopt, "give the request that you found to the start in doubt")
+    adopting = _task_verb(verbs, "adopt", adopt, "give the request that you found to the unconfirmed submission")
     adopting.add_argument("request_id", metavar="REQUEST_ID")
     adopting.add_argument("--force", action="store_true", help="even where another request is under way")
-    forgetting = _task_verb(verbs, "forget", forget, "forget the start in doubt, so that a clear of the task buys anew")
+    forgetting = _task_verb(
+        verbs, "forget", forget, "forget the unconfirmed submission, so that a clear of the task buys anew"
+    )
     forgetting.add_argument("--force", action="store_true", help="even a request with an id: it is billed")
 
 
@@ -88,7 +90,7 @@ def list_all(options: argparse.Namespace) -> int:
     chosen = orphans(records) if options.orphans else records
     if options.json:
         unreadable = [{"where": each.where, "problem": each.what} for each in problems]
-        _say_json(home=shelf.told, purchases=[each.to_json() for each in chosen], problems=unreadable)
+        _say_json(backend=shelf.told, purchases=[each.to_json() for each in chosen], problems=unreadable)
         return INCOMPLETE if problems else DONE
     lines = tables.table(chosen)
     if options.orphans:
@@ -105,9 +107,9 @@ def show(options: argparse.Namespace) -> int:
     """Print all records of one task instance."""
     owner = _owner(options)
     with open_shelf(options) as shelf:
-        records = shelf.home(owner).records()
+        records = shelf.backend(owner).records()
     if options.json:
-        _say_json(home=shelf.told, purchases=[each.to_json() for each in records])
+        _say_json(backend=shelf.told, purchases=[each.to_json() for each in records])
     elif records:
         say(*(line for each in records for line in [*tables.everything(each), ""]), tables.counts(records))
     else:
@@ -116,33 +118,35 @@ def show(options: argparse.Namespace) -> int:
 
 
 def adopt(options: argparse.Namespace) -> int:
-    """Give a request to the start in doubt."""
+    """Give a request to the unconfirmed submission."""
     owner = _owner(options)
     with open_shelf(options) as shelf:
-        home = shelf.home(owner)
+        backend = shelf.backend(owner)
         token, now = secrets.token_hex(8), time.time()
-        edit = edits.adopt(home.records(), owner, options.request_id.strip(), token=token, now=now, force=options.force)
-        return _settle(home, edit)
+        edit = edits.adopt(
+            backend.records(), owner, options.request_id.strip(), token=token, now=now, force=options.force
+        )
+        return _settle(backend, edit)
 
 
 def forget(options: argparse.Namespace) -> int:
-    """Withdraw the start in doubt."""
+    """Withdraw the unconfirmed submission."""
     owner = _owner(options)
     with open_shelf(options) as shelf:
-        home = shelf.home(owner)
-        return _settle(home, edits.forget(home.records(), owner, force=options.force))
+        backend = shelf.backend(owner)
+        return _settle(backend, edits.forget(backend.records(), owner, force=options.force))
 
 
-def _settle(home: Home, edit: edits.Edit) -> int:
+def _settle(backend: Backend, edit: edits.Edit) -> int:
     """Write a change down and read it back: a try of the task may be writing too."""
     if isinstance(edit, edits.Refused):
         complain(edit.why)
         return NOTHING
     if isinstance(edit, edits.Change):
         if edit.is_new:
-            home.create(edit.record)
-        written = edit.is_new or home.update(edit.record)
-        if not written or edit.record not in home.records():
+            backend.create(edit.record)
+        written = edit.is_new or backend.update(edit.record)
+        if not written or edit.record not in backend.records():
             raise JournalUnavailable("a try of the task wrote at the same moment; look at it with show")
     say(_sentence(edit.told))
     return DONE

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record, parse
-from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, task_folder
+from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, task_folder
 from airflow_provider_grokvideo.journal.storage import LocalTree, Storage, open_tree
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Wanted:
 
 
 class Shelf(Protocol):
-    """All homes of one kind.
+    """All backends of one kind.
 
     Attributes:
         told: Which, for people.
@@ -50,7 +50,7 @@ class Shelf(Protocol):
     told: str
     words: Sequence[str]
 
-    def home(self, owner: Owner) -> Home:
+    def backend(self, owner: Owner) -> Backend:
         """Return the home of a task instance."""
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
@@ -79,9 +79,9 @@ class FileShelf:
         self.told = f"files under {self._tree.where}"
         self.words = words
 
-    def home(self, owner: Owner) -> Home:
+    def backend(self, owner: Owner) -> Backend:
         """Return the home of a task instance."""
-        return FileHome(self._tree, owner)
+        return FileBackend(self._tree, owner)
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
         """Read every file whose directories fit."""
@@ -123,15 +123,15 @@ class ApiShelf:
         self.told = f"task state store of Airflow {api.version} at {api.url}"
         self.words = words
 
-    def home(self, owner: Owner) -> Home:
+    def backend(self, owner: Owner) -> Backend:
         """Return the home of a task instance."""
-        return StateStoreHome(self._api.store(owner), owner)
+        return TaskStateBackend(self._api.store(owner), owner)
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
         """Ask for the journal of each task instance that may have one."""
         for owner in self._api.owners(wanted.dag_id, wanted.run_id, wanted.task_id, also=self._operators):
             try:
-                yield from self.home(owner).records()
+                yield from self.backend(owner).records()
             except JournalCorrupt as error:
                 yield Problem(str(owner), error.what)
 

@@ -48,7 +48,7 @@ class Ledger(Protocol):
 
 
 class NoLedger:
-    """Books nothing, so that prices are only estimated.
+    """TaskLedger nothing, so that prices are only estimated.
 
     Args:
         told: Why there is none, and what to set.

@@ -8,14 +8,14 @@ from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger.backends import Ledger
 
 
-def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_look: bool = False) -> list[Change]:
+def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_poll: bool = False) -> list[Change]:
     """Bring a purchase up to its record; a request has one entry, whoever adopted it and whatever for.
 
     Args:
         ledger: The ledger.
         record: What the journal knows.
         entry: What the ledger has under the record's token.
-        only_look: Change nothing.
+        only_poll: Change nothing.
 
     Returns:
         What was changed, or would be.
@@ -24,15 +24,15 @@ def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_look: bo
     other = ledger.find(record.request_id) if record.request_id else None
     if other is not None and other.token != record.token:
         if entry is not None and entry.state == "reserved":
-            # The start that was in doubt has turned out to be that request, which is booked already.
+            # The start that was unconfirmed has turned out to be that request, which is booked already.
             changes.append((entry, spending.released(entry)))
-            if not only_look:
+            if not only_poll:
                 ledger.change(entry.token, lambda known: known and spending.released(known))
         entry = other
     wanted = spending.reconciled(entry, record)
     if wanted != entry:
         changes.append((entry, wanted))
-        if not only_look:
+        if not only_poll:
             ledger.change(wanted.token, lambda known: spending.reconciled(known, record))
     return changes
 

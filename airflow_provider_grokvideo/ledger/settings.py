@@ -223,8 +223,8 @@ def default_path() -> str:
     Raises:
         InvalidInput: ``AIRFLOW_HOME`` is relative, or there is no home directory.
     """
-    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    return str(absolute_path(home, "AIRFLOW_HOME") / FILE)
+    backend = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return str(absolute_path(backend, "AIRFLOW_HOME") / FILE)
 
 
 def _executors() -> str:

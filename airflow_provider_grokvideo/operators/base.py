@@ -38,7 +38,6 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
 from airflow_provider_grokvideo.core.texts import is_rendered_data
-from airflow_provider_grokvideo.core.wire import is_request_id
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook, check_conn_id
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.tasks import asking, assets, failing, handover
@@ -49,24 +48,24 @@ from airflow_provider_grokvideo.tasks.manifest import (
     as_time,
     manifest,
 )
-from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
+from airflow_provider_grokvideo.tasks.memory import TaskJournal, open_journal, outcome_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_grokvideo.core.cards import Outcome as Shown
-    from airflow_provider_grokvideo.core.journal import Outcome, Record
+    from airflow_provider_grokvideo.core.journal import Record, ResubmitOn
     from airflow_provider_grokvideo.core.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.core.spending import Entry
-    from airflow_provider_grokvideo.tasks.books import Approval, Books
+    from airflow_provider_grokvideo.tasks.books import Approval, TaskLedger
     from airflow_provider_grokvideo.tasks.inputs import Inputs, Opened
 
 DEFER_GRACE = 60.0
 """Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
 
-BETWEEN_WITNESS_LOOKS = 60.0
-"""Seconds between two looks for what an unconfirmed submission uploaded or stored; each costs a short worker run."""
+BETWEEN_WITNESS_CHECKS = 60.0
+"""Seconds between two checks for what an unconfirmed submission uploaded or stored; each costs a short worker run."""
 
 SHORTEST_SIGNATURE = 3600.0
 """Seconds that an upload address lasts at least: a request may go on long after the task stopped waiting."""
@@ -92,18 +91,12 @@ class GrokVideoBaseOperator(BaseOperator):
         :class:`~airflow_provider_grokvideo.sensors.grokvideo.GrokVideoSensor` waits and stores elsewhere.
     :param timeout: Seconds (or timedelta) to wait from the submit; the request itself cannot be cancelled and goes
         on. Default 900: the slowest published request took 240. A shorter ``execution_timeout`` counts too.
-    :param poll_interval: Seconds between two looks; None lets the connection, then the schedule decide.
+    :param poll_interval: Seconds between two polls; None lets the connection, then the schedule decide.
     :param on_moderated: ``"fail"`` or ``"skip"`` when the content rules block the video, which is usually billed.
-    :param on_ambiguous_submit: When the answer to a submit was lost, in this try or an earlier one: ``"fail"`` stops
-        without a retry and says what a person can do, because the video may have been bought; ``"resubmit"`` buys
-        again.
-    :param rerun: When the task is cleared after its video was delivered: ``"reuse"`` returns its manifest as long as
-        inputs and file are the same and there; ``"regenerate"`` buys another one. A request under way is always gone
-        on with.
-    :param buy_again_after: Ends after which a retry or clear buys again: any of ``"failed"``, ``"moderated"``,
-        ``"expired"``. None by default: the first two are usually billed, and a blocked input is blocked again.
-    :param adopt_request_id: A request to take where the task would else submit: the way out of an ambiguous submit
-        whose id was found. None, empty or ``"None"`` adopts nothing.
+    :param resubmit_on: When a retry or clear submits again, and pays again: ``"failed"``, ``"moderated"`` or
+        ``"expired"``: the last request ended so. ``"unconfirmed"``: it is not known whether it was accepted.
+        ``"cleared"``: it has ended and the task was cleared since. Empty by default: a retry or clear then returns the
+        delivered video, resumes the request, or reports its end, and an unconfirmed submission stops the task.
     :param max_cost_usd: The most that one video may cost, by its estimate. None sets no limit of the task; the budgets
         of the connection and of ``[grokvideo] budgets`` hold in any case.
     :param budgets: Budgets of the DAG's author, besides those of the settings and of the connection:
@@ -111,10 +104,10 @@ class GrokVideoBaseOperator(BaseOperator):
     :param on_limit: What to do with a request that ``max_cost_usd`` or a budget does not allow: ``"fail"`` without a
         retry, ``"skip"`` the task, or ``"ask"`` a person under Required Actions, who sees its price and prompt. No
         worker slot is held meanwhile; a no skips the task.
-    :param ask_timeout: Seconds (or timedelta) to wait for that person; then the task fails. None waits as long as the
-        DAG run does.
-    :param ask_users: Who may answer, each ``{"id": ..., "name": ...}`` as Airflow's auth manager knows them. Nobody
-        named lets everybody answer who may act on the DAG.
+    :param response_timeout: Seconds (or timedelta) to wait for that person; then the task fails. None waits as long as
+        the DAG run does.
+    :param assigned_users: Who may answer, each ``{"id": ..., "name": ...}`` as Airflow's auth manager knows them.
+        Nobody named lets everybody answer who may act on the DAG.
     """
 
     template_fields: Sequence[str] = (
@@ -122,7 +115,6 @@ class GrokVideoBaseOperator(BaseOperator):
         "grokvideo_conn_id",
         "max_cost_usd",
         "budgets",
-        "adopt_request_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"budgets": "json"}
     operator_extra_links = (GrokVideoLink(), XAIRequestLink())
@@ -139,15 +131,12 @@ class GrokVideoBaseOperator(BaseOperator):
         timeout: float | timedelta = watching.DEFAULT_TIMEOUT,
         poll_interval: float | None = None,
         on_moderated: Literal["fail", "skip"] = "fail",
-        on_ambiguous_submit: Literal["fail", "resubmit"] = "fail",
-        rerun: Literal["reuse", "regenerate"] = "reuse",
-        buy_again_after: Collection[Outcome] = (),
-        adopt_request_id: str | None = None,
+        resubmit_on: Collection[ResubmitOn] = (),
         max_cost_usd: float | str | Decimal | None = None,
         budgets: Sequence[Mapping[str, Any]] = (),
         on_limit: Literal["fail", "skip", "ask"] = "fail",
-        ask_timeout: float | timedelta | None = None,
-        ask_users: Sequence[Mapping[str, str]] = (),
+        response_timeout: float | timedelta | None = None,
+        assigned_users: Sequence[Mapping[str, str]] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -159,16 +148,13 @@ class GrokVideoBaseOperator(BaseOperator):
         self.timeout = timeout
         self.poll_interval = poll_interval
         self.on_moderated = on_moderated
-        self.on_ambiguous_submit = on_ambiguous_submit
-        self.rerun = rerun
-        self.buy_again_after = buy_again_after
-        self.adopt_request_id = adopt_request_id
+        self.resubmit_on = resubmit_on
         self.max_cost_usd = max_cost_usd
         self.budgets = budgets
         self.on_limit = on_limit
-        self.ask_timeout = ask_timeout
-        self.ask_users = ask_users
-        self._memory: Memory | None = None
+        self.response_timeout = response_timeout
+        self.assigned_users = assigned_users
+        self._memory: TaskJournal | None = None
         self._approval: Approval | None = None
         self._journal_is_away = False
         self._bought = False
@@ -181,11 +167,11 @@ class GrokVideoBaseOperator(BaseOperator):
         return GrokVideoHook(self.grokvideo_conn_id)
 
     @cached_property
-    def books(self) -> Books:
+    def books(self) -> TaskLedger:
         """Return the ledger as this try sees it."""
-        from airflow_provider_grokvideo.tasks.books import Books
+        from airflow_provider_grokvideo.tasks.books import TaskLedger
 
-        return Books()
+        return TaskLedger()
 
     @abstractmethod
     def build_request(self) -> VideoRequest:
@@ -201,14 +187,14 @@ class GrokVideoBaseOperator(BaseOperator):
         started = time.time()
         with self._guarded(context):
             self._check_words()
-            memory = self._memory = open_memory(context)
+            memory = self._memory = open_journal(context)
             if memory.records or (memory.try_number or 1) > 1:
-                self.books.follow(memory.owner, memory.records, complete=memory.home is not None)
+                self.books.follow(memory.owner, memory.records, complete=memory.backend is not None)
             request = self._asked_for = self.build_request()
             with ExitStack() as files:
                 inputs = read(request, self.hook, memory, files)
-                doubted = memory.last(inputs.fingerprint)
-                if doubted is not None and (found := self._settle_by_witness(doubted, request, context)):
+                unconfirmed = memory.last(inputs.fingerprint)
+                if unconfirmed is not None and (found := self._settle_by_witness(unconfirmed, request, context)):
                     return found
                 step = self._next_step(inputs, memory)
                 bought = None
@@ -243,7 +229,7 @@ class GrokVideoBaseOperator(BaseOperator):
         """Check the trigger's event, look once more for a fresh link and the final cost, and hand over."""
         self._bought = True
         with self._guarded(context):
-            from airflow_provider_grokvideo.tasks.waiting import look_once_more
+            from airflow_provider_grokvideo.tasks.waiting import poll_once_more
 
             settled = events.parse(event)
             self._goes_on = settled.request_id
@@ -252,7 +238,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 raise error
             purchase = self._remembered(settled, context)
             uploads = self._upload_uri(context) is not None
-            job = look_once_more(settled.request_id, settled.submitted_at, self.hook, uploads=uploads)
+            job = poll_once_more(settled.request_id, settled.submitted_at, self.hook, uploads=uploads)
             return self._deliver(job, purchase, context)
 
     def execute_after_answer(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -315,35 +301,14 @@ class GrokVideoBaseOperator(BaseOperator):
         """Say in the outlets' asset events that there is a video, or a request that another task waits for."""
         assets.tell(self.outlets, made, context)
 
-    def _next_step(self, inputs: Inputs, memory: Memory) -> journal.Step:
-        policy = journal.Policy(self.on_ambiguous_submit, self.rerun, tuple(self.buy_again_after), memory.tries)
+    def _next_step(self, inputs: Inputs, memory: TaskJournal) -> journal.Step:
+        policy = journal.Policy(tuple(self.resubmit_on), memory.tries)
         known = memory.last(inputs.fingerprint)
         if known is None and (known := memory.of_another_index(inputs.fingerprint)):
             self.log.info("The mapped list may have changed: these inputs were bought by another map index")
-        step = journal.next_step(known, inputs.fingerprint, policy)
-        wanted = self._adoptable()
-        if wanted is None:
-            return step
-        if not isinstance(step, journal.Submit | journal.Ambiguous):
-            if wanted != step.record.request_id:
-                self.log.warning(
-                    "adopt_request_id=%r is left out: this task has request %s", wanted, step.record.request_id
-                )
-            return step
-        return journal.Attach(self._adopt(wanted, inputs.fingerprint, inputs.asked, memory))
+        return journal.next_step(known, inputs.fingerprint, policy)
 
-    def _adopt(self, wanted: str, fingerprint: str, asked: str, memory: Memory) -> Record:
-        """Take a request that a person named for a purchase of these inputs."""
-        if isinstance(self.hook.get_job(wanted), Expired):
-            raise InvalidInput(
-                "adopt_request_id", wanted, "a request that this connection's account has at the service"
-            )
-        self.log.info("Adopting request %s; nothing is bought", wanted)
-        adopted = memory.adopt(wanted, fingerprint, asked, self.grokvideo_conn_id)
-        self.books.follow(memory.owner, [adopted], complete=False)
-        return adopted
-
-    def _buy(self, inputs: Inputs, memory: Memory, context: Context) -> Purchase:
+    def _buy(self, inputs: Inputs, memory: TaskJournal, context: Context) -> Purchase:
         """Check everything that can be checked for free, reserve the price, then submit."""
         from airflow_provider_grokvideo.core import requests
         from airflow_provider_grokvideo.tasks import books
@@ -373,7 +338,7 @@ class GrokVideoBaseOperator(BaseOperator):
             ready, witness = self._ready(inputs.opened, inputs.fingerprint, memory, entry.token)
             for record in journal.left_behind(memory.records, inputs.fingerprint):
                 self.log.warning("%s", failing.left_behind(record))
-            if memory.home is None:
+            if memory.backend is None:
                 self.log.warning("%s", failing.NO_JOURNAL)
             self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
             memory.intend(
@@ -432,8 +397,8 @@ class GrokVideoBaseOperator(BaseOperator):
                 context,
                 asking.question(request, estimate, error.why, self.grokvideo_conn_id),
                 method_name="execute_after_answer",
-                timeout=self.ask_timeout,
-                users=self.ask_users,
+                timeout=self.response_timeout,
+                users=self.assigned_users,
             )
 
     def _files_read(self, request: VideoRequest) -> list[str]:
@@ -449,7 +414,7 @@ class GrokVideoBaseOperator(BaseOperator):
         return approval if approval and approval.is_for(self.grokvideo_conn_id, fingerprint) else None
 
     def _ready(
-        self, opened: Opened, fingerprint: str, memory: Memory, token: str
+        self, opened: Opened, fingerprint: str, memory: TaskJournal, token: str
     ) -> tuple[VideoRequest, dict[str, str]]:
         """Return the request as it can be sent, and what the journal notes of where its video can be found."""
         ready = opened.request()
@@ -465,7 +430,7 @@ class GrokVideoBaseOperator(BaseOperator):
             return ready, {}
         return ready.model_copy(update={"storage_options": options}), {"stored_as": options["filename"]}
 
-    def _submit(self, request: VideoRequest, memory: Memory, entry: Entry) -> tuple[str, float]:
+    def _submit(self, request: VideoRequest, memory: TaskJournal, entry: Entry) -> tuple[str, float]:
         """Submit and write the id down, whatever interrupts that; return the id and when it was known.
 
         What interrupts the submit itself, execution_timeout included, leaves it unconfirmed.
@@ -479,7 +444,7 @@ class GrokVideoBaseOperator(BaseOperator):
             memory.note(phase="submitted", request_id=request_id, submitted_at=now)
         except AmbiguousSubmit as error:
             memory.note(note=error.what)
-            self.books.doubted(entry)
+            self.books.unconfirmed(entry)
             raise
         except GrokVideoError as error:
             memory.note(phase="withdrawn", note=error.what, cost_usd=getattr(error, "cost_usd", None))
@@ -498,7 +463,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 self.books.released(entry)
                 raise
             memory.note(note=what)
-            self.books.doubted(entry)
+            self.books.unconfirmed(entry)
             raise AmbiguousSubmit(what, client_id=entry.token) from problem
         return request_id, now
 
@@ -520,12 +485,12 @@ class GrokVideoBaseOperator(BaseOperator):
             if now >= until:
                 self._note(note=f"its video was not found as {where} by {as_time(now)}")
                 return None
-            if self.deferrable and self._memory.home is None:
+            if self.deferrable and self._memory.backend is None:
                 # A resumed task would know nothing of this submission, and send another.
                 return None
             self.log.info("The answer to the submission was lost; looking for %s until %s", where, as_time(until))
             self._show(context, "waiting", request=request, submitted_at=record.intended_at, deadline=until)
-            at = min(now + BETWEEN_WITNESS_LOOKS, until)
+            at = min(now + BETWEEN_WITNESS_CHECKS, until)
             if self.deferrable:
                 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
@@ -596,8 +561,8 @@ class GrokVideoBaseOperator(BaseOperator):
         since = now if purchase.submitted_at is None else purchase.submitted_at
         watch = watching.Watch(purchase.request_id, since=since, deadline=self._deadline(started, since))
         uploads = record.upload_uri is not None
-        seen = self.hook.get_conn().run(flow.look(purchase.request_id, uploads=uploads))
-        verdict = watching.look(watch, seen, now)
+        seen = self.hook.get_conn().run(flow.poll(purchase.request_id, uploads=uploads))
+        verdict = watching.poll(watch, seen, now)
         if isinstance(verdict, watching.Abandoned):
             raise verdict.error
         if isinstance(verdict, watching.Settled):
@@ -715,7 +680,7 @@ class GrokVideoBaseOperator(BaseOperator):
                     grokvideo_conn_id=self.grokvideo_conn_id,
                     deadline=deadline,
                     submitted_at=since,
-                    not_before=now + watching.FIRST_LOOK,
+                    not_before=now + watching.FIRST_POLL,
                     poll_interval=self.poll_interval,
                     uploads=self._upload_uri(context) is not None,
                     kind=kind,
@@ -730,7 +695,7 @@ class GrokVideoBaseOperator(BaseOperator):
             deadline=deadline,
             kind=kind,
             poll_interval=interval,
-            not_before=since + min(watching.FIRST_LOOK, interval or watching.FIRST_LOOK),
+            not_before=since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
             uploads=self._upload_uri(context) is not None,
         )
         from airflow_provider_grokvideo.tasks.waiting import wait
@@ -814,10 +779,10 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def _opened_again(
         self, context: Context, request_id: str | None, submitted_at: float | None = None
-    ) -> Memory | None:
+    ) -> TaskJournal | None:
         """Open the journal of a resumed task; that it does not answer must not keep a paid video from being stored."""
         try:
-            memory = open_memory(context)
+            memory = open_journal(context)
         except GrokVideoError as error:
             self.log.warning("%s The task goes on without it.", error)
             # No retry can buy on this ground: it would have to read the journal first.
@@ -830,7 +795,7 @@ class GrokVideoBaseOperator(BaseOperator):
                 return memory
             request_id = self._goes_on = under_way[-1].request_id if under_way else None
         known = request_id is not None and memory.hold_request(request_id, submitted_at, self.grokvideo_conn_id)
-        if not known and memory.home is not None:
+        if not known and memory.backend is not None:
             self.log.warning("The journal does not know request %s; a retry of this task would buy again", request_id)
         return memory
 
@@ -869,37 +834,27 @@ class GrokVideoBaseOperator(BaseOperator):
         """Check the words about waiting and money; the request checks its own."""
         choices = {
             "on_moderated": ("fail", "skip"),
-            "on_ambiguous_submit": ("fail", "resubmit"),
-            "rerun": ("reuse", "regenerate"),
             "deliver_via": ("download", "upload"),
             "on_limit": ("fail", "skip", "ask"),
         }
         for field, allowed in choices.items():
             if not isinstance(getattr(self, field), str) or getattr(self, field) not in allowed:
                 raise InvalidInput(field, getattr(self, field), f"one of {', '.join(allowed)}")
-        again = self.buy_again_after
+        again = self.resubmit_on
         listed = isinstance(again, Collection) and not isinstance(again, str | bytes | Mapping)
-        if not listed or not all(each in journal.OUTCOMES for each in again):
-            raise InvalidInput("buy_again_after", again, f"a list of {', '.join(journal.OUTCOMES)}, or an empty one")
+        if not listed or not all(each in journal.RESUBMIT_ON for each in again):
+            raise InvalidInput("resubmit_on", again, f"a list of {', '.join(journal.RESUBMIT_ON)}, or an empty one")
         watching.checked_timeout(self.timeout)
         for flag in ("deferrable", "wait_for_completion"):
             if not isinstance(getattr(self, flag), bool):
                 raise InvalidInput(flag, getattr(self, flag), "True or False")
-        asking.check(self.ask_timeout, self.ask_users)
+        asking.check(self.response_timeout, self.assigned_users)
         watching.checked_interval(self.poll_interval)
         if self.destination is not None:
             _check_destination(self.destination)
         if self.deliver_via == "upload" and (self.destination is None or not self.wait_for_completion):
             raise InvalidInput("deliver_via", "upload", "used with a destination, by a task that waits")
         check_conn_id(self.grokvideo_conn_id)
-
-    def _adoptable(self) -> str | None:
-        wanted = self.adopt_request_id
-        if wanted is None or (isinstance(wanted, str) and wanted.strip() in ("", "None")):
-            return None
-        if not isinstance(wanted, str) or not is_request_id(wanted.strip()):
-            raise InvalidInput("adopt_request_id", wanted, "the id of a request, such as a UUID")
-        return wanted.strip()
 
     def _before_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(conn_id=self.grokvideo_conn_id)
@@ -910,13 +865,13 @@ class GrokVideoBaseOperator(BaseOperator):
                     # Whatever keeps this try from its inputs must not hide the video of an earlier one.
                     error.what_to_do = f"{error.what_to_do} {failing.left_behind(record)}".lstrip()
             return failing.for_airflow(error)
-        if self.on_ambiguous_submit == "resubmit":
-            error.what_to_do = "on_ambiguous_submit='resubmit': a retry of this task buys again."
+        if "unconfirmed" in self.resubmit_on:
+            error.what_to_do = "resubmit_on has 'unconfirmed': a retry of this task submits again."
             error.resubmits = True
             return error
-        if self._memory is None or self._memory.home is None or self._memory.current is None:
+        if self._memory is None or self._memory.backend is None or self._memory.current is None:
             return failing.final(error)
-        return failing.in_doubt(error, self._memory.current)
+        return failing.unconfirmed(error, self._memory.current)
 
     def _after_purchase(self, error: GrokVideoError) -> GrokVideoError:
         error.about(request_id=self._goes_on, conn_id=self.grokvideo_conn_id)
@@ -925,8 +880,8 @@ class GrokVideoBaseOperator(BaseOperator):
             self._memory.keep_id(self._goes_on)
         if not self._journal_is_away and (self._memory is None or not self._memory.remembers):
             return failing.final_after_purchase(error)
-        if (end := outcome_of(error)) in self.buy_again_after:
-            error.what_to_do = f"buy_again_after has {end!r}: a retry of this task buys again."
+        if (end := outcome_of(error)) in self.resubmit_on:
+            error.what_to_do = f"resubmit_on has {end!r}: a retry of this task submits again."
             error.resubmits = True
             return error
         return failing.after_purchase(error)

@@ -43,7 +43,6 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
     :param generate_audio: False for a silent clip; costs the same.
     :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy. The
         name gets a random part of the purchase, by which a submission whose answer was lost is found.
-    :param user: An opaque id of your end user, passed on to xAI.
     """
 
     template_fields: Sequence[str] = (
@@ -59,7 +58,6 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
         "keyframes",
         "generate_audio",
         "storage_options",
-        "user",
         *GrokVideoBaseOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -83,7 +81,6 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
         keyframes: Sequence[dict[str, Any]] | None = None,
         generate_audio: bool | None = None,
         storage_options: dict[str, Any] | None = None,
-        user: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -99,7 +96,6 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
         self.keyframes = keyframes
         self.generate_audio = generate_audio
         self.storage_options = storage_options
-        self.user = user
 
     def made_from(self) -> tuple[str, Any] | None:
         """Return the first frame, where there is one."""
@@ -122,7 +118,6 @@ class GrokVideoGenerateOperator(GrokVideoBaseOperator):
             keyframes=self.keyframes,
             generate_audio=self.generate_audio,
             storage_options=self.storage_options,
-            user=self.user,
         )
 
 
@@ -135,7 +130,6 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
     :param model: Model name. Default ``grok-imagine-video``, the only one that edits.
     :param storage_options: ``{"filename": ..., "expires_after": ..., "public_url": ...}`` to have xAI store a copy. The
         name gets a random part of the purchase, by which a submission whose answer was lost is found.
-    :param user: An opaque id of your end user, passed on to xAI.
     """
 
     template_fields: Sequence[str] = (
@@ -143,7 +137,6 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
         "video",
         "model",
         "storage_options",
-        "user",
         *GrokVideoBaseOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -158,7 +151,6 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
         video: Any,
         model: str = models.DEFAULT_MODEL,
         storage_options: dict[str, Any] | None = None,
-        user: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -166,7 +158,6 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
         self.video = video
         self.model = model
         self.storage_options = storage_options
-        self.user = user
 
     def known_source(self) -> Source:
         """Return what another task's manifest tells about the clip."""
@@ -185,7 +176,6 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
             video=source_in(self.video, time.time()),
             model=self.model,
             storage_options=self.storage_options,
-            user=self.user,
         )
 
 

@@ -31,7 +31,7 @@ from airflow_provider_grokvideo.core.errors import (
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.tasks import asking, assets, failing, reviewing
 from airflow_provider_grokvideo.tasks.manifest import Purchase, Source
-from airflow_provider_grokvideo.tasks.memory import Memory, open_memory, outcome_of
+from airflow_provider_grokvideo.tasks.memory import TaskJournal, open_journal, outcome_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,12 +65,12 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
     :param on_reject: ``"skip"`` skips the task, and with it what depends on it; ``"fail"`` fails it without a retry.
     :param destination: Where further takes are stored: a name gets ``-take-2`` and so on, a directory gets
         ``<request id>.mp4``. None stores them beside the first, as ``<its name>-take-2.mp4``.
-    :param ask_timeout: Seconds (or timedelta) to wait for each answer; then the task fails. None waits as long as the
-        DAG run does.
+    :param response_timeout: Seconds (or timedelta) to wait for each answer; then the task fails. None waits as long as
+        the DAG run does.
 
     The other arguments mean what they mean elsewhere. ``on_limit`` and ``on_moderated`` do not: what a limit does not
-    allow or the content rules block is asked about again. Nor do ``rerun`` and ``buy_again_after``, because only an
-    answer buys.
+    allow or the content rules block is asked about again. Of ``resubmit_on`` only ``"unconfirmed"`` has an effect,
+    because only an answer buys.
     """
 
     template_fields: Sequence[str] = ("video", "max_takes", *GrokVideoBaseOperator.template_fields)
@@ -127,7 +127,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             self._check_words()
             memory = self._open(context)
             if memory.records or (memory.try_number or 1) > 1:
-                self.books.follow(memory.owner, memory.records, complete=memory.home is not None)
+                self.books.follow(memory.owner, memory.records, complete=memory.backend is not None)
             step = self._next_take(memory)
         return self._do(step, context, started)
 
@@ -181,8 +181,8 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
                 return self._make(number, cast("Said", said), context, started)
             case takes.GoOn(number, record):
                 return self._go_on(number, record, context, started)
-            case takes.InDoubt(number, record):
-                return self._settle(number, record, context, started)
+            case takes.Unconfirmed(number, record):
+                return self._settle(number, record, context)
             case takes.Approve(number):
                 return self._approve(number, cast("Said", said), context)
             case takes.Reject(number):
@@ -203,17 +203,13 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
                 self._push(context, _TAKE, {"number": number, "words": self._words})
                 known_as = takes.fingerprint(self.clip.name, number)
                 inputs = replace(read(request, self.hook, memory, files), fingerprint=known_as)
-                if wanted := self._adoptable():
-                    record = self._adopt(wanted, known_as, inputs.asked, memory)
-                    self._pick_up(record, request, context, started)
+                try:
+                    purchase = self._buy(inputs, memory, context)
+                except AmbiguousSubmit:
+                    if not self._settle_by_witness(cast("Record", memory.current), request, context):
+                        raise
                 else:
-                    try:
-                        purchase = self._buy(inputs, memory, context)
-                    except AmbiguousSubmit:
-                        if not self._settle_by_witness(cast("Record", memory.current), request, context):
-                            raise
-                    else:
-                        self._begin(purchase, context, started)
+                    self._begin(purchase, context, started)
         except GrokVideoError as error:
             return self._do_without(error, context)
         return self._ask_next(context)
@@ -229,25 +225,21 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
             return self._do_without(error, context)
         return self._ask_next(context)
 
-    def _settle(self, number: int, record: Record, context: Context, started: float) -> dict[str, Any]:
-        """Go on with the request that a person named for a start in doubt, or with what was uploaded; else stop."""
+    def _settle(self, number: int, record: Record, context: Context) -> dict[str, Any]:
+        """Store what the service uploaded or stored for an unconfirmed submission; else stop."""
         with self._making(number), self._guarded(context):
             memory = self._known
             memory.hold(record)
-            if wanted := self._adoptable():
-                record = self._adopt(wanted, record.fingerprint, record.asked, memory)
-            elif not self._settle_by_witness(record, self._request_behind(record, context), context):
+            if not self._settle_by_witness(record, self._request_behind(record, context), context):
                 raise AmbiguousSubmit(failing.doubt(record), client_id=record.token)
-            else:
-                return self._ask_next(context)
-        return self._go_on(number, record, context, started)
+        return self._ask_next(context)
 
     def _do_without(self, error: GrokVideoError, context: Context) -> NoReturn:
         """Ask about an earlier take where there is no new one to come; raise where money or a video is at stake."""
-        in_doubt = isinstance(error, AmbiguousSubmit)
-        if in_doubt and self.on_ambiguous_submit == "resubmit":
-            in_doubt, error.what_to_do = False, "on_ambiguous_submit='resubmit': another answer buys again."
-        unclear = in_doubt or isinstance(error, JournalUnavailable | JournalCorrupt)
+        unconfirmed = isinstance(error, AmbiguousSubmit)
+        if unconfirmed and "unconfirmed" in self.resubmit_on:
+            unconfirmed, error.what_to_do = False, "resubmit_on has 'unconfirmed': another answer submits again."
+        unclear = unconfirmed or isinstance(error, JournalUnavailable | JournalCorrupt)
         goes_on = self._bought and outcome_of(error) is None
         if unclear or goes_on or self._memory is None:
             raise error
@@ -300,7 +292,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         kept = {"take": question.take, "next": question.next, "words": words, "seen": seen or [], "shown": shown}
         self._push(context, _ASKED, kept)
         self._push(context, _TAKE, {})
-        if self._known.home is None:
+        if self._known.backend is None:
             self._push(context, _TAKES, [record.to_json() for record in self._known.records])
         self._show_take(question.take, context, "asking", error=error)
         self.log.info(
@@ -318,8 +310,8 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
                 why_no_other=why_no_other,
             ),
             method_name="execute_after_review",
-            timeout=self.ask_timeout,
-            users=self.ask_users,
+            timeout=self.response_timeout,
+            users=self.assigned_users,
             options=[reviewing.APPROVE, reviewing.REJECT, *([] if why_no_other else [reviewing.ANOTHER])],
             params={name: param.serialize() for name, param in form.items()},
         )
@@ -376,40 +368,40 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
     # What is known
 
     @property
-    def _known(self) -> Memory:
-        return cast("Memory", self._memory)
+    def _known(self) -> TaskJournal:
+        return cast("TaskJournal", self._memory)
 
     @property
     def _most(self) -> int:
         return int(self.max_takes)
 
-    def _next_take(self, memory: Memory, answer: takes.Answer | None = None) -> takes.Step:
-        resubmit = self.on_ambiguous_submit == "resubmit"
+    def _next_take(self, memory: TaskJournal, answer: takes.Answer | None = None) -> takes.Step:
+        resubmit = "unconfirmed" in self.resubmit_on
         return takes.next_step(memory.records, self.clip.name, answer=answer, max_takes=self._most, resubmit=resubmit)
 
-    def _open(self, context: Context) -> Memory:
-        memory = self._memory = open_memory(context)
+    def _open(self, context: Context) -> TaskJournal:
+        memory = self._memory = open_journal(context)
         self._bring_back(memory, context)
         return memory
 
     def _opened_again(
         self, context: Context, request_id: str | None, submitted_at: float | None = None
-    ) -> Memory | None:
+    ) -> TaskJournal | None:
         memory = super()._opened_again(context, request_id, submitted_at)
-        if memory is not None and memory.home is None:
+        if memory is not None and memory.backend is None:
             self._bring_back(memory, context)
             memory.hold_request(request_id or "", submitted_at, self.grokvideo_conn_id)
         return memory
 
-    def _bring_back(self, memory: Memory, context: Context) -> None:
+    def _bring_back(self, memory: TaskJournal, context: Context) -> None:
         """Without a journal XCom keeps the takes, for as long as a try lasts."""
-        kept = self._recall(_TAKES, context) if memory.home is None else None
+        kept = self._recall(_TAKES, context) if memory.backend is None else None
         if isinstance(kept, list):
             memory.records = [journal.parse(each, memory.owner) for each in kept]
 
     def _remember(self, purchase: Purchase, context: Context) -> None:
         super()._remember(purchase, context)
-        if self._known.home is None:
+        if self._known.backend is None:
             self._push(context, _TAKES, [record.to_json() for record in self._known.records])
 
     def _manifest(self, number: int) -> dict[str, Any]:
@@ -431,21 +423,17 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
                 return request
         return None
 
-    def _adoptable(self) -> str | None:
-        """Return the request to take instead of a purchase; once taken it is no other take."""
-        wanted = super()._adoptable()
-        return None if wanted in [record.request_id for record in self._known.records] else wanted
-
     @contextmanager
     def _making(self, number: int) -> Iterator[None]:
         """Let the steps of a purchase be about a take: where it goes, and that a person is asked where it fails."""
-        given = self.destination, self.on_limit, self.on_moderated, self.buy_again_after
+        given = self.destination, self.on_limit, self.on_moderated, self.resubmit_on
         self.destination = reviewing.place_of(self.clip, self.destination, number)
-        self.on_limit, self.on_moderated, self.buy_again_after = "fail", "fail", ()
+        self.on_limit, self.on_moderated = "fail", "fail"
+        self.resubmit_on = [each for each in self.resubmit_on if each == "unconfirmed"]
         try:
             yield
         finally:
-            self.destination, self.on_limit, self.on_moderated, self.buy_again_after = given
+            self.destination, self.on_limit, self.on_moderated, self.resubmit_on = given
 
     def _check_words(self) -> None:
         given = self.destination

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _HOW = """\
 The file is imported, and nothing is executed, sent or looked up: no task, no connection, no database. What is known
-only when a task runs is taken as the dearest possible, and said; a number of items that nobody knows stays n.
+only when a task runs is taken as the worst case possible, and said; a number of items that nobody knows stays n.
 Exit codes: 0 done, 1 nothing found, 2 it could not be done, 3 a total is no upper bound.
 """
 

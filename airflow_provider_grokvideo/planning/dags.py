@@ -145,8 +145,8 @@ class DagReader:
         note = f"other takes, up to {most - 1}: each only if a person asks for it"
         if not made or any(worst.usd is None for worst in made):
             return Worst(None, notes=(note, "what was reviewed has no price"))
-        dearest = max(made, key=lambda worst: worst.usd or 0)
-        return replace(dearest, tries=most - 1, notes=(note,))
+        worst_case = max(made, key=lambda worst: worst.usd or 0)
+        return replace(worst_case, tries=most - 1, notes=(note,))
 
     def _order(self, known: Known, kind: Kind, index: int) -> tuple[Order, tuple[str, ...]]:
         video = UNKNOWN if kind == "generate" else known.value("video")
@@ -223,10 +223,8 @@ def _is_prompt(value: Any) -> bool:
 def _tries(task: Any, *, remembers: bool) -> tuple[int, tuple[str, ...]]:
     """Return how many times a task instance can buy, and why."""
     reasons = []
-    if task.on_ambiguous_submit == "resubmit":
-        reasons.append("on_ambiguous_submit='resubmit'")
-    if again := sorted(map(str, task.buy_again_after or ())):
-        reasons.append(f"buy_again_after={again}")
+    if again := sorted(str(each) for each in task.resubmit_on or () if each != "cleared"):
+        reasons.append(f"resubmit_on={again}")
     if not remembers:
         reasons.append("no journal")
     tries = int(task.retries or 0) + 1

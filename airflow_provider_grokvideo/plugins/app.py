@@ -27,7 +27,7 @@ from airflow_provider_grokvideo.plugins import media, spend
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
 from airflow_provider_grokvideo.plugins.catalogue import Catalogue
 from airflow_provider_grokvideo.plugins.grokvideo import root_path
-from airflow_provider_grokvideo.plugins.looking import Looks
+from airflow_provider_grokvideo.plugins.looking import Polls
 
 STATIC = Path(__file__).parent / "static"
 
@@ -80,7 +80,7 @@ def application() -> FastAPI:
     """Return the application, built once in each process."""
     app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
     catalogue = Catalogue(newest_first=_release() >= (3, 2))
-    looks, shelf = Looks(), media.Shelf()
+    polls, shelf = Polls(), media.Shelf()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.middleware("http")
@@ -127,7 +127,7 @@ def application() -> FastAPI:
         )
 
     @app.get("/api/video")
-    async def one(request: Request, owner: Named, look: bool = False) -> JSONResponse:
+    async def one(request: Request, owner: Named, poll: bool = False) -> JSONResponse:
         now = time.time()
         async with Airflow(request) as user:
             found = await _shown(user, owner)
@@ -142,9 +142,9 @@ def application() -> FastAPI:
             view["video"] = view["sidecar"] = None
         view["before"] = showing.before(found, others)
         view["chain"] = showing.chain(found, others)
-        if look and view["waiting"] and found.card.conn_id and found.card.request_id:
-            job, at = await looks.at(found.card.conn_id, found.card.request_id)
-            view = showing.looked_at(view, job, at)
+        if poll and view["waiting"] and found.card.conn_id and found.card.request_id:
+            job, at = await polls.at(found.card.conn_id, found.card.request_id)
+            view = showing.polled_at(view, job, at)
         return JSONResponse(view)
 
     @app.get("/api/request")
@@ -153,7 +153,7 @@ def application() -> FastAPI:
             card = (await _shown(user, owner)).card
         if not card.conn_id or not card.request_id:
             raise HTTPException(404, "This task has no request at the service")
-        job, at = await looks.at(card.conn_id, card.request_id)
+        job, at = await polls.at(card.conn_id, card.request_id)
         return JSONResponse(showing.service_says(card, job, at))
 
     @app.api_route("/media/{what}", methods=["GET", "HEAD"])

@@ -29,7 +29,7 @@ KEPT = 5_000
 """Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
 
 KEPT_BYTES = 64 * 1024 * 1024
-"""Memory that they may take, whatever people write into cards."""
+"""TaskJournal that they may take, whatever people write into cards."""
 
 READING = 5.0
 """Seconds that the reading of one card may take."""

@@ -1,7 +1,7 @@
 """Ask the service how far a request is, for somebody who watches its page.
 
 A look is free, and counts towards the same limit as those of the triggerer. So requests are looked at rarely, and all
-viewers of this process share one look.
+viewers of this process share one poll.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import replace
 from airflow_provider_grokvideo.core.jobs import Job, Pending
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
-BETWEEN_LOOKS = 10.0
-"""Seconds between two looks at one request."""
+BETWEEN_POLLS = 10.0
+"""Seconds between two polls of one request."""
 
 BETWEEN_ANY = 4.0
-"""Seconds between two looks at any: a sixteenth of the usual pace of an account."""
+"""Seconds between two polls of any: a sixteenth of the usual pace of an account."""
 
 AT_ONCE = 2
-"""Looks that wait for the service; further viewers are told what was seen before."""
+"""Polls that wait for the service; further viewers are told what was seen before."""
 
 KEPT = 1_000
 
 PATIENCE = 5.0
-"""Seconds that a page waits for a look; what comes later is left out."""
+"""Seconds that a page waits for a poll; what comes later is left out."""
 
 _LANES = Lanes(threads=AT_ONCE, lanes=1, limit=PATIENCE)
 
 log = logging.getLogger(__name__)
 
 
-class Looks:
+class Polls:
     """What this process has seen of requests that somebody watches."""
 
     def __init__(self) -> None:
@@ -45,14 +45,14 @@ class Looks:
         """Return what the service says of a request, and when it said so; None where nobody knows."""
         now, key = time.time(), (conn_id, request_id)
         tried, at, job = self._seen.get(key, (0.0, 0.0, None))
-        if now - tried < BETWEEN_LOOKS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
+        if now - tried < BETWEEN_POLLS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
             return job, at
         self._last = now
-        # Written before the look, so that those who ask meanwhile do not look too.
+        # Written before the poll, so that those who ask meanwhile do not look too.
         self._keep(key, now, at, job)
         self._under_way += 1
         try:
-            seen = await _LANES.run("looks", _look, conn_id, request_id)
+            seen = await _LANES.run("polls", _poll, conn_id, request_id)
         except Busy:
             seen = None
         finally:
@@ -76,7 +76,7 @@ def _keeping(before: Job | None, seen: Job) -> Job:
     return seen
 
 
-def _look(conn_id: str, request_id: str) -> Job | None:
+def _poll(conn_id: str, request_id: str) -> Job | None:
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
     try:

@@ -37,7 +37,7 @@ KEPT = 500
 """Files whose sidecar is remembered."""
 
 KEPT_BYTES = 16 * 1024 * 1024
-"""Memory that those sidecars may take."""
+"""TaskJournal that those sidecars may take."""
 
 SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg", "image/png", "image/webp"})
 

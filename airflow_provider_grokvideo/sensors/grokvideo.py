@@ -39,8 +39,8 @@ class GrokVideoSensor(BaseSensorOperator):
     :param grokvideo_conn_id: Airflow connection of the account that submitted the request.
     :param deferrable: Wait in the triggerer (default). False pokes from a worker, in ``mode`` poke or reschedule.
     :param timeout: Seconds (or timedelta) to wait. Default 900, not Airflow's seven days.
-    :param poke_interval: Seconds between two looks when not deferrable. Default 10, not Airflow's 60.
-    :param poll_interval: Seconds between two looks when deferrable; None lets the connection, then the schedule decide.
+    :param poke_interval: Seconds between two polls when not deferrable. Default 10, not Airflow's 60.
+    :param poll_interval: Seconds between two polls when deferrable; None lets the connection, then the schedule decide.
     :param on_moderated: ``"fail"`` or ``"skip"`` when the content rules blocked the video.
     """
 
@@ -82,8 +82,8 @@ class GrokVideoSensor(BaseSensorOperator):
             request_id = self._checked_id()
             now = time.time()
             watch = watching.Watch(request_id, since=now, deadline=now + self.timeout)
-            seen = self.hook.get_conn().run(flow.look(request_id))
-            verdict = watching.look(watch, seen, now)
+            seen = self.hook.get_conn().run(flow.poll(request_id))
+            verdict = watching.poll(watch, seen, now)
             if isinstance(verdict, watching.Abandoned):
                 raise verdict.error
             if isinstance(verdict, watching.Settled):
@@ -101,7 +101,7 @@ class GrokVideoSensor(BaseSensorOperator):
                 request_id=watch.request_id,
                 grokvideo_conn_id=self.grokvideo_conn_id,
                 deadline=watch.deadline,
-                not_before=now + watching.FIRST_LOOK,
+                not_before=now + watching.FIRST_POLL,
                 poll_interval=self.poll_interval,
             ),
             method_name="execute_complete",
@@ -110,13 +110,13 @@ class GrokVideoSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more, and hand over."""
-        from airflow_provider_grokvideo.tasks.waiting import look_once_more
+        from airflow_provider_grokvideo.tasks.waiting import poll_once_more
 
         try:
             settled = events.parse(event)
             if error := settled.as_error(self.grokvideo_conn_id):
                 raise error
-            job = look_once_more(settled.request_id, settled.submitted_at, self.hook)
+            job = poll_once_more(settled.request_id, settled.submitted_at, self.hook)
             return self._hand_over(job, settled.request_id, context)
         except WaitTimeout as error:
             self._show(context, None, error=error)
@@ -128,14 +128,14 @@ class GrokVideoSensor(BaseSensorOperator):
         """Look once."""
         try:
             request_id = self._checked_id()
-            seen = self.hook.get_conn().run(flow.look(request_id))
+            seen = self.hook.get_conn().run(flow.poll(request_id))
             now = time.time()
             watch = self._watch(request_id, context, now)
             self.log.info("%s", watching.progress_line(watch, seen, now))
-            verdict = watching.look(watch, seen, now)
+            verdict = watching.poll(watch, seen, now)
             if isinstance(verdict, watching.Abandoned):
                 raise verdict.error
-            if isinstance(verdict, watching.LookAgain):
+            if isinstance(verdict, watching.PollAgain):
                 self._show(context, "waiting", request_id=request_id)
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._hand_over(verdict.job, request_id, context))
@@ -149,10 +149,10 @@ class GrokVideoSensor(BaseSensorOperator):
         return watching.Watch(request_id, since=since, deadline=float("inf"))
 
     def _hand_over(self, job: Job, request_id: str, context: Context) -> dict[str, Any]:
-        from airflow_provider_grokvideo.tasks.books import Books
+        from airflow_provider_grokvideo.tasks.books import TaskLedger
 
         if not isinstance(job, Pending):
-            Books().settled(job)
+            TaskLedger().settled(job)
         made = handover.hand_over(
             handover.finished(job, self.grokvideo_conn_id),
             purchase_in(self.request_id, request_id),

@@ -77,13 +77,13 @@ def ask(
 def check(timeout: object, users: object) -> None:
     """Check how a person would be asked, before there is anything to ask.
 
-    :raises InvalidInput: ``ask_timeout`` or ``ask_users`` makes no sense.
+    :raises InvalidInput: ``response_timeout`` or ``assigned_users`` makes no sense.
     """
     if timeout is not None:
-        checked_timeout(timeout, "ask_timeout")
+        checked_timeout(timeout, "response_timeout")
     named = users if isinstance(users, Sequence) and not isinstance(users, str | bytes) else [None]
     if not all(isinstance(user, Mapping) and {"id", "name"} <= set(user) for user in named):
-        raise InvalidInput("ask_users", users, 'a list of {"id": ..., "name": ...}')
+        raise InvalidInput("assigned_users", users, 'a list of {"id": ..., "name": ...}')
 
 
 def answered(event: object) -> tuple[bool, str]:

@@ -26,7 +26,7 @@ from airflow_provider_grokvideo.core.errors import (
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger import settings
-from airflow_provider_grokvideo.tasks.memory import Memory, new_token
+from airflow_provider_grokvideo.tasks.memory import TaskJournal, new_token
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.budgets import Budget, Overrun, Scope
@@ -71,7 +71,7 @@ class Approval:
         return self.usd is None if estimate.usd is None else self.usd is not None and estimate.usd <= self.usd
 
 
-class Books:
+class TaskLedger:
     """The ledger as a task sees it; opened when it is first needed."""
 
     @cached_property
@@ -146,9 +146,9 @@ class Books:
         """Book that a start was accepted."""
         self._change(entry, lambda known: spending.accepted(known or entry, request_id))
 
-    def doubted(self, entry: Entry) -> None:
+    def unconfirmed(self, entry: Entry) -> None:
         """Book that the answer to a start was lost; its reservation stays."""
-        self._change(entry, lambda known: spending.doubted(known or entry))
+        self._change(entry, lambda known: spending.unconfirmed(known or entry))
 
     def released(self, entry: Entry, error: GrokVideoError | None = None) -> None:
         """Give a reservation back: its start was not accepted, as `error` says, or never sent."""
@@ -195,7 +195,7 @@ class Books:
 
 
 def about_to_buy(
-    request: VideoRequest, estimate: Estimate, memory: Memory, conn_id: str, approval: Approval | None
+    request: VideoRequest, estimate: Estimate, memory: TaskJournal, conn_id: str, approval: Approval | None
 ) -> Entry:
     """Return the reservation of a start that is about to be sent."""
     return Entry(
@@ -211,7 +211,7 @@ def about_to_buy(
     )
 
 
-def bought(purchase: Purchase, memory: Memory | None, conn_id: str) -> Entry:
+def bought(purchase: Purchase, memory: TaskJournal | None, conn_id: str) -> Entry:
     """Return a purchase for a ledger that does not know it, as one that was switched on while it was made."""
     if memory is not None and memory.current is not None:
         return spending.entry_of(memory.current)

@@ -53,7 +53,7 @@ def after_purchase(error: GrokVideoError) -> GrokVideoError:
     return for_airflow(error)
 
 
-def in_doubt(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
+def unconfirmed(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
     """Return the final error of a start that may have been accepted, with everything a person can do about it."""
     owner = record.owner
     stored = f", or for the file {record.stored_as} there" if record.stored_as else ""
@@ -63,8 +63,8 @@ def in_doubt(error: AmbiguousSubmit, record: Record) -> GrokVideoError:
         f"  Found:      {owner.command('adopt', '<request id>')}\n"
         f"  Not found:  {owner.command('forget')}\n"
         f"{_needed()}"
-        "Then clear the task: it fetches the adopted video, or buys a new one. Or set adopt_request_id on the task; "
-        "on_ambiguous_submit='resubmit' buys again whenever this happens."
+        "Then clear the task: it fetches the adopted video, or submits again. With resubmit_on=['unconfirmed'] a retry "
+        "submits again whenever this happens."
     )
     return final(error)
 

@@ -253,7 +253,7 @@ def told(record: Record) -> GrokVideoError:
         cost_usd=record.cost_usd,
         request_id=record.request_id,
         conn_id=record.conn_id,
-        advice=f"{kind.advice} buy_again_after={[record.outcome]} lets a retry or clear of the task buy again.",
+        advice=f"{kind.advice} resubmit_on={[record.outcome]} lets a retry or clear of the task buy again.",
     )
 
 

@@ -17,7 +17,7 @@ from airflow_provider_grokvideo.tasks.manifest import Source, resolution_of
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-    from airflow_provider_grokvideo.tasks.memory import Memory
+    from airflow_provider_grokvideo.tasks.memory import TaskJournal
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Inputs:
     problem: GrokVideoError | None = None
 
 
-def read(request: VideoRequest, hook: GrokVideoHook, memory: Memory, files: ExitStack) -> Inputs:
+def read(request: VideoRequest, hook: GrokVideoHook, memory: TaskJournal, files: ExitStack) -> Inputs:
     """Open what a request is made from, to know its content before anything is decided; `files` closes it.
 
     An input that is gone by now must not keep a task from the video that it bought earlier from the same arguments.

@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, elsewhere, latest
-from airflow_provider_grokvideo.journal.homes import FileHome, Home, StateStoreHome, numbered
+from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, numbered
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +32,7 @@ BETWEEN_TRIES = 0.5
 log = logging.getLogger(__name__)
 
 
-class Memory:
+class TaskJournal:
     """The journal of a task instance as one try sees it.
 
     Without a home everything is still tracked for this try, and `remembers` is False: a retry would know nothing.
@@ -52,19 +52,19 @@ class Memory:
 
     def __init__(
         self,
-        home: Home | None,
+        backend: Backend | None,
         owner: Owner,
         *,
         try_number: int | None = None,
         tries: int | None = None,
         clears: int | None = None,
     ) -> None:
-        self.home = home
+        self.backend = backend
         self.owner = owner
         self.try_number = try_number
         self.tries = tries
         self.clears = clears
-        self.records = home.records() if home else []
+        self.records = backend.records() if backend else []
         self.current: Record | None = None
         self.remembers = False
 
@@ -80,7 +80,7 @@ class Memory:
     def hold(self, record: Record) -> None:
         """Make a purchase of an earlier try the one this try is about."""
         self.current = record
-        self.remembers = self.home is not None
+        self.remembers = self.backend is not None
 
     def hold_request(self, request_id: str, submitted_at: float | None, conn_id: str) -> bool:
         """Make the purchase of a request the one this try is about; say whether the journal knows it.
@@ -90,7 +90,7 @@ class Memory:
         inputs that the journal saw last.
         """
         found = next((r for r in reversed(self.records) if r.request_id == request_id), None)
-        if found is None and self.records and self.home is not None:
+        if found is None and self.records and self.backend is not None:
             last, since = self.records[-1], submitted_at or time.time()
             try:
                 if last.phase == "intent" and last.try_number == self.try_number:
@@ -130,15 +130,15 @@ class Memory:
             ),
             self.records,
         )
-        if self.home is not None:
+        if self.backend is not None:
             try:
-                self.home.create(record)
+                self.backend.create(record)
             except (AirflowTaskTimeout, Exception):
                 self._take_back(record)
                 raise
         self.records.append(record)
         self.current = record
-        self.remembers = self.home is not None
+        self.remembers = self.backend is not None
 
     def of_another_index(self, fingerprint: str) -> Record | None:
         """Make the purchase of another map index this one's, too, where a mapped list has changed.
@@ -150,35 +150,19 @@ class Memory:
             JournalUnavailable: The home does not answer.
             JournalCorrupt: A record of another map index cannot be read.
         """
-        if not isinstance(self.home, FileHome) or self.owner.map_index < 0:
+        if not isinstance(self.backend, FileBackend) or self.owner.map_index < 0:
             return None
-        found = elsewhere(self.records, self.home.elsewhere(fingerprint), fingerprint, clears=self.clears)
+        found = elsewhere(self.records, self.backend.elsewhere(fingerprint), fingerprint, clears=self.clears)
         if not found or found[0].phase == "intent":
             return found[0] if found else None
         settled = [record for record in found if record.phase != "intent"]
         # Each index gets a purchase of its own as long as there is one.
-        chosen = next((record for record in settled if self.home.claim(record)), settled[0])
+        chosen = next((record for record in settled if self.backend.claim(record)), settled[0])
         note = f"bought by map index {chosen.owner.map_index}"
         mine = numbered(replace(chosen, owner=self.owner, note=note), self.records)
-        self.home.create(mine)
+        self.backend.create(mine)
         self.records.append(mine)
         return mine
-
-    def adopt(self, request_id: str, fingerprint: str, asked: str, conn_id: str) -> Record:
-        """Write down a request that a person named.
-
-        Raises:
-            JournalUnavailable: It could not be written.
-        """
-        doubted = self.last(fingerprint)
-        now = time.time()
-        if doubted is not None and doubted.phase == "intent":
-            self.hold(doubted)
-            self._save(phase="submitted", request_id=request_id, submitted_at=doubted.intended_at, note="adopted")
-        else:
-            self.hold(self._add(request_id, fingerprint, asked, conn_id, now, "adopted"))
-        assert self.current is not None  # noqa: S101 - held just above
-        return self.current
 
     def take_back(self, token: str) -> None:
         """Withdraw an intent of this try for which nothing was sent."""
@@ -188,7 +172,7 @@ class Memory:
     def keep_id(self, request_id: str) -> None:
         """Write the id of the current purchase down once more, where that was interrupted or has failed."""
         record = self.current
-        if record is None or self.home is None or (self.remembers and record.request_id is not None):
+        if record is None or self.backend is None or (self.remembers and record.request_id is not None):
             return
         since = record.submitted_at or time.time()
         phase = "submitted" if record.phase == "intent" else record.phase
@@ -197,7 +181,7 @@ class Memory:
     def note(self, *, attempts: int = SAVING_TRIES, **changes: Any) -> bool:
         """Write down what became of the current purchase; a home that fails is reported and does not stop the task.
 
-        What is noted is either in the service's hands already or can be found out again by a look.
+        What is noted is either in the service's hands already or can be found out again by a poll.
 
         Returns:
             Whether the journal says so now.
@@ -243,16 +227,16 @@ class Memory:
             note=note,
         )
         record = numbered(record, self.records)
-        if self.home is not None:
-            self.home.create(record)
+        if self.backend is not None:
+            self.backend.create(record)
         self.records.append(record)
         return record
 
     def _take_back(self, record: Record) -> None:
         """Withdraw an intent that may have been written although its home said otherwise: nothing was sent for it."""
         try:
-            if self.home is not None and record.token in [each.token for each in self.home.records()]:
-                self.home.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
+            if self.backend is not None and record.token in [each.token for each in self.backend.records()]:
+                self.backend.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
         except GrokVideoError as error:
             log.warning("The intent may be in the journal although nothing was sent: %s", error.what)
 
@@ -263,7 +247,7 @@ class Memory:
         # Known to this try from here on, whether the home takes it or not.
         self.records = [record if each.token == record.token else each for each in self.records]
         self.current = record
-        if self.home is None or self.home.update(record):
+        if self.backend is None or self.backend.update(record):
             return True
         log.warning("The journal knows more of purchase %d by now; what it has stays as it is", record.number)
         return False
@@ -274,7 +258,7 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def open_memory(context: Context) -> Memory:
+def open_journal(context: Context) -> TaskJournal:
     """Open the journal of the task instance that runs.
 
     ``[grokvideo] journal_path`` wins where it is set; else Airflow's task state store, where there is one (3.3+).
@@ -291,9 +275,9 @@ def open_memory(context: Context) -> Memory:
         str(getattr(ti, "task_id", "")),
         int(getattr(ti, "map_index", -1) if ti is not None else -1),
     )
-    home = _home(context, owner) if ti is not None else None
-    return Memory(
-        home,
+    backend = _backend(context, owner) if ti is not None else None
+    return TaskJournal(
+        backend,
         owner,
         try_number=getattr(ti, "try_number", None),
         tries=getattr(ti, "max_tries", None),
@@ -313,30 +297,30 @@ def outcome_of(error: GrokVideoError) -> Outcome | None:
     return None
 
 
-def _home(context: Context, owner: Owner) -> Home | None:
+def _backend(context: Context, owner: Owner) -> Backend | None:
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
     store = context.get("task_state_store")
-    in_store = None if store is None else StateStoreHome(store, owner, {"retention": NEVER_EXPIRE})
+    in_store = None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
     if not path:
         return in_store
     from airflow_provider_grokvideo.journal.storage import open_tree
 
-    home = FileHome(open_tree(path), owner)
+    backend = FileBackend(open_tree(path), owner)
     if in_store is not None:
-        _move(in_store.records(), home)
-    return home
+        _move(in_store.records(), backend)
+    return backend
 
 
-def _move(before: list[Record], home: Home) -> None:
+def _move(before: list[Record], backend: Backend) -> None:
     """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed."""
-    there = {each.token: each for each in home.records()}
+    there = {each.token: each for each in backend.records()}
     for record in before:
         known = there.get(record.token)
         if known is None:
             taken = any(each.number == record.number for each in there.values())
             moved = numbered(record, [*there.values()]) if taken else record
-            home.create(moved)
+            backend.create(moved)
             there[moved.token] = moved
         elif known.phase == "intent" and record.phase != "intent":
             # Its worker had the setting as it was before, and has written down the answer where it began.
-            home.update(replace(record, number=known.number))
+            backend.update(replace(record, number=known.number))

@@ -19,8 +19,8 @@ AFTER_RESUME = 180.0
 """Seconds for which a resumed task keeps looking when the service falters: the video is finished and paid, and a
 short outage must not lose it."""
 
-BETWEEN_LOOKS = 2.0
-"""Seconds between those looks: the task holds a worker slot meanwhile."""
+BETWEEN_POLLS = 2.0
+"""Seconds between those polls: the task holds a worker slot meanwhile."""
 
 LATENCIES = Latencies()
 """A worker sees one request at a time, so this is what was known before."""
@@ -36,15 +36,15 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
     """
     said = watching.Said()
     curve = LATENCIES.of(watch.kind).curve
-    at = watching.first_look(watch, time.time(), curve)
+    at = watching.first_poll(watch, time.time(), curve)
     while True:
         time.sleep(max(0.0, at - time.time()))
-        seen = client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
+        seen = client.run(flow.poll(watch.request_id, uploads=watch.uploads, retry=False))
         now = time.time()
         if watching.worth_saying(said, seen, now):
             log.info("%s", watching.progress_line(watch, seen, now))
             said = watching.now_said(said, seen, now)
-        verdict = watching.look(watch, seen, now, curve)
+        verdict = watching.poll(watch, seen, now, curve)
         if isinstance(verdict, watching.Settled):
             return verdict.job
         if isinstance(verdict, watching.Abandoned):
@@ -52,7 +52,7 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         watch, at = verdict.watch, verdict.at
 
 
-def look_once_more(
+def poll_once_more(
     request_id: str, submitted_at: float | None, hook: GrokVideoHook, *, uploads: bool = False
 ) -> FinalJob:
     """Return the job that a trigger saw settled, with a fresh link and the final cost.
@@ -64,6 +64,6 @@ def look_once_more(
     # The trigger has seen it: that it is unknown now is no matter of propagation.
     since = min(submitted_at or now, now - watching.PROPAGATION)
     watch = watching.Watch(
-        request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_LOOKS, uploads=uploads
+        request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_POLLS, uploads=uploads
     )
     return wait(watch, hook.get_conn())

@@ -54,7 +54,7 @@ class GrokVideoTrigger(BaseTrigger):
     :param submitted_at: Epoch seconds of the submit, if known.
     :param not_before: Epoch seconds before which nobody looks. Operators set it a few seconds ahead: Airflow 3.3 can
         fail a task that resumes before the scheduler has taken notice of the deferral.
-    :param poll_interval: Seconds between two looks; None lets the connection, then the schedule decide.
+    :param poll_interval: Seconds between two polls; None lets the connection, then the schedule decide.
     :param uploads: The service uploads the video itself, so that done without a link is success.
     :param kind: What its latency has in common with that of others, the request's
         ``kind()``; None if nothing is known about it.
@@ -99,7 +99,7 @@ class GrokVideoTrigger(BaseTrigger):
         try:
             account, known_since = await self._account(), time.time()
             while True:
-                ended = await self._look(account)
+                ended = await self._poll(account)
                 if isinstance(ended, watching.Settled):
                     return Event(given.request_id, "settled", given.submitted_at)
                 known = account
@@ -111,7 +111,7 @@ class GrokVideoTrigger(BaseTrigger):
         except GrokVideoError as error:
             return abandoned(given.request_id, error, given.submitted_at)
 
-    async def _look(self, account: Account) -> watching.Settled | watching.Abandoned:
+    async def _poll(self, account: Account) -> watching.Settled | watching.Abandoned:
         given = self._kwargs
         now = time.time()
         watch = watching.Watch(
@@ -125,12 +125,12 @@ class GrokVideoTrigger(BaseTrigger):
             uploads=given.uploads,
         )
         async with shared(account, given.grokvideo_conn_id) as poller:
-            pause = max(0.0, poller.first_look(watch) - now)
-            self.log.info("Waiting for request %s; first look in %.0f s", watch.request_id, pause)
+            pause = max(0.0, poller.first_poll(watch) - now)
+            self.log.info("Waiting for request %s; first poll in %.0f s", watch.request_id, pause)
             return await poller.wait(watch, self._heard())
 
     def _heard(self) -> Callable[[watching.Watch, Job | GrokVideoError, float], None]:
-        """Return what tells the log about looks, as far as they are news."""
+        """Return what tells the log about polls, as far as they are news."""
         said = watching.Said()
 
         def heard(watch: watching.Watch, seen: Job | GrokVideoError, now: float) -> None:

@@ -42,9 +42,9 @@ class Meter:
         self._report.gauges.update(gauges)
         self._later()
 
-    def looked(self, *, missed: bool, limited: bool) -> None:
-        """Count a look."""
-        for name, happened in (("looks", True), ("misses", missed), ("rate_limited", limited)):
+    def polled(self, *, missed: bool, limited: bool) -> None:
+        """Count a poll."""
+        for name, happened in (("polls", True), ("misses", missed), ("rate_limited", limited)):
             if happened:
                 self._report.counts[name] = self._report.counts.get(name, 0) + 1
         self._later()

@@ -1,6 +1,6 @@
 """One poller for all waits of an account in an event loop: one HTTP client, a few lanes, one pace.
 
-It exists as long as somebody waits. Between looks it is one timer, so a loop that ends finds no task of ours.
+It exists as long as somebody waits. Between polls it is one timer, so a loop that ends finds no task of ours.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from airflow_provider_grokvideo.core.watching import Abandoned, Settled, Watch
 from airflow_provider_grokvideo.triggers.metrics import Meter
 
 LANES = 6
-"""Looks under way at once, and connections: enough for 60 looks a second where an answer takes a tenth of one; more
+"""Polls under way at once, and connections: enough for 60 polls a second where an answer takes a tenth of one; more
 of them cost httpx more time for each."""
 
 Heard = Callable[[Watch, "Job | GrokVideoError", float], None]
-"""Is told the wait, what a look found, and when."""
+"""Is told the wait, what a poll found, and when."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class _Wait:
 
 
 class Poller:
-    """Looks at all requests of an account for whoever waits for them. Bound to the running event loop.
+    """Polls at all requests of an account for whoever waits for them. Bound to the running event loop.
 
     Args:
         account: Where to look, and how fast.
@@ -76,16 +76,16 @@ class Poller:
     async def wait(self, watch: Watch, heard: Heard) -> Settled | Abandoned:
         """Look at a request until it ends or its deadline passes; cancelling this forgets it."""
         wait = _Wait(watch, heard, self._loop.create_future())
-        self._agenda.put(wait, watch, self.first_look(watch))
+        self._agenda.put(wait, watch, self.first_poll(watch))
         self._wake()
         try:
             return await wait.ended
         finally:
             self._agenda.drop(wait)
 
-    def first_look(self, watch: Watch) -> float:
+    def first_poll(self, watch: Watch) -> float:
         """Return the epoch seconds at which a wait that begins now looks first, if the pace allows it."""
-        return watching.first_look(watch, time.time(), self._latencies.of(watch.kind).curve)
+        return watching.first_poll(watch, time.time(), self._latencies.of(watch.kind).curve)
 
     def set_pace(self, account: Account) -> None:
         """Take the pace of a connection that was edited."""
@@ -129,7 +129,7 @@ class Poller:
     async def _lane(self, wait: _Wait | None) -> None:
         while wait is not None:
             try:
-                await self._look(wait)
+                await self._poll(wait)
             except asyncio.CancelledError:
                 if not wait.ended.done():
                     self._agenda.put(wait, wait.watch, time.time())
@@ -140,19 +140,19 @@ class Poller:
                     wait.ended.set_exception(problem)
             wait = self._agenda.take(time.time())
 
-    async def _look(self, wait: _Wait) -> None:
+    async def _poll(self, wait: _Wait) -> None:
         asked_at = time.time()
         seen = await self._seen(wait.watch)
         now = time.time()
-        self._meter.looked(missed=isinstance(seen, GrokVideoError), limited=isinstance(seen, RateLimited))
+        self._meter.polled(missed=isinstance(seen, GrokVideoError), limited=isinstance(seen, RateLimited))
         if isinstance(seen, RateLimited):
             self._agenda.limited(now, asked_at, seen.retry_after)
         if wait.ended.done():
             return
         watch = wait.watch
         wait.context.run(wait.heard, watch, seen, now)
-        verdict = watching.look(watch, seen, now, self._latencies.of(watch.kind).curve)
-        if isinstance(verdict, watching.LookAgain):
+        verdict = watching.poll(watch, seen, now, self._latencies.of(watch.kind).curve)
+        if isinstance(verdict, watching.PollAgain):
             wait.watch = verdict.watch
             self._agenda.put(wait, verdict.watch, verdict.at)
             return
@@ -164,11 +164,11 @@ class Poller:
 
     async def _seen(self, watch: Watch) -> Job | GrokVideoError:
         try:
-            return await self._client.run(flow.look(watch.request_id, uploads=watch.uploads, retry=False))
+            return await self._client.run(flow.poll(watch.request_id, uploads=watch.uploads, retry=False))
         except Exception as problem:
             # Whatever it is, the request goes on and is paid: a miss.
             log.exception("A look at request %s failed unexpectedly", watch.request_id)
-            return ServiceUnavailable(f"the look failed unexpectedly ({type(problem).__name__}: {problem})")
+            return ServiceUnavailable(f"the poll failed unexpectedly ({type(problem).__name__}: {problem})")
 
     def _learn(self, watch: Watch, now: float, *, teaches: bool) -> None:
         pending, age = max(0.0, watch.seen_at - watch.since), now - watch.since

@@ -154,7 +154,7 @@ def _run(
         "wall_s": _seconds_between(run["start_date"], run["end_date"]),
         "slot_s": slots.seconds,
         "cpu_s": {part: after[part] - before[part] for part in after},
-        "polls": sum(ledger["looks"].values()),
+        "polls": sum(ledger["polls"].values()),
         "done": sum(1 for path in folder.glob("*.mp4") if path.stat().st_size > 0),
         "paid": len(ledger["starts"]),
     }
@@ -196,7 +196,7 @@ class Slots:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)) as database:
             last = time.monotonic()
             while not self._over.wait(_SAMPLING):
-                with suppress(sqlite3.OperationalError):  # locked: the next look counts for both
+                with suppress(sqlite3.OperationalError):  # locked: the next poll counts for both
                     (count,) = database.execute(
                         "select count(*) from task_instance where dag_id = ? and state = 'running'", (self._dag_id,)
                     ).fetchone()
@@ -209,7 +209,7 @@ class Emulator:
     """The emulator in a process of its own, with the clip of all videos rendered already."""
 
     def __init__(self, home: Path, seconds: float) -> None:
-        self._home = home
+        self._backend = home
         self._seconds = seconds
         self._family = Family()
         self.connection: dict[str, str] = {}
@@ -236,15 +236,15 @@ class Emulator:
         return known
 
     def _start(self) -> None:
-        ready = self._home / "emulator.json"
+        ready = self._backend / "emulator.json"
         # Hand-written code reads JSON from every answer, also from "not yet".
         options = ["--tempo", f"seconds:{self._seconds:g}", "--quirk", "pending_body=json", "--ready-file", str(ready)]
         process = self._family.add(
             "emulator",
             [sys.executable, "-m", "airflow_provider_grokvideo.emulator", *options],
             env=clean_environment(),
-            log=self._home / "emulator.log",
-            cwd=self._home,
+            log=self._backend / "emulator.log",
+            cwd=self._backend,
         )
         process.start()
         deadline = time.monotonic() + 30

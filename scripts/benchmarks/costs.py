@@ -7,8 +7,8 @@ home of their own. Times are CPU seconds of fresh processes (imports) or forks (
 matters little; the medians are shown.
 
 The video is a real clip of six seconds with a long ``free`` box behind its index, which every player skips: so size
-costs what it costs, and decoding what it costs for a usual clip. Memory is what a process grows by at its peak, for
-curl all it has. With S3, the server is a moto in this process, which is slow.
+costs what it costs, and decoding what it costs for a usual clip. TaskJournal is what a process grows by at its peak,
+for curl all it has. With S3, the server is a moto in this process, which is slow.
 """
 
 from __future__ import annotations

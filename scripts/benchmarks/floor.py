@@ -1,6 +1,6 @@
 """The floor: the least that looking every five seconds can cost in Python.
 
-One session of aiohttp, one task per wait, no Airflow, and the looks spread over the interval so that they never come
+One session of aiohttp, one task per wait, no Airflow, and the polls spread over the interval so that they never come
 all at once. Nothing here survives a failing call, a rate limit or a restart.
 """
 
@@ -27,8 +27,8 @@ async def wait(shared: aiohttp.ClientSession, address: str, first: float, interv
     Args:
         shared: The session.
         address: Where to look.
-        first: Seconds until the first look.
-        interval: Seconds between two looks.
+        first: Seconds until the first poll.
+        interval: Seconds between two polls.
     """
     await asyncio.sleep(first)
     while True:

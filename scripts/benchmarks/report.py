@@ -147,7 +147,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _bound_line(row: Mapping[str, Any], pace: float) -> str:
     lag_cells = " | ".join(_lag_cells(row["lag"]))
-    return f"| {row['waits']:,} | *best at {pace:g} looks/s* | " + " | ".join([""] * 6) + f" | 1.0 | {lag_cells} | 0 |"
+    return f"| {row['waits']:,} | *best at {pace:g} polls/s* | " + " | ".join([""] * 6) + f" | 1.0 | {lag_cells} | 0 |"
 
 
 def _lag_cells(seconds: Mapping[str, float] | None) -> list[str]:
@@ -170,7 +170,7 @@ def _compared(rows: Sequence[Mapping[str, Any]], waits: int) -> str:
 
 
 def _starved(theirs: Mapping[str, Any]) -> str:
-    """Say that a row got fewer looks than it asked for, whose cost is then no measure of the work."""
+    """Say that a row got fewer polls than it asked for, whose cost is then no measure of the work."""
     late = theirs["lag"] is None or theirs["lag"]["p50"] > INTERVAL
     return ", which is as many as its core allows: it starves, so it uses less than its work would need" if late else ""
 
@@ -197,7 +197,7 @@ def _conditions(bench: Mapping[str, Any]) -> str:
     date, where, system = machine.pop("date"), machine.pop("machine"), machine.pop("system")
     versions = ", ".join(f"{name} {number}" for name, number in machine.items())
     return (
-        f"{date}; {where}; {system}; {versions}. Pace of the connection: {settings['pace']:g} looks/s.{scale} "
+        f"{date}; {where}; {system}; {versions}. Pace of the connection: {settings['pace']:g} polls/s.{scale} "
         f"Rows of one size ran side by side, but the usual trigger alone above {settings['side_by_side']} waits."
     )
 

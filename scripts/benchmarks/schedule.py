@@ -25,10 +25,10 @@ CROWD = 1000
 def measure() -> dict[str, Any]:
     """Return what the simulations say, as plain JSON."""
     jobs = steadily(MIX, 0.3, VIDEOS)
-    looks, lag = fixed(jobs)
-    rows = [{"who": "fixed 5 s", "looks": looks, "lag": lag}]
+    polls, lag = fixed(jobs)
+    rows = [{"who": "fixed 5 s", "polls": polls, "lag": lag}]
     rows += [
-        {"who": "best possible, distributions known", "looks": few, "lag": soon}
+        {"who": "best possible, distributions known", "polls": few, "lag": soon}
         for few, soon in frontier((0.2, 0.25, 0.3, 0.4))
     ]
     first = simulate(jobs[:100], Latencies())
@@ -41,11 +41,11 @@ def measure() -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> str:
     """Return the two tables as Markdown."""
-    lines = ["| schedule | looks / video | mean lag, s |", "|---|---:|---:|"]
+    lines = ["| schedule | polls / video | mean lag, s |", "|---|---:|---:|"]
     lines += [f"| {row['who']} | {row['looks']:.1f} | {row['lag']:.2f} |" for row in found["schedule"]]
     lines += [
         "",
-        "| videos / s at 1 look / s | looks / video | mean lag, s | lag p90, s | longest overdue look, s | bound, s |",
+        "| videos / s at 1 poll / s | polls / video | mean lag, s | lag p90, s | longest overdue poll, s | bound, s |",
         "|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
@@ -57,7 +57,7 @@ def table(found: Mapping[str, Any]) -> str:
 
 
 def _row(who: str, outcome: Outcome) -> dict[str, Any]:
-    return {"who": who, "looks": outcome.looks, "lag": outcome.lag}
+    return {"who": who, "polls": outcome.polls, "lag": outcome.lag}
 
 
 def _learned() -> Latencies:
@@ -71,7 +71,7 @@ def _paced(rate: float) -> dict[str, float]:
     lags = sorted(lag for *_, lag in outcome.found)
     return {
         "rate": rate,
-        "looks": outcome.looks,
+        "polls": outcome.polls,
         "lag": outcome.lag,
         "p90": lags[int(0.9 * len(lags))],
         "overdue": outcome.waited,

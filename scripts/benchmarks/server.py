@@ -1,6 +1,6 @@
-"""The service that a row waits for: answers looks and nothing else, so that one core carries thousands a second.
+"""The service that a row waits for: answers polls and nothing else, so that one core carries thousands a second.
 
-It speaks the look of the API (contract §5.1) and counts what it was asked. Two addresses of its own, without a key:
+It speaks the poll of the API (contract §5.1) and counts what it was asked. Two addresses of its own, without a key:
 
 ``POST /control/work``
     ``[[request_id, seconds, model, duration, ticks], ...]``: the videos to make, all submitted at this moment, which
@@ -32,7 +32,7 @@ PROGRESS = 16
 would tell a client that believes it when to look."""
 
 _END = b"\r\n\r\n"
-_LOOK = b"GET /v1/videos/"
+_POLL = b"GET /v1/videos/"
 _CONTROL = b"/control/"
 _REASONS = {200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
@@ -42,11 +42,11 @@ class Counts:
     """What happened since the work came.
 
     Attributes:
-        polls: Looks at videos that exist.
+        polls: Polls at videos that exist.
         polls_after_done: Those beyond the first that found a video finished.
         refused: Calls without a key, or for something that does not exist.
         connections: Connections accepted, except those that used a control address.
-        polls_per_video: Looks at each video, in the order in which the work named them.
+        polls_per_video: Polls at each video, in the order in which the work named them.
         cpu: CPU seconds of the service.
     """
 
@@ -92,8 +92,8 @@ class Service:
         self._cpu = cpu_seconds()
         return now
 
-    def look(self, request_id: bytes, head: bytes) -> bytes:
-        """Answer a look.
+    def poll(self, request_id: bytes, head: bytes) -> bytes:
+        """Answer a poll.
 
         Args:
             request_id: The video.
@@ -157,8 +157,8 @@ class Connection(asyncio.Protocol):
         self._transport = None
 
     def _answered(self, head: bytes, body: bytes) -> bytes:
-        if head.startswith(_LOOK):
-            return self._service.look(head[len(_LOOK) : head.index(b" ", len(_LOOK))], head)
+        if head.startswith(_POLL):
+            return self._service.poll(head[len(_POLL) : head.index(b" ", len(_POLL))], head)
         line = head.partition(b"\r\n")[0] + b" "
         if _CONTROL not in line:
             self._service.counts.refused += 1

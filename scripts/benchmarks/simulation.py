@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.core.agenda import Agenda
 from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.latency import Latencies
 from airflow_provider_grokvideo.core.pacing import Pace
-from airflow_provider_grokvideo.core.watching import FIRST_LOOK, LookAgain, Watch
+from airflow_provider_grokvideo.core.watching import FIRST_POLL, PollAgain, Watch
 from benchmarks import work
 
 UNLIMITED = 1e6
@@ -53,20 +53,20 @@ class Outcome:
     """What a simulation saw, in the order in which videos were found."""
 
     found: list[tuple[Job, int, float]] = field(default_factory=list)
-    """Job, looks that it took, and seconds between its end and the look that found it."""
+    """Job, looks that it took, and seconds between its end and the poll that found it."""
     waited: float = 0.0
-    """The longest that a look was overdue."""
+    """The longest that a poll was overdue."""
     fullest: int = 0
     """The most waits at once."""
 
     @property
-    def looks(self) -> float:
-        """Looks per video."""
-        return sum(looks for _, looks, _ in self.found) / len(self.found)
+    def polls(self) -> float:
+        """Polls per video."""
+        return sum(polls for _, polls, _ in self.found) / len(self.found)
 
     @property
     def lag(self) -> float:
-        """Mean seconds between the end of a video and the look that found it."""
+        """Mean seconds between the end of a video and the poll that found it."""
         return sum(lag for *_, lag in self.found) / len(self.found)
 
     def of(self, part: slice) -> Outcome:
@@ -82,12 +82,12 @@ def steadily(kinds: Sequence[Kind], rate: float, count: int, seed: int = 1, spee
 
 
 def simulate(jobs: Sequence[Job], latencies: Latencies, pace: float = UNLIMITED, progress: bool = False) -> Outcome:
-    """Wait for all jobs with the decisions of the core; a look takes no time.
+    """Wait for all jobs with the decisions of the core; a poll takes no time.
 
     Args:
         jobs: What is submitted.
         latencies: What is known, and learned from what is found.
-        pace: Looks a second.
+        pace: Polls a second.
         progress: Whether the service tells the true progress.
     """
     run = _Simulation(latencies, pace, progress=progress)
@@ -108,8 +108,8 @@ class _Simulation:
 
     def submit(self, key: int, job: Job) -> None:
         self._now = now = job.submitted
-        watch = Watch(str(key), since=now, deadline=now + 36_000, kind=job.kind, not_before=now + FIRST_LOOK)
-        self._put(key, job, watch, watching.first_look(watch, now, self._latencies.of(job.kind).curve))
+        watch = Watch(str(key), since=now, deadline=now + 36_000, kind=job.kind, not_before=now + FIRST_POLL)
+        self._put(key, job, watch, watching.first_poll(watch, now, self._latencies.of(job.kind).curve))
         self.outcome.fullest = max(self.outcome.fullest, len(self._waits))
 
     def go_on(self, until: float) -> None:
@@ -118,9 +118,9 @@ class _Simulation:
             self._now = max(self._now, at)
             key = self._agenda.take(self._now)
             if key is not None:
-                self._look(key)
+                self._poll(key)
 
-    def _look(self, key: int) -> None:
+    def _poll(self, key: int) -> None:
         job, watch, due = self._waits[key]
         self.outcome.waited = max(self.outcome.waited, self._now - due)
         age = self._now - job.submitted
@@ -128,8 +128,8 @@ class _Simulation:
             self._found(key, job, watch, age)
             return
         seen = Pending(progress=min(99, int(100 * age / job.latency))) if self._progress else Pending()
-        verdict = watching.look(watch, seen, self._now, self._latencies.of(job.kind).curve)
-        if not isinstance(verdict, LookAgain):
+        verdict = watching.poll(watch, seen, self._now, self._latencies.of(job.kind).curve)
+        if not isinstance(verdict, PollAgain):
             raise TypeError(f"a pending request ended as {verdict}")
         self._put(key, job, verdict.watch, verdict.at)
 
@@ -137,7 +137,7 @@ class _Simulation:
         teaches = self._agenda.teaches(key)
         self._agenda.drop(key)
         del self._waits[key]
-        self.outcome.found.append((job, watch.looks + 1, age - job.latency))
+        self.outcome.found.append((job, watch.polls + 1, age - job.latency))
         if teaches:
             pending = max(0.0, watch.seen_at - watch.since)
             running = self._agenda.running(job.kind)
@@ -149,15 +149,15 @@ class _Simulation:
 
 
 def fixed(jobs: Sequence[Job], interval: float = 5.0) -> tuple[float, float]:
-    """Return looks and mean lag of a fixed interval on the same jobs."""
-    looks = [math.ceil(job.latency / interval) for job in jobs]
-    lags = [count * interval - job.latency for count, job in zip(looks, jobs, strict=True)]
-    return sum(looks) / len(looks), sum(lags) / len(lags)
+    """Return polls and mean lag of a fixed interval on the same jobs."""
+    polls = [math.ceil(job.latency / interval) for job in jobs]
+    lags = [count * interval - job.latency for count, job in zip(polls, jobs, strict=True)]
+    return sum(polls) / len(polls), sum(lags) / len(lags)
 
 
 @lru_cache
 def best(kind: Kind, price: float, step: float = 0.25) -> tuple[float, float]:
-    """Return looks and lag of the schedule that costs least if a look costs `price` seconds of lag.
+    """Return polls and lag of the schedule that costs least if a poll costs `price` seconds of lag.
 
     Dynamic programming over look times, by somebody who knows the distribution.
     """
@@ -167,7 +167,7 @@ def best(kind: Kind, price: float, step: float = 0.25) -> tuple[float, float]:
     for (left, right), width in zip(pairwise(done), [step] * len(done), strict=False):
         area.append(area[-1] + (left + right) / 2 * width)
     last = len(ages) - 1
-    cost, looks, lag = [0.0] * (last + 1), [0.0] * (last + 1), [0.0] * (last + 1)
+    cost, polls, lag = [0.0] * (last + 1), [0.0] * (last + 1), [0.0] * (last + 1)
     earliest = bisect_left(ages, 5.0)
     for here in range(last - 1, -1, -1):
         left = 1.0 - done[here]
@@ -177,20 +177,20 @@ def best(kind: Kind, price: float, step: float = 0.25) -> tuple[float, float]:
         )
         unseen = area[there] - area[here] - done[here] * (ages[there] - ages[here])
         cost[here] = price * left + unseen + cost[there]
-        looks[here], lag[here] = left + looks[there], unseen + lag[there]
-    return looks[0], lag[0]
+        polls[here], lag[here] = left + polls[there], unseen + lag[there]
+    return polls[0], lag[0]
 
 
 def frontier(prices: Sequence[float] = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7)) -> Iterator[tuple[float, float]]:
-    """Yield looks and mean lag of the best schedules for the mix."""
+    """Yield polls and mean lag of the best schedules for the mix."""
     for price in prices:
         points = [(kind.share, best(kind, price)) for kind in MIX]
-        yield sum(share * looks for share, (looks, _) in points), sum(share * lag for share, (_, lag) in points)
+        yield sum(share * polls for share, (polls, _) in points), sum(share * lag for share, (_, lag) in points)
 
 
-def fewest_looks(lag: float) -> float:
-    """Return the looks that the best schedule of the mix needs for a mean lag."""
-    points = sorted((lag, looks) for looks, lag in frontier())
+def fewest_polls(lag: float) -> float:
+    """Return the polls that the best schedule of the mix needs for a mean lag."""
+    points = sorted((lag, polls) for polls, lag in frontier())
     for (low, many), (high, few) in pairwise(points):
         if low <= lag <= high:
             return many + (few - many) * (lag - low) / (high - low)

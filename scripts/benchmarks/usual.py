@@ -1,7 +1,7 @@
 """The usual trigger: what most deferrable operators wait with, here for a video.
 
 A look is a coroutine of the hook that opens a client, sends one call and closes it. Each trigger sleeps between its own
-looks and knows nothing of the others.
+polls and knows nothing of the others.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class UsualTrigger(BaseTrigger):
         """Wait, then yield one event; a call that fails ends the wait."""
         connection = await BaseHook.aget_connection(self.conn_id)
         while time.time() < self.end_time:
-            job = await self._look(connection)
+            job = await self._poll(connection)
             if job["status"] == "done":
                 yield _event("success", request_id=self.request_id, url=job["video"]["url"])
                 return
@@ -53,7 +53,7 @@ class UsualTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_interval)
         yield _event("error", request_id=self.request_id, message="timeout")
 
-    async def _look(self, connection: Connection) -> dict[str, Any]:
+    async def _poll(self, connection: Connection) -> dict[str, Any]:
         async with httpx.AsyncClient(
             base_url=connection.host or "",
             headers={"Authorization": f"Bearer {connection.password}"},

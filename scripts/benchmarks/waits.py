@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 COUNTS = "/control/counts"
 CONN_ID = "grokvideo_bench"
 KEY = "xai-bench-key"
-LAST_LOOKS = 10.0
+LAST_POLLS = 10.0
 """Seconds that the last looks may take after the deadline of the waits."""
 
 INTERVAL = 5.0
-"""Seconds between two looks that know nothing."""
+"""Seconds between two polls that know nothing."""
 
 WARM_UP = 60
 """Videos of each kind that a process finishes before it counts as having learned."""
@@ -71,7 +71,7 @@ class Row:
 
     def limit(self) -> float:
         """Return the seconds from the submit after which what has not ended is lost."""
-        return work.longest(self.videos()) + self.patience + LAST_LOOKS
+        return work.longest(self.videos()) + self.patience + LAST_POLLS
 
     def base_url(self) -> str:
         """Return the address of the service, as a connection has it."""

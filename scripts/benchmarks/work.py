@@ -104,18 +104,18 @@ def longest(videos: Iterable[Video]) -> float:
 def bound(latencies: Iterable[float], pace: float) -> list[float]:
     """Return by how much each video is seen late if nothing but the pace holds anybody up.
 
-    This is what an oracle reaches that knows when each video will be finished and spends one look on each, at the
+    This is what an oracle reaches that knows when each video will be finished and spends one poll on each, at the
     first moment from then on that the pace leaves free.
 
     Args:
         latencies: When each video is finished.
-        pace: Looks per second.
+        pace: Polls per second.
     """
     lags, free = [], -math.inf
     for finish in sorted(latencies):
-        look = max(finish, free)
-        lags.append(look - finish)
-        free = look + 1.0 / pace
+        poll = max(finish, free)
+        lags.append(poll - finish)
+        free = poll + 1.0 / pace
     return lags
 
 

@@ -45,7 +45,7 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
 
 
 @pytest.fixture(params=["task_state_store", "journal_path"])
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore | None:
+def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore | None:
     """Give tasks a journal, once in each home; return what goes into ``drive(store=)``."""
     if request.param == "task_state_store":
         return StateStore()

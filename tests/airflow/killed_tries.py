@@ -56,6 +56,24 @@ def run(spec: dict[str, Any], number: int, attempt: int, words: dict[str, Any]) 
     return 0
 
 
+def adopt(spec: dict[str, Any], number: int, request_id: str) -> None:
+    """Name the request of an unconfirmed submission by the command that the error prints, in a fork."""
+    child = os.fork()
+    if child == 0:
+        code = FAILED
+        try:
+            from airflow_provider_grokvideo.__main__ import main as command
+
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            attach(spec["endpoint"])
+            code = command(["journal", "adopt", "films", f"run-{number}", "make", request_id])
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"journal adopt of {request_id} failed")
+
+
 def tried(spec: dict[str, Any], number: int, attempt: int, words: dict[str, Any], after: float | None) -> int:
     """Fork a try, kill it after some seconds, and return its exit code, negative for a signal."""
     child = os.fork()
@@ -108,7 +126,10 @@ def main() -> None:
                 told["questions"] += 1
                 say({"question": number})
                 found = json.loads(sys.stdin.readline())
-                words = {"adopt_request_id": found} if found else {"on_ambiguous_submit": "resubmit"}
+                if found:
+                    adopt(spec, number, found)
+                else:
+                    words = {"resubmit_on": ["unconfirmed"]}
             elif code == 0:
                 lasts = 0.8 * lasts + 0.2 * (time.monotonic() - begun) if attempt == 1 else lasts
                 told["end"] = "delivered"

@@ -17,7 +17,7 @@ from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.delivery import deliver, store
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.journal.homes import FileHome, StateStoreHome
+from airflow_provider_grokvideo.journal.backends import FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.tasks import handover, memory, waiting
@@ -87,9 +87,9 @@ class Mishaps:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Wrap every step."""
-        for home in (FileHome, StateStoreHome):
+        for backend in (FileBackend, TaskStateBackend):
             for verb in ("create", "update"):
-                self._wrap(patch, home, verb, lambda _home, record: f"write {record.phase}")
+                self._wrap(patch, backend, verb, lambda _backend, record: f"write {record.phase}")
         self._wrap(patch, GrokVideoHook, "submit", lambda *_: "submit")
         self._wrap(patch, carriers.Client, "_send", lambda _client, call: "post" if call.paid else "")
         self._wrap(patch, GrokVideoGenerateOperator, "defer", lambda *_: "defer")
@@ -147,4 +147,4 @@ def let_time_fly(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory, "BETWEEN_TRIES", 0.0)
     patch.setattr(watching, "PROPAGATION", 0.0)
     patch.setattr(waiting, "AFTER_RESUME", 0.05)
-    patch.setattr(waiting, "BETWEEN_LOOKS", 0.01)
+    patch.setattr(waiting, "BETWEEN_POLLS", 0.01)

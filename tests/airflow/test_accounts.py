@@ -139,7 +139,7 @@ def test_each_loop_asks_for_itself(vault):
 
 def test_a_rotated_key_makes_the_waits_go_on(vault):
     """When the old key is refused, one lookup finds the new one, and every wait goes on with it."""
-    request_ids = [submitted("looks:2") for _ in range(10)]
+    request_ids = [submitted("polls:2") for _ in range(10)]
     right = vault.connection["password"]
     vault.connection = {**vault.connection, "password": "xai-rotated-away"}
 
@@ -156,11 +156,11 @@ def test_a_rotated_key_makes_the_waits_go_on(vault):
 
 def test_the_wait_that_looked_the_connection_up_notices_a_rotated_key_too(vault, grokvideo_emulator):
     """Also where the wait's own lookup brought the key that is refused in the middle of it, it asks again."""
-    request_id = submitted("looks:5")
+    request_id = submitted("polls:5")
 
     async def rotated() -> dict:
         waiting = asyncio.ensure_future(event(request_id))
-        await until(lambda: grokvideo_emulator.looks.get(request_id))
+        await until(lambda: grokvideo_emulator.polls.get(request_id))
         vault.connection = {**vault.connection, "password": KEY_ZDR}
         grokvideo_emulator.script("revoked", on="poll", times=1)
         return await waiting
@@ -172,7 +172,7 @@ def test_the_wait_that_looked_the_connection_up_notices_a_rotated_key_too(vault,
 
 def test_a_key_that_stays_wrong_ends_the_waits(vault):
     """A lookup that brings the same key as before is the end, and many waits share it."""
-    request_ids = [submitted("looks:2") for _ in range(10)]
+    request_ids = [submitted("polls:2") for _ in range(10)]
     vault.connection = {**vault.connection, "password": "xai-wrong"}
 
     async def waiting() -> list[dict]:

@@ -30,9 +30,9 @@ def test_submit_and_look(grokvideo_emulator):
 
     request_id = hook.submit(TextToVideo(prompt="A red ball [[emulator: tempo=at-once]]", duration=1))
 
-    looks = [hook.get_job(request_id), asyncio.run(GrokVideoHook().aget_job(request_id))]
-    assert [request_id, request_id] == [job.request_id for job in looks]
-    assert all(isinstance(job, Done) for job in looks)
+    polls = [hook.get_job(request_id), asyncio.run(GrokVideoHook().aget_job(request_id))]
+    assert [request_id, request_id] == [job.request_id for job in polls]
+    assert all(isinstance(job, Done) for job in polls)
     assert 1 == len(grokvideo_emulator.starts)
 
 

@@ -102,14 +102,14 @@ def waited_for(*request_ids: str) -> list[str]:
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_looks_misses_and_waits_are_counted(statsd, grokvideo_emulator):
     """Every look is counted, also those that found nothing out, and in the end nobody waits."""
-    request_ids = [submitted("tempo=looks:2") for _ in range(3)]
+    request_ids = [submitted("tempo=polls:2") for _ in range(3)]
     grokvideo_emulator.script("http:503", on="poll", times=2)
 
     outcomes = waited_for(*request_ids)
 
     values = statsd.values()
     assert ["settled"] * 3 == outcomes
-    assert sum(grokvideo_emulator.looks.values()) == sum(values["looks"])
+    assert sum(grokvideo_emulator.polls.values()) == sum(values["polls"])
     assert 2 == sum(values["misses"])
     assert "rate_limited" not in values
     assert (0.0, 0.0) == (values["waits"][-1], values["overdue"][-1])
@@ -119,8 +119,8 @@ def test_looks_misses_and_waits_are_counted(statsd, grokvideo_emulator):
 
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_a_rate_limit_shows_in_the_pace(statsd, grokvideo_emulator):
-    """A 429 is counted as a look, a miss and a rate limit, and the pace that is left is half of the usual one."""
-    request_id = submitted("tempo=looks:2")
+    """A 429 is counted as a poll, a miss and a rate limit, and the pace that is left is half of the usual one."""
+    request_id = submitted("tempo=polls:2")
     grokvideo_emulator.script("http:429", on="poll", times=1)
 
     waited_for(request_id)
@@ -137,7 +137,7 @@ def test_looks_that_wait_for_the_pace_are_overdue(statsd, grokvideo_emulator, mo
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,
         "password": grokvideo_emulator.api_key,
-        "extra": {"looks_per_second": 20},
+        "extra": {"requests_per_second": 20},
     }
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
     request_ids = [submitted("tempo=at-once") for _ in range(15)]
@@ -167,7 +167,7 @@ def test_broken_metrics_harm_no_wait(factory, metrics_of_airflow, caplog):
     """Whatever fails in the metrics is one line in the log; the wait gets its event."""
     metrics_of_airflow()
     stats.initialize(factory=factory, export_legacy_names=False)
-    request_id = submitted("tempo=looks:2")
+    request_id = submitted("tempo=polls:2")
 
     assert ["settled"] == waited_for(request_id)
     assert "Could not report metrics" in caplog.text

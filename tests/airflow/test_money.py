@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk import Asset, AssetAlias
-from airflow_kit import StateStore, TaskInstance
+from airflow_kit import StateStore, TaskInstance, adopt
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
 from airflow_provider_grokvideo.core.errors import (
@@ -51,7 +51,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SqlLedger:
 
 def make(prompt: str = "A red ball", fault: str = "", **words):
     """Return how to make the same generating task again and again, as Airflow does."""
-    directive = f" [[emulator: tempo=looks:1{f' fault={fault}' if fault else ''}]]"
+    directive = f" [[emulator: tempo=polls:1{f' fault={fault}' if fault else ''}]]"
     given = {"task_id": "make", "prompt": prompt + directive, "duration": 1, "poll_interval": 0.05, **words}
     return functools.partial(GrokVideoGenerateOperator, **given)
 
@@ -104,14 +104,14 @@ def test_a_blocked_video_that_is_skipped_is_booked_too(drive, grokvideo_emulator
     assert TICKS == grokvideo_emulator.billed_ticks == sum(entry.counted for entry in ledger.entries())
 
 
-def test_what_is_gone_on_with_or_reused_is_booked_once(drive, grokvideo_emulator, ledger, home, tmp_path):
+def test_what_is_gone_on_with_or_reused_is_booked_once(drive, grokvideo_emulator, ledger, backend, tmp_path):
     """A retry that fetches and a clear that reuses cost nothing, and the ledger says so."""
     task = make(fault="wrong_bytes on=download times=9", destination=f"{tmp_path}/clips/")
-    assert isinstance(attempt(drive, task, store=home), DeliveryFailed)
+    assert isinstance(attempt(drive, task, store=backend), DeliveryFailed)
     again = make(fault="wrong_bytes on=download times=9", destination=f"{tmp_path}/clips/")
-    while attempt(drive, again, TaskInstance(try_number=2), store=home) is not None:
+    while attempt(drive, again, TaskInstance(try_number=2), store=backend) is not None:
         assert len(grokvideo_emulator.requests) < 200
-    drive(again, TaskInstance(try_number=3, max_tries=2), store=home)
+    drive(again, TaskInstance(try_number=3, max_tries=2), store=backend)
 
     assert [TICKS] == [entry.counted for entry in ledger.entries()]
     assert TICKS == grokvideo_emulator.billed_ticks
@@ -120,7 +120,7 @@ def test_what_is_gone_on_with_or_reused_is_booked_once(drive, grokvideo_emulator
 def test_a_purchase_that_was_bought_again_is_booked_twice(drive, grokvideo_emulator, ledger):
     """Two videos are two entries: what was wanted to be paid again is paid again."""
     store = StateStore()
-    task = make(fault="moderated:b", buy_again_after=["moderated"])
+    task = make(fault="moderated:b", resubmit_on=["moderated"])
     assert isinstance(attempt(drive, task, store=store), VideoModerated)
     attempt(drive, task, TaskInstance(try_number=2), store=store)
 
@@ -153,7 +153,9 @@ def test_a_request_that_another_task_adopts_is_booked_once(drive, grokvideo_emul
     first, second = StateStore(), StateStore()
     assert attempt(drive, make(timeout=1e-6, deferrable=False), store=first) is not None
     request_id = grokvideo_emulator.starts[0].request_id
-    drive(make("Other", adopt_request_id=request_id), TaskInstance(run_id="manual__2"), store=second)
+    other = TaskInstance(run_id="manual__2")
+    adopt(other, request_id, second)
+    drive(make("Other"), other, store=second)
     drive(make(), TaskInstance(try_number=2), store=first)
     (entry,) = ledger.entries()
 
@@ -166,7 +168,8 @@ def test_a_doubtful_start_that_turns_out_to_be_a_booked_request_is_not_booked_tw
     store = StateStore()
     assert isinstance(attempt(drive, make("Lost", fault="lost_answer on=submit"), store=store), AmbiguousSubmit)
     other = drive(make("Other"), TaskInstance(task_id="other"), store=StateStore()).result
-    drive(make("Lost", fault="lost_answer on=submit", adopt_request_id=other["request_id"]), store=store)
+    adopt(TaskInstance(), other["request_id"], store)
+    drive(make("Lost", fault="lost_answer on=submit"), store=store)
 
     assert TICKS == sum(entry.counted for entry in ledger.entries() if entry.request_id == other["request_id"])
     assert [] == [entry for entry in ledger.entries() if entry.outcome == "doubt"]
@@ -282,7 +285,7 @@ def test_what_is_over_a_limit_can_be_skipped(drive, grokvideo_emulator, ledger):
     assert ([], []) == (grokvideo_emulator.starts, ledger.entries())
 
 
-def test_a_dead_reservation_is_given_back_by_the_next_try(drive, grokvideo_emulator, ledger, home, monkeypatch):
+def test_a_dead_reservation_is_given_back_by_the_next_try(drive, grokvideo_emulator, ledger, backend, monkeypatch):
     """A worker that dies between reservation and start holds the budget only until its task runs again."""
 
     class Died(BaseException):
@@ -294,12 +297,12 @@ def test_a_dead_reservation_is_given_back_by_the_next_try(drive, grokvideo_emula
     words = {"budgets": [{"usd": 0.05, "per": "dag_run"}]}
     with monkeypatch.context() as dying:
         # What a killed process does not do either: give anything back.
-        dying.setattr("airflow_provider_grokvideo.tasks.memory.Memory.intend", die)
-        dying.setattr("airflow_provider_grokvideo.tasks.books.Books.released", lambda *_: None)
+        dying.setattr("airflow_provider_grokvideo.tasks.memory.TaskJournal.intend", die)
+        dying.setattr("airflow_provider_grokvideo.tasks.books.TaskLedger.released", lambda *_: None)
         with pytest.raises(Died):
-            drive(make(**words), store=home)
+            drive(make(**words), store=backend)
     held = [entry.counted for entry in ledger.entries()]
-    drive(make(**words), TaskInstance(try_number=2), store=home)
+    drive(make(**words), TaskInstance(try_number=2), store=backend)
 
     assert [TICKS] == held
     assert [("released", 0), ("settled", TICKS)] == [(entry.state, entry.counted) for entry in ledger.entries()]
@@ -317,12 +320,12 @@ def test_a_start_that_was_not_accepted_gives_its_reservation_back(drive, grokvid
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_bill_for_refused_content_is_booked_and_stays(drive, grokvideo_emulator, ledger, home):
+def test_a_bill_for_refused_content_is_booked_and_stays(drive, grokvideo_emulator, ledger, backend):
     """A refusal is no purchase; should it name a bill, ledger and journal keep it for the next try, too."""
     grokvideo_emulator.script("refused:billed")
-    refused = attempt(drive, make("A blue ball"), store=home)
+    refused = attempt(drive, make("A blue ball"), store=backend)
     first = [(entry.state, entry.outcome, entry.counted) for entry in ledger.entries()]
-    attempt(drive, make("A blue ball"), TaskInstance(try_number=2), store=home)
+    attempt(drive, make("A blue ball"), TaskInstance(try_number=2), store=backend)
 
     assert isinstance(refused, VideoModerated)
     assert "0.05" == refused.cost_usd
@@ -330,11 +333,13 @@ def test_a_bill_for_refused_content_is_booked_and_stays(drive, grokvideo_emulato
     assert first[0] in [(entry.state, entry.outcome, entry.counted) for entry in ledger.entries()]
 
 
-def test_a_doubtful_start_holds_its_reservation(drive, grokvideo_emulator, ledger, home):
+def test_a_doubtful_start_holds_its_reservation(drive, grokvideo_emulator, ledger, backend):
     """Money that may be gone counts."""
     words = {"budgets": [{"usd": 0.05, "per": "dag"}]}
     other = make("A blue ball", **words)
-    assert isinstance(attempt(drive, make("Lost", fault="lost_answer on=submit", **words), store=home), AmbiguousSubmit)
+    assert isinstance(
+        attempt(drive, make("Lost", fault="lost_answer on=submit", **words), store=backend), AmbiguousSubmit
+    )
     blocked = attempt(drive, other, TaskInstance(task_id="other"), store=StateStore())
 
     assert isinstance(blocked, SpendLimitExceeded)
@@ -579,11 +584,11 @@ def test_what_is_no_answer_buys_nothing(event, error):
     ("words", "said"),
     [
         ({"on_limit": "warn"}, "one of fail, skip, ask"),
-        ({"ask_timeout": 0}, "more than 0"),
-        ({"ask_timeout": timedelta(seconds=-1)}, "more than 0"),
-        ({"ask_timeout": "soon"}, "seconds or a timedelta"),
-        ({"ask_users": "ada"}, 'a list of {"id": ..., "name": ...}'),
-        ({"ask_users": [{"id": "7"}]}, 'a list of {"id": ..., "name": ...}'),
+        ({"response_timeout": 0}, "more than 0"),
+        ({"response_timeout": timedelta(seconds=-1)}, "more than 0"),
+        ({"response_timeout": "soon"}, "seconds or a timedelta"),
+        ({"assigned_users": "ada"}, 'a list of {"id": ..., "name": ...}'),
+        ({"assigned_users": [{"id": "7"}]}, 'a list of {"id": ..., "name": ...}'),
         ({"budgets": [{"usd": 5}]}, "one or more of dag_run, dag, connection, day, month"),
         ({"budgets": [{"usd": "much", "per": "day"}]}, "dollars, 0 to 100000000"),
         ({"budgets": [{"usd": 5, "per": "week"}]}, "one or more of dag_run, dag, connection, day, month"),

@@ -41,7 +41,7 @@ from airflow_provider_grokvideo.operators.grokvideo import (
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
 
-def make(prompt: str = "A red ball rolls [[emulator: tempo=looks:2]]", **words):
+def make(prompt: str = "A red ball rolls [[emulator: tempo=polls:2]]", **words):
     """Return how to make the same generating task again and again, as Airflow does."""
     return functools.partial(
         GrokVideoGenerateOperator,
@@ -116,14 +116,14 @@ def test_the_request_id_is_kept_before_the_wait(grokvideo_emulator, ti, logs):
 
 
 def test_submitting_only_returns_at_once(drive, grokvideo_emulator, tmp_path):
-    """With wait_for_completion=False the task ends with the request id and without a look."""
+    """With wait_for_completion=False the task ends with the request id and without a poll."""
     course = drive(make(wait_for_completion=False))
 
     (start,) = grokvideo_emulator.starts
     assert (start.request_id, "submitted", None) == tuple(
         course.result[name] for name in ("request_id", "status", "uri")
     )
-    assert {} == {key: looks for key, looks in grokvideo_emulator.looks.items() if looks}
+    assert {} == {key: polls for key, polls in grokvideo_emulator.polls.items() if polls}
 
 
 def test_an_edit_takes_another_tasks_manifest(drive, grokvideo_emulator, tmp_path):
@@ -181,7 +181,7 @@ def test_a_local_clip_is_sent_along_and_extended(drive, grokvideo_emulator, tmp_
 def test_a_video_that_ends_badly_is_not_bought_again(drive, grokvideo_emulator, fault, error):
     """A bought video that ends badly fails the task for good, names the request and is not submitted again."""
     with pytest.raises(error) as caught:
-        drive(make(f"A ball [[emulator: tempo=looks:1 fault={fault}]]"))
+        drive(make(f"A ball [[emulator: tempo=polls:1 fault={fault}]]"))
 
     assert isinstance(caught.value, AirflowFailException)
     assert grokvideo_emulator.starts[0].request_id in str(caught.value)
@@ -192,21 +192,21 @@ def test_a_video_that_ends_badly_is_not_bought_again(drive, grokvideo_emulator, 
 def test_a_moderated_video_says_what_it_cost(drive):
     """The error of a moderated video names the bill."""
     with pytest.raises(VideoModerated, match=r"billed 0\.05 USD"):
-        drive(make("A ball [[emulator: tempo=looks:1 fault=moderated:b]]"))
+        drive(make("A ball [[emulator: tempo=polls:1 fault=moderated:b]]"))
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
 def test_moderation_can_skip(drive, deferrable):
     """With on_moderated='skip' a blocked video skips the task instead of failing it."""
     with pytest.raises(AirflowSkipException, match="content rules"):
-        drive(make("A ball [[emulator: tempo=looks:1 fault=moderated:b]]", on_moderated="skip", deferrable=deferrable))
+        drive(make("A ball [[emulator: tempo=polls:1 fault=moderated:b]]", on_moderated="skip", deferrable=deferrable))
 
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
 def test_a_timeout_says_what_goes_on_and_how_to_get_it(drive, grokvideo_emulator, deferrable):
     """When patience ends the error says that the request goes on, is billed, and how to fetch it for free."""
     with pytest.raises(WaitTimeout, match="GrokVideoSensor") as caught:
-        drive(make("A ball [[emulator: tempo=looks:999]]", timeout=0.3, deferrable=deferrable))
+        drive(make("A ball [[emulator: tempo=polls:999]]", timeout=0.3, deferrable=deferrable))
 
     assert isinstance(caught.value, AirflowFailException)
     assert "is billed" in str(caught.value)
@@ -225,11 +225,11 @@ def test_an_ambiguous_submit_stops_without_retry(drive, grokvideo_emulator):
 
 
 def test_an_ambiguous_submit_is_repeated_by_airflow_where_the_user_said_so(drive, grokvideo_emulator):
-    """With on_ambiguous_submit='resubmit' the error is one that Airflow retries."""
+    """With resubmit_on=['unconfirmed'] the error is one that Airflow retries."""
     grokvideo_emulator.script("lost_answer", on="submit")
 
     with pytest.raises(AmbiguousSubmit, match="buys again") as caught:
-        drive(make(on_ambiguous_submit="resubmit"))
+        drive(make(resubmit_on=["unconfirmed"]))
 
     assert not isinstance(caught.value, AirflowFailException)
 
@@ -382,7 +382,7 @@ def test_an_execution_timeout_during_the_submit_leaves_it_in_doubt(grokvideo_emu
 
 def test_an_execution_timeout_during_the_wait_buys_nothing_more(grokvideo_emulator, ti):
     """When execution_timeout strikes while a task waits in the worker, it fails for good and names the way out."""
-    task = make("A ball [[emulator: tempo=looks:999]]", deferrable=False)()
+    task = make("A ball [[emulator: tempo=polls:999]]", deferrable=False)()
 
     with pytest.raises(WaitTimeout, match="GrokVideoSensor") as caught, TimeoutPosix(0.5):
         task.execute({"ti": ti})
@@ -424,7 +424,7 @@ def test_trouble_with_airflow_after_the_purchase_buys_nothing_more(grokvideo_emu
     ],
 )
 def test_a_limit_is_kept_before_the_submit(drive, grokvideo_emulator, words, said):
-    """A request dearer than the limit, or of unknown price, is not sent."""
+    """A request more expensive than the limit, or of unknown price, is not sent."""
     with pytest.raises(SpendLimitExceeded, match=said) as caught:
         drive(make(**words))
 
@@ -434,7 +434,7 @@ def test_a_limit_is_kept_before_the_submit(drive, grokvideo_emulator, words, sai
 
 def test_killing_a_blocking_task_says_what_goes_on(grokvideo_emulator, ti, logs):
     """A killed task says which request goes on and is billed."""
-    task = make(deferrable=False, timeout=0.2, prompt="A ball [[emulator: tempo=looks:999]]")()
+    task = make(deferrable=False, timeout=0.2, prompt="A ball [[emulator: tempo=polls:999]]")()
     with pytest.raises(WaitTimeout):
         task.execute({"ti": ti})
 

@@ -1,4 +1,4 @@
-"""What a task does with what its earlier tries bought, in both homes of the journal."""
+"""What a task does with what its earlier tries bought, in both backends of the journal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from airflow_kit import StateStore, fire
+from airflow_kit import StateStore, adopt, fire
 from PIL import Image
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferred
@@ -22,15 +22,15 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
     WaitTimeout,
 )
-from airflow_provider_grokvideo.journal.homes import FileHome
+from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.tasks import memory as memory_module
-from airflow_provider_grokvideo.tasks.memory import SAVING_TRIES, Memory
+from airflow_provider_grokvideo.tasks.memory import SAVING_TRIES, TaskJournal
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
 
-def make(prompt: str = "A red ball rolls [[emulator: tempo=looks:1]]", **words):
+def make(prompt: str = "A red ball rolls [[emulator: tempo=polls:1]]", **words):
     """Return how to make the same generating task again and again, as Airflow does."""
     return functools.partial(
         GrokVideoGenerateOperator,
@@ -48,137 +48,138 @@ def cleared(ti):
     return replace(ti, try_number=ti.try_number + 1, max_tries=ti.try_number + 1, clears=ti.clears + 1, xcoms={})
 
 
-def test_a_retry_waits_for_the_request_of_the_first_try(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_retry_waits_for_the_request_of_the_first_try(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A worker that dies after the submit costs nothing: the next try delivers the same request."""
     task = make(destination=str(tmp_path / "ball.mp4"))
     with pytest.raises(TaskDeferred):
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
 
-    course = drive(task, retried(ti), home)
+    course = drive(task, retried(ti), backend)
 
     (start,) = grokvideo_emulator.starts
     assert start.request_id == course.result["request_id"] == course.ti.xcoms["request_id"]
     assert (tmp_path / "ball.mp4").exists()
 
 
-def test_a_finished_request_is_delivered_without_deferring(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_finished_request_is_delivered_without_deferring(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A try that finds its request finished delivers at once."""
     task = make("A ball [[emulator: tempo=at-once]]", destination=str(tmp_path / "ball.mp4"))
     with pytest.raises(TaskDeferred):
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
 
-    course = drive(task, retried(ti), home)
+    course = drive(task, retried(ti), backend)
 
     assert [] == course.triggers
     assert 0.05 == course.result["estimated_cost_usd"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_cleared_task_returns_what_it_delivered(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_cleared_task_returns_what_it_delivered(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A clear of a delivered task returns its manifest and neither buys nor looks."""
     task = make(destination=str(tmp_path / "ball.mp4"))
-    first = drive(task, ti, home)
-    looks = dict(grokvideo_emulator.looks)
-    again = drive(task, cleared(ti), home)
+    first = drive(task, ti, backend)
+    polls = dict(grokvideo_emulator.polls)
+    again = drive(task, cleared(ti), backend)
 
     assert {**first.result, "url": None, "reused": True} == again.result
-    assert looks == dict(grokvideo_emulator.looks)
+    assert polls == dict(grokvideo_emulator.polls)
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_delivered_file_that_vanished_is_fetched_again(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_delivered_file_that_vanished_is_fetched_again(drive, backend, ti, grokvideo_emulator, tmp_path):
     """Where the delivered file is gone, a clear fetches the same request again."""
     task = make(destination=str(tmp_path / "ball.mp4"))
-    drive(task, ti, home)
+    drive(task, ti, backend)
     (tmp_path / "ball.mp4").unlink()
 
-    again = drive(task, cleared(ti), home)
+    again = drive(task, cleared(ti), backend)
 
     assert (tmp_path / "ball.mp4").exists()
     assert again.result["reused"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_another_destination_is_served_from_the_delivered_file(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_another_destination_is_served_from_the_delivered_file(drive, backend, ti, grokvideo_emulator, tmp_path):
     """After a change of destination a clear copies the delivered file and asks the service for nothing."""
-    drive(make(destination=str(tmp_path / "ball.mp4")), ti, home)
-    looks = dict(grokvideo_emulator.looks)
-    again = drive(make(destination=str(tmp_path / "new" / "ball.mp4")), cleared(ti), home)
+    drive(make(destination=str(tmp_path / "ball.mp4")), ti, backend)
+    polls = dict(grokvideo_emulator.polls)
+    again = drive(make(destination=str(tmp_path / "new" / "ball.mp4")), cleared(ti), backend)
 
     assert (tmp_path / "ball.mp4").read_bytes() == (tmp_path / "new" / "ball.mp4").read_bytes()
     assert (tmp_path / "new" / "ball.mp4").as_uri() == again.result["uri"]
-    assert looks == dict(grokvideo_emulator.looks)
+    assert polls == dict(grokvideo_emulator.polls)
 
 
-def test_regenerate_buys_after_a_clear_and_not_after_a_retry(drive, home, ti, grokvideo_emulator, tmp_path):
-    """With rerun='regenerate' a clear of a delivered task buys another video; a retry does not."""
-    task = make(destination=str(tmp_path / "ball.mp4"), rerun="regenerate")
-    first = drive(task, ti, home)
-    retry = drive(task, retried(ti), home)
-    clear = drive(task, cleared(retried(ti)), home)
+def test_regenerate_buys_after_a_clear_and_not_after_a_retry(drive, backend, ti, grokvideo_emulator, tmp_path):
+    """With resubmit_on=['cleared'] a clear of a delivered task buys another video; a retry does not."""
+    task = make(destination=str(tmp_path / "ball.mp4"), resubmit_on=["cleared"])
+    first = drive(task, ti, backend)
+    retry = drive(task, retried(ti), backend)
+    clear = drive(task, cleared(retried(ti)), backend)
 
     assert first.result["request_id"] == retry.result["request_id"] != clear.result["request_id"]
     assert 2 == len(grokvideo_emulator.starts)
 
 
-def test_changed_inputs_are_a_new_request(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_changed_inputs_are_a_new_request(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A task instance whose prompt changed buys what it is now asked for, and remembers what it bought before."""
     red, green = (
         make(f"A {colour} ball [[emulator: tempo=at-once]]", destination=f"{tmp_path}/") for colour in ("red", "green")
     )
-    first = drive(red, ti, home)
-    second = drive(green, cleared(ti), home)
-    third = drive(red, cleared(cleared(ti)), home)
+    first = drive(red, ti, backend)
+    second = drive(green, cleared(ti), backend)
+    third = drive(red, cleared(cleared(ti)), backend)
 
     assert first.result["request_id"] == third.result["request_id"] != second.result["request_id"]
     assert 2 == len(grokvideo_emulator.starts)
 
 
-def test_a_lost_answer_stops_this_try_and_all_others(drive, home, ti, grokvideo_emulator):
+def test_a_lost_answer_stops_this_try_and_all_others(drive, backend, ti, grokvideo_emulator):
     """A start whose answer was lost is never sent again, and each try says what a person can do."""
     grokvideo_emulator.script("lost_answer", on="submit")
     for each in (ti, retried(ti), cleared(ti)):
         with pytest.raises(AmbiguousSubmit, match=r"journal adopt films manual__1 make <request id>") as caught:
-            drive(make(), each, home)
+            drive(make(), each, backend)
         assert isinstance(caught.value, AirflowFailException)
         assert "journal forget films manual__1 make" in str(caught.value)
 
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_lost_answer_is_bought_again_where_the_user_said_so(drive, home, ti, grokvideo_emulator, tmp_path):
-    """With on_ambiguous_submit='resubmit' the next try buys again."""
+def test_a_lost_answer_is_bought_again_where_the_user_said_so(drive, backend, ti, grokvideo_emulator, tmp_path):
+    """With resubmit_on=['unconfirmed'] the next try buys again."""
     grokvideo_emulator.script("lost_answer", on="submit")
-    task = make(on_ambiguous_submit="resubmit", destination=f"{tmp_path}/")
+    task = make(resubmit_on=["unconfirmed"], destination=f"{tmp_path}/")
     with pytest.raises(AmbiguousSubmit) as caught:
-        drive(task, ti, home)
-    course = drive(task, retried(ti), home)
+        drive(task, ti, backend)
+    course = drive(task, retried(ti), backend)
 
     assert not isinstance(caught.value, AirflowFailException)
     assert grokvideo_emulator.starts[1].request_id == course.result["request_id"]
 
 
-def test_a_request_can_be_adopted(drive, home, ti, grokvideo_emulator, tmp_path):
-    """adopt_request_id settles an ambiguous submit with the request that a person found."""
+def test_a_request_can_be_adopted(drive, backend, ti, grokvideo_emulator, tmp_path):
+    """A request that a person found settles the unconfirmed submission."""
     grokvideo_emulator.script("lost_answer", on="submit")
     with pytest.raises(AmbiguousSubmit):
-        drive(make(), ti, home)
+        drive(make(), ti, backend)
     (start,) = grokvideo_emulator.starts
 
-    course = drive(make(adopt_request_id=start.request_id, destination=f"{tmp_path}/"), cleared(ti), home)
+    adopt(ti, start.request_id, backend)
+    course = drive(make(destination=f"{tmp_path}/"), cleared(ti), backend)
 
     assert start.request_id == course.result["request_id"]
     assert (tmp_path / f"{start.request_id}.mp4").exists()
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_wait_that_timed_out_is_salvaged(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_wait_that_timed_out_is_salvaged(drive, backend, ti, grokvideo_emulator, tmp_path):
     """After WaitTimeout each retry looks once more, and the one that finds the video finished delivers it for free."""
-    task = make("A ball [[emulator: tempo=looks:4]]", timeout=0.001, destination=f"{tmp_path}/")
+    task = make("A ball [[emulator: tempo=polls:4]]", timeout=0.001, destination=f"{tmp_path}/")
     timeouts, course = [], None
     while course is None and len(timeouts) < 5:
         try:
-            course = drive(task, ti, home)
+            course = drive(task, ti, backend)
         except WaitTimeout as error:
             timeouts.append(error)
             ti = retried(ti)
@@ -194,13 +195,13 @@ def test_a_wait_that_timed_out_is_salvaged(drive, home, ti, grokvideo_emulator, 
     ("fault", "error"),
     [("moderated:b", VideoModerated), ("failed:internal_error", VideoFailed)],
 )
-def test_a_bad_end_is_told_again_and_not_bought_again(drive, home, ti, grokvideo_emulator, fault, error):
+def test_a_bad_end_is_told_again_and_not_bought_again(drive, backend, ti, grokvideo_emulator, fault, error):
     """A request that ended without a video is reported by every later try with its cost, from the journal."""
-    task = make(f"A ball [[emulator: tempo=looks:1 fault={fault}]]")
+    task = make(f"A ball [[emulator: tempo=polls:1 fault={fault}]]")
     told = []
     for each in (ti, retried(ti), cleared(ti)):
         with pytest.raises(error) as caught:
-            drive(task, each, home)
+            drive(task, each, backend)
         told.append(caught.value.cost_usd)
         assert isinstance(caught.value, AirflowFailException)
 
@@ -208,12 +209,12 @@ def test_a_bad_end_is_told_again_and_not_bought_again(drive, home, ti, grokvideo
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_bad_end_is_bought_again_where_the_user_said_so(drive, home, ti, grokvideo_emulator):
-    """With buy_again_after the named outcome is retried by Airflow, and the retry is a new purchase."""
-    task = make("A ball [[emulator: tempo=looks:1 fault=failed:internal_error]]", buy_again_after=["failed"])
+def test_a_bad_end_is_bought_again_where_the_user_said_so(drive, backend, ti, grokvideo_emulator):
+    """With resubmit_on the named outcome is retried by Airflow, and the retry is a new purchase."""
+    task = make("A ball [[emulator: tempo=polls:1 fault=failed:internal_error]]", resubmit_on=["failed"])
     for each in (ti, retried(ti)):
         with pytest.raises(VideoFailed) as caught:
-            drive(task, each, home)
+            drive(task, each, backend)
         assert not isinstance(caught.value, AirflowFailException)
 
     assert 2 == len(grokvideo_emulator.starts)
@@ -264,44 +265,44 @@ def test_a_journal_that_fails_after_the_start_does_not_stop_the_video(
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_an_input_that_vanished_does_not_keep_a_task_from_its_video(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_an_input_that_vanished_does_not_keep_a_task_from_its_video(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A retry fetches the paid video although the image it was made from is gone by then."""
     image = tmp_path / "frame.png"
     Image.new("RGB", (64, 48), "red").save(image)
     task = make(image=str(image), destination=str(tmp_path / "ball.mp4"))
     with pytest.raises(TaskDeferred):
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
     image.unlink()
 
-    drive(task, retried(ti), home)
+    drive(task, retried(ti), backend)
 
     assert (tmp_path / "ball.mp4").exists()
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_the_same_picture_elsewhere_is_the_same_input(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_the_same_picture_elsewhere_is_the_same_input(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A file counts by its content: under another name it is the same input, changed it is another one."""
     first, second = tmp_path / "a.png", tmp_path / "b.png"
     Image.new("RGB", (64, 48), "red").save(first)
     second.write_bytes(first.read_bytes())
     words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": f"{tmp_path}/"}
-    bought = drive(make(image=str(first), **words), ti, home)
-    again = drive(make(image=str(second), **words), cleared(ti), home)
+    bought = drive(make(image=str(first), **words), ti, backend)
+    again = drive(make(image=str(second), **words), cleared(ti), backend)
     Image.new("RGB", (64, 48), "green").save(second)
-    other = drive(make(image=str(second), **words), cleared(ti), home)
+    other = drive(make(image=str(second), **words), cleared(ti), backend)
 
     assert bought.result["request_id"] == again.result["request_id"] != other.result["request_id"]
 
 
-def test_an_edit_is_the_same_when_its_sources_link_has_aged(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_an_edit_is_the_same_when_its_sources_link_has_aged(drive, backend, ti, grokvideo_emulator, tmp_path):
     """An edit of another task's video is recognised later, when it would be read from the file and not by its link."""
     words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": str(tmp_path / "ball.mp4")}
-    source = drive(make(**words), ti, home).result
+    source = drive(make(**words), ti, backend).result
     edit = functools.partial(
         GrokVideoEditOperator, task_id="edit", prompt="Snow [[emulator: tempo=at-once]]", destination=f"{tmp_path}/"
     )
     ti = replace(ti, task_id="edit", xcoms={})
-    store = home and StateStore()
+    store = backend and StateStore()
     first = drive(functools.partial(edit, video=source), ti, store)
     old = {**source, "finished_at": "2026-01-01T00:00:00Z"}
     again = drive(functools.partial(edit, video=old), cleared(ti), store)
@@ -317,10 +318,10 @@ def test_without_a_journal_the_task_says_so(drive, ti, grokvideo_emulator, logs)
     assert "journal_path" in logs()
 
 
-def test_the_journal_holds_no_secret(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_the_journal_holds_no_secret(drive, backend, ti, grokvideo_emulator, tmp_path):
     """Neither the key nor the prompt is in the journal."""
-    drive(make(destination=str(tmp_path / "ball.mp4")), ti, home)
-    kept = repr(home.values) if home else "".join(p.read_text() for p in (tmp_path / "journal").rglob("*.json"))
+    drive(make(destination=str(tmp_path / "ball.mp4")), ti, backend)
+    kept = repr(backend.values) if backend else "".join(p.read_text() for p in (tmp_path / "journal").rglob("*.json"))
 
     assert "delivered" in kept
     assert grokvideo_emulator.api_key not in kept
@@ -334,15 +335,15 @@ class Killed(BaseException):
 @contextmanager
 def dying_after(noted: dict[str, Any]) -> Iterator[None]:
     """Kill the worker as soon as the journal has noted these facts."""
-    real = Memory.note
+    real = TaskJournal.note
 
-    def note(memory: Memory, **changes: Any) -> None:
+    def note(memory: TaskJournal, **changes: Any) -> None:
         real(memory, **changes)
         if noted.items() <= changes.items():
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Memory, "note", note)
+        patch.setattr(TaskJournal, "note", note)
         try:
             yield
         except Killed:
@@ -350,39 +351,41 @@ def dying_after(noted: dict[str, Any]) -> Iterator[None]:
     raise AssertionError("nobody died")
 
 
-def test_a_retry_never_regenerates(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_a_retry_never_regenerates(drive, backend, ti, grokvideo_emulator, tmp_path):
     """A clear while the task waits is not one of its result: a retry after the delivery buys nothing."""
-    task = make("A ball [[emulator: tempo=at-once]]", rerun="regenerate", destination=str(tmp_path / "ball.mp4"))
+    task = make("A ball [[emulator: tempo=at-once]]", resubmit_on=["cleared"], destination=str(tmp_path / "ball.mp4"))
     with pytest.raises(TaskDeferred):
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
     ti = cleared(ti)
     with dying_after({"phase": "delivered"}):
-        drive(task, ti, home)
+        drive(task, ti, backend)
 
-    assert drive(task, retried(ti), home).result["reused"]
+    assert drive(task, retried(ti), backend).result["reused"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_what_was_never_handed_on_is_not_regenerated(drive, home, ti, grokvideo_emulator):
+def test_what_was_never_handed_on_is_not_regenerated(drive, backend, ti, grokvideo_emulator):
     """A request that a submitting task did not live to hand on is handed on by the next try, whatever was cleared."""
-    task = make(wait_for_completion=False, rerun="regenerate")
+    task = make(wait_for_completion=False, resubmit_on=["cleared"])
     with dying_after({"phase": "submitted"}):
-        drive(task, ti, home)
-    handed_on = drive(task, cleared(ti), home)
-    another = drive(task, cleared(cleared(ti)), home)
+        drive(task, ti, backend)
+    handed_on = drive(task, cleared(ti), backend)
+    another = drive(task, cleared(cleared(ti)), backend)
 
     assert grokvideo_emulator.starts[0].request_id == handed_on.result["request_id"]
     assert grokvideo_emulator.starts[1].request_id == another.result["request_id"]
 
 
-def test_arguments_that_change_during_the_wait_do_not_spoil_the_delivery(drive, home, ti, grokvideo_emulator, tmp_path):
+def test_arguments_that_change_during_the_wait_do_not_spoil_the_delivery(
+    drive, backend, ti, grokvideo_emulator, tmp_path
+):
     """A task whose DAG is edited while it waits delivers what was bought, and its record claims nothing else."""
     words = {"prompt": "A ball [[emulator: tempo=at-once]]", "destination": str(tmp_path / "ball.mp4")}
     with pytest.raises(TaskDeferred) as deferral:
-        make(**words)().execute({"ti": ti, "task_state_store": home})
+        make(**words)().execute({"ti": ti, "task_state_store": backend})
     (event,) = fire(*deferral.value.trigger.serialize())
 
-    manifest = make(**words, duration=5)().execute_complete({"ti": ti, "task_state_store": home}, event)
+    manifest = make(**words, duration=5)().execute_complete({"ti": ti, "task_state_store": backend}, event)
 
     assert 1.0 == pytest.approx(manifest["duration"], abs=0.1)
     assert {} == json.loads((tmp_path / "ball.json").read_text())["request"]
@@ -463,17 +466,17 @@ def test_inputs_that_become_the_same_share_a_video_rather_than_cost_twice(drive,
 
 
 @pytest.mark.parametrize("where", ["delivered", "waiting"])
-def test_an_index_never_takes_the_video_of_other_inputs(drive, home, ti, grokvideo_emulator, tmp_path, where):
+def test_an_index_never_takes_the_video_of_other_inputs(drive, backend, ti, grokvideo_emulator, tmp_path, where):
     """A map index whose inputs are others by now does not hand over what it bought before."""
     words = {"destination": str(tmp_path / "0.mp4")}
     red, blue = (make(f"A {colour} ball [[emulator: tempo=at-once]]", **words) for colour in ("red", "blue"))
     if where == "delivered":
-        drive(red, mapped(ti, 0), home)
+        drive(red, mapped(ti, 0), backend)
     else:
         with pytest.raises(TaskDeferred):
-            red().execute({"ti": mapped(ti, 0), "task_state_store": home})
+            red().execute({"ti": mapped(ti, 0), "task_state_store": backend})
 
-    course = drive(blue, mapped(cleared(ti), 0), home)
+    course = drive(blue, mapped(cleared(ti), 0), backend)
 
     assert grokvideo_emulator.starts[1].request_id == course.result["request_id"]
     assert not course.result["reused"]
@@ -540,9 +543,11 @@ def test_nobody_takes_over_an_unconfirmed_submission(drive, ti, grokvideo_emulat
 
 
 @pytest.mark.parametrize("when", ["before the write", "after the write"])
-def test_a_timeout_while_the_id_is_written_down_loses_nothing(drive, home, ti, grokvideo_emulator, monkeypatch, when):
+def test_a_timeout_while_the_id_is_written_down_loses_nothing(
+    drive, backend, ti, grokvideo_emulator, monkeypatch, when
+):
     """execution_timeout may strike at the very moment when the id is saved: the retry knows the request."""
-    save, struck = Memory._save, []
+    save, struck = TaskJournal._save, []
 
     def late(memory, **changes):
         strikes = changes.get("phase") == "submitted" and not struck
@@ -553,17 +558,17 @@ def test_a_timeout_while_the_id_is_written_down_loses_nothing(drive, home, ti, g
             raise AirflowTaskTimeout("now")
         return True
 
-    monkeypatch.setattr(Memory, "_save", late)
+    monkeypatch.setattr(TaskJournal, "_save", late)
     with pytest.raises(WaitTimeout):
-        make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
-    course = drive(make(), retried(ti), home)
+        make(deferrable=False)().execute({"ti": ti, "task_state_store": backend})
+    course = drive(make(), retried(ti), backend)
 
     assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
 
 
-def test_an_id_that_could_not_be_saved_is_saved_with_the_error(drive, home, ti, grokvideo_emulator, monkeypatch):
+def test_an_id_that_could_not_be_saved_is_saved_with_the_error(drive, backend, ti, grokvideo_emulator, monkeypatch):
     """A journal that was away after the submit and answers by the time of the error knows the request then."""
-    save, fails = Memory._save, []
+    save, fails = TaskJournal._save, []
 
     def away(memory, **changes):
         if changes.get("phase") == "submitted" and len(fails) < SAVING_TRIES:
@@ -571,17 +576,17 @@ def test_an_id_that_could_not_be_saved_is_saved_with_the_error(drive, home, ti, 
             raise JournalUnavailable("away")
         return save(memory, **changes)
 
-    monkeypatch.setattr(Memory, "_save", away)
+    monkeypatch.setattr(TaskJournal, "_save", away)
     monkeypatch.setattr(memory_module, "BETWEEN_TRIES", 0.0)
     with pytest.raises(WaitTimeout) as late:
-        make("A [[emulator: tempo=looks:99]]", deferrable=False, timeout=0.2)().execute(
-            {"ti": ti, "task_state_store": home}
+        make("A [[emulator: tempo=polls:99]]", deferrable=False, timeout=0.2)().execute(
+            {"ti": ti, "task_state_store": backend}
         )
 
     assert not isinstance(late.value, AirflowFailException)
     with pytest.raises(WaitTimeout):
-        make("A [[emulator: tempo=looks:99]]", deferrable=False, timeout=0.2)().execute(
-            {"ti": retried(ti), "task_state_store": home}
+        make("A [[emulator: tempo=polls:99]]", deferrable=False, timeout=0.2)().execute(
+            {"ti": retried(ti), "task_state_store": backend}
         )
     assert 1 == len(grokvideo_emulator.starts)
 
@@ -596,7 +601,7 @@ def test_a_move_that_was_cut_short_is_completed(drive, ti, grokvideo_emulator, t
     with pytest.raises(TaskDeferred):
         make()().execute({"ti": retried(ti), "task_state_store": store})
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
-    create = FileHome.create
+    create = FileBackend.create
 
     def dying(self, record):
         if record.number > copied:
@@ -604,7 +609,7 @@ def test_a_move_that_was_cut_short_is_completed(drive, ti, grokvideo_emulator, t
         create(self, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(FileHome, "create", dying)
+        patch.setattr(FileBackend, "create", dying)
         with pytest.raises((KeyboardInterrupt, TaskDeferred)):
             make()().execute({"ti": retried(retried(ti)), "task_state_store": store})
     course = drive(make(), retried(retried(retried(ti))), store)
@@ -630,13 +635,13 @@ def test_an_id_that_came_to_the_old_home_after_the_move_is_found(drive, ti, grok
     assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
 
 
-def test_what_is_stored_needs_no_service(drive, home, ti, grokvideo_emulator, tmp_path, monkeypatch):
+def test_what_is_stored_needs_no_service(drive, backend, ti, grokvideo_emulator, tmp_path, monkeypatch):
     """A worker died between storing and noting, and the service forgot the request: the file and its record count."""
 
     class Killed(BaseException):
         pass
 
-    note = Memory.note
+    note = TaskJournal.note
 
     def dying(memory, **changes):
         if changes.get("phase") == "delivered":
@@ -645,18 +650,18 @@ def test_what_is_stored_needs_no_service(drive, home, ti, grokvideo_emulator, tm
 
     task = make(destination=str(tmp_path / "ball.mp4"), deferrable=False)
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "note", dying)
+        patch.setattr(TaskJournal, "note", dying)
         with pytest.raises(Killed):
-            task().execute({"ti": ti, "task_state_store": home})
+            task().execute({"ti": ti, "task_state_store": backend})
     grokvideo_emulator.script("http:404", on="poll", times=9)
-    result = drive(task, retried(ti), home).result
+    result = drive(task, retried(ti), backend).result
 
     assert (tmp_path / "ball.mp4").as_uri() == result["uri"]
     assert [result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
-    assert result == {**drive(task, retried(retried(ti)), home).result, "reused": False}
+    assert result == {**drive(task, retried(retried(ti)), backend).result, "reused": False}
 
 
-def test_a_timeout_before_the_submit_is_no_question(drive, home, ti, grokvideo_emulator, monkeypatch):
+def test_a_timeout_before_the_submit_is_no_question(drive, backend, ti, grokvideo_emulator, monkeypatch):
     """execution_timeout that strikes after the intent and before the submit: nothing was sent, so a retry submits."""
     show = GrokVideoGenerateOperator._show
 
@@ -668,9 +673,9 @@ def test_a_timeout_before_the_submit_is_no_question(drive, home, ti, grokvideo_e
     with monkeypatch.context() as patch:
         patch.setattr(GrokVideoGenerateOperator, "_show", late)
         with pytest.raises(AirflowTaskTimeout):
-            make()().execute({"ti": ti, "task_state_store": home})
+            make()().execute({"ti": ti, "task_state_store": backend})
     before = len(grokvideo_emulator.starts)
-    course = drive(make(), retried(ti), home)
+    course = drive(make(), retried(ti), backend)
 
     assert 0 == before
     assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]

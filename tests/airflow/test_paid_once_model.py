@@ -55,9 +55,9 @@ PRICE_TICKS = 500_000_000
 PROMPTS = ("A red ball", "A green ball")
 WORDS: dict[str, list[Any]] = {
     "prompt": list(PROMPTS),
-    "on_ambiguous_submit": ["fail", "resubmit"],
-    "rerun": ["reuse", "regenerate"],
-    "buy_again_after": [[], ["failed"], ["moderated"], ["expired"], ["failed", "moderated", "expired"]],
+    "unconfirmed": [[], ["unconfirmed"]],
+    "cleared": [[], ["cleared"]],
+    "ends": [[], ["failed"], ["moderated"], ["expired"], ["failed", "moderated", "expired"]],
     "on_moderated": ["fail", "skip"],
     "wait_for_completion": [True, False],
     "deferrable": [True, False],
@@ -125,7 +125,6 @@ class PaidOnce(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="grokvideo-model-"))
         self.store: StateStore | None = None
         self.words: dict[str, Any] = dict(CAREFUL)
-        self.adopt: str | None = None
         self.ti = replace(ti, try_number=1, max_tries=RETRIES, xcoms={})
         self.state = "ready"
         self.deferral: tuple[str, str, str] | None = None
@@ -187,22 +186,21 @@ class PaidOnce(RuleBasedStateMachine):
         if record is None:
             return True
         if record["phase"] == "intent":
-            return bool(self.words["on_ambiguous_submit"] == "resubmit")
-        if record.get("outcome") in self.words["buy_again_after"]:
+            return bool(self.words["unconfirmed"])
+        if record.get("outcome") in self.words["ends"]:
             return True
         ended = {**self.handed_at, **self.ended_at}.get(record["token"])
-        return self.words["rerun"] == "regenerate" and ended is not None and self.cleared_at > ended
+        return bool(self.words["cleared"]) and ended is not None and self.cleared_at > ended
 
     # One step of Airflow
 
     def operator(self) -> GrokVideoGenerateOperator:
         """Parse the DAG anew."""
         words = dict(self.words)
+        words["resubmit_on"] = [*words.pop("unconfirmed"), *words.pop("cleared"), *words.pop("ends")]
         if words["destination"] is not None:
             words["destination"] = f"{self.folder}/{words['destination']}"
-        return GrokVideoGenerateOperator(
-            task_id="make", duration=1, poll_interval=0.01, retries=RETRIES, adopt_request_id=self.adopt, **words
-        )
+        return GrokVideoGenerateOperator(task_id="make", duration=1, poll_interval=0.01, retries=RETRIES, **words)
 
     @contextmanager
     def audited(self, may_buy: bool) -> Iterator[None]:
@@ -334,16 +332,16 @@ class PaidOnce(RuleBasedStateMachine):
         if isinstance(error, AmbiguousSubmit):
             assert now_held is not None
             assert "intent" == now_held["phase"], text
-            assert final == (self.words["on_ambiguous_submit"] == "fail")
+            assert final == (not self.words["unconfirmed"])
             assert not final or ("journal adopt films" in text and "journal forget films" in text)
             return
         if isinstance(error, JournalUnavailable):
             assert trouble, text
             return
         # A resumed task may know the id that could not be saved before it deferred, and has written it down by now.
-        doubted = held is not None and held["phase"] == "intent" and known is None
-        if doubted and self.words["on_ambiguous_submit"] == "fail":
-            assert self.adopt is not None, f"an intent led to {error!r}"
+        unconfirmed = held is not None and held["phase"] == "intent" and known is None
+        if unconfirmed and not self.words["unconfirmed"]:
+            raise AssertionError(f"an intent led to {error!r}")
         if known is not None and held is not None and held.get("request_id") == known and not may_buy:
             assert known in text
         if known is not None and now_held.get("outcome") is None and not trouble:
@@ -404,14 +402,14 @@ class PaidOnce(RuleBasedStateMachine):
     # What may happen
 
     @initialize(
-        home=st.sampled_from(["task_state_store", "journal_path"]),
-        tempo=st.sampled_from(["at-once", "looks:1", "looks:2"]),
+        backend=st.sampled_from(["task_state_store", "journal_path"]),
+        tempo=st.sampled_from(["at-once", "polls:1", "polls:2"]),
         words=st.fixed_dictionaries({word: st.sampled_from(values) for word, values in WORDS.items()}),
     )
-    def begin(self, home: str, tempo: str, words: dict[str, Any]) -> None:
+    def begin(self, backend: str, tempo: str, words: dict[str, Any]) -> None:
         self.words = words
         self.emulator.set_tempo(tempo)
-        if home == "task_state_store":
+        if backend == "task_state_store":
             self.store = StateStore(self.mishaps)
         else:
             self.patch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(self.journal_folder))
@@ -482,21 +480,14 @@ class PaidOnce(RuleBasedStateMachine):
             path.unlink()
 
     @precondition(lambda self: self.unknown_starts(self.words["prompt"]))
-    @rule(by=st.sampled_from(["argument", "journal"]))
-    def person_finds_the_request(self, by: str) -> None:
+    @rule()
+    def person_finds_the_request(self) -> None:
         prompt = self.words["prompt"]
         request_id = self.unknown_starts(prompt)[-1]
         record = self.last(prompt)
-        if by == "argument":
-            self.adopt = request_id
-        elif record is not None and record["phase"] == "intent":
+        if record is not None and record["phase"] == "intent":
             adopted = {"phase": "submitted", "request_id": request_id, "submitted_at": record["intended_at"]}
             self.write_journal({**record, **adopted, "note": "adopted by hand"})
-
-    @precondition(lambda self: self.adopt is not None)
-    @rule()
-    def author_adopts_no_more(self) -> None:
-        self.adopt = None
 
     @rule()
     def person_forgets(self) -> None:
@@ -521,7 +512,7 @@ class PaidOnce(RuleBasedStateMachine):
         record = self.last(prompt)
         if record is None:
             return
-        self.mishaps.death, self.mishaps.outage, self.offline, self.adopt = None, 0, False, None
+        self.mishaps.death, self.mishaps.outage, self.offline = None, 0, False
         self.words = {**CAREFUL, "prompt": prompt}
         how, what = self._until_it_stays(prompt)
         if record["phase"] == "intent":

@@ -39,13 +39,13 @@ SOON = 0.02
 
 
 class Desk(Service):
-    """The lean service of the benchmarks, on a thread of this process, that can refuse one look for its rate."""
+    """The lean service of the benchmarks, on a thread of this process, that can refuse one poll for its rate."""
 
     def __init__(self) -> None:
         super().__init__()
         self.url = ""
         self.arrivals: list[float] = []
-        self.looks: Counter[str] = Counter()
+        self.polls: Counter[str] = Counter()
         self.refuse_at: int | None = None
         self.done_at: int | None = None
         self.refused_at = 0.0
@@ -54,19 +54,19 @@ class Desk(Service):
     def make(self, *request_ids: str, seconds: float = SOON) -> None:
         """Start videos of these names."""
         self.arrivals = []
-        self.looks.clear()
+        self.polls.clear()
         self.take([(request_id, seconds, "grok-imagine-video", 5, 1) for request_id in request_ids])
 
-    def look(self, request_id: bytes, head: bytes) -> bytes:
-        """Answer a look, or refuse it."""
+    def poll(self, request_id: bytes, head: bytes) -> bytes:
+        """Answer a poll, or refuse it."""
         self.arrivals.append(time.monotonic())
-        self.looks[request_id.decode()] += 1
-        if self.looks[request_id.decode()] == self.done_at:
+        self.polls[request_id.decode()] += 1
+        if self.polls[request_id.decode()] == self.done_at:
             self._jobs[request_id].seconds = 0.0
         if len(self.arrivals) == self.refuse_at:
             self.refused_at = self.arrivals[-1]
             return b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
-        return super().look(request_id, head)
+        return super().poll(request_id, head)
 
     def serve(self) -> Any:
         """Return what an event loop listens with."""
@@ -122,7 +122,7 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 def submitted(words: str = "") -> str:
     """Submit a clip to the emulator; `words` orders it about."""
     return GrokVideoHook().submit(
-        TextToVideo(prompt=f"A red ball [[emulator: {words or 'tempo=looks:2'}]]", duration=1)
+        TextToVideo(prompt=f"A red ball [[emulator: {words or 'tempo=polls:2'}]]", duration=1)
     )
 
 
@@ -220,7 +220,7 @@ async def undisturbed(desk: Desk, *request_ids: str) -> int:
     ],
 )
 def test_a_trigger_cancelled_at_any_step_harms_no_other(desk, again):
-    """Wherever a trigger is cancelled, in its start, a look or its end, the other gets its event and nothing stays."""
+    """Wherever a trigger is cancelled, in its start, a poll or its end, the other gets its event and nothing stays."""
     last = max(run(undisturbed(desk, "a", "b")) for _ in range(3)) + 5
 
     async def cancelled_after(count: int) -> str:
@@ -327,7 +327,7 @@ def test_a_trigger_that_hangs_up_does_not_wait_for_the_answer(grokvideo_emulator
 
     async def hung_up() -> int:
         waiting = asyncio.ensure_future(event(request_id))
-        await until(lambda: grokvideo_emulator.looks.get(request_id))
+        await until(lambda: grokvideo_emulator.polls.get(request_id))
         waiting.cancel()
         await asyncio.wait([waiting], timeout=10)
         assert waiting.cancelled()
@@ -387,7 +387,7 @@ async def test_an_account_is_a_key_and_a_host(first, second, same):
 
 
 async def test_a_bad_listener_harms_only_its_own_wait(desk):
-    """Where telling somebody what a look found fails, that wait fails with it, and all others go on."""
+    """Where telling somebody what a poll found fails, that wait fails with it, and all others go on."""
     names = [f"v-{index}" for index in range(20)]
     desk.make(*names, seconds=0.1)
 
@@ -436,7 +436,7 @@ def test_what_the_service_does_to_one_request_is_its_own(grokvideo_emulator, fau
 
     async def together() -> list[str]:
         waiting = asyncio.ensure_future(event(bad))
-        await until(lambda: grokvideo_emulator.looks.get(bad))
+        await until(lambda: grokvideo_emulator.polls.get(bad))
         outcomes = await events(*good)
         assert not waiting.done()
         waiting.cancel()
@@ -449,13 +449,13 @@ def test_what_the_service_does_to_one_request_is_its_own(grokvideo_emulator, fau
 @pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_a_lane_that_is_cancelled_loses_nobody(grokvideo_emulator, others):
-    """Somebody who cancels tasks that are not theirs, in the middle of a look, costs the wait one look."""
+    """Somebody who cancels tasks that are not theirs, in the middle of a poll, costs the wait one poll."""
     request_ids = [submitted() for _ in range(1 + others)]
     grokvideo_emulator.script("timeout", on="poll", times=1 + others)
 
     async def disturbed() -> list[str]:
         waiting = asyncio.ensure_future(events(*request_ids))
-        await until(lambda: sum(grokvideo_emulator.looks.values()) == 1 + others)
+        await until(lambda: sum(grokvideo_emulator.polls.values()) == 1 + others)
         for task in asyncio.all_tasks():
             if "Poller._lane" in task.get_coro().__qualname__:
                 task.cancel()
@@ -487,11 +487,11 @@ def test_the_users_interval_wins(desk, connect, monkeypatch):
         return outcomes
 
     assert ["settled", "settled"] == run(together())
-    assert {"task": 4, "connection": 4} == dict(desk.looks)
+    assert {"task": 4, "connection": 4} == dict(desk.polls)
 
 
 def test_nobody_looks_for_who_has_gone(desk):
-    """A wait that was cancelled before its look was due costs no look."""
+    """A wait that was cancelled before its look was due costs no poll."""
     names = [f"v-{index}" for index in range(20)]
     desk.make("stays", *names, seconds=1.0)
 
@@ -499,13 +499,13 @@ def test_nobody_looks_for_who_has_gone(desk):
         soon = time.time() + 0.6
         leaving = [asyncio.ensure_future(event(name, not_before=soon)) for name in names]
         staying = asyncio.ensure_future(events("stays"))
-        await until(lambda: desk.looks["stays"])
+        await until(lambda: desk.polls["stays"])
         for each in leaving:
             each.cancel()
         return await staying
 
     assert ["settled"] == run(most_leave())
-    assert {"stays"} == desk.looks.keys()
+    assert {"stays"} == desk.polls.keys()
 
 
 def test_a_rate_limit_holds_all_triggers(desk):

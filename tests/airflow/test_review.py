@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow_kit import StateStore, TaskInstance
+from airflow_kit import StateStore, TaskInstance, adopt
 from review_kit import Desk, Review, said
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
@@ -85,10 +85,10 @@ def make(video: Any, **words: Any) -> GrokVideoReviewOperator:
 @pytest.fixture
 def review(desk, request):
     """Return how to begin a review of a clip; with the journal of the fixture ``home`` where a test asks for that."""
-    home = request.getfixturevalue("home") if "home" in request.fixturenames else StateStore()
+    backend = request.getfixturevalue("home") if "home" in request.fixturenames else StateStore()
 
     def begin(video: Any, **words: Any) -> Review:
-        return Review(functools.partial(make, video=video, **words), home).begin()
+        return Review(functools.partial(make, video=video, **words), backend).begin()
 
     return begin
 
@@ -112,7 +112,7 @@ def test_a_clip_is_approved_as_it_is(review, desk, film, grokvideo_emulator):
 
 
 def test_another_take_is_made_in_other_words_and_approved(
-    review, desk, home, film, grokvideo_emulator, ledger, tmp_path
+    review, desk, backend, film, grokvideo_emulator, ledger, tmp_path
 ):
     """Two starts; the second take lies beside the first, the Video tab shows it, and its manifest is the result."""
     task = review(film)
@@ -139,7 +139,7 @@ def test_an_earlier_take_can_be_approved_after_all(review, film, grokvideo_emula
     assert 3 == len(grokvideo_emulator.starts)
 
 
-def test_two_takes_of_the_same_words_are_two_videos(review, home, film, grokvideo_emulator, tmp_path):
+def test_two_takes_of_the_same_words_are_two_videos(review, backend, film, grokvideo_emulator, tmp_path):
     """Who does not change the words wants another one all the same; neither file replaces the other."""
     review(film).answer("Another take").answer("Another take")
 
@@ -196,11 +196,11 @@ def test_a_yes_is_for_what_was_seen(review, drive, film, grokvideo_emulator, tmp
     if changed == "price":
         price = GrokVideoReviewOperator._price
 
-        def dearer(self, words):
+        def more_expensive(self, words):
             found = price(self, words)
             return replace(found, usd=found.usd * 2)
 
-        monkeypatch.setattr(GrokVideoReviewOperator, "_price", dearer)
+        monkeypatch.setattr(GrokVideoReviewOperator, "_price", more expensive)
     before = len(grokvideo_emulator.starts)
     matters = changed == "video" or (changed != "nothing" and answer == "Another take")
     with pytest.raises(GrokVideoError) if matters else contextlib.nullcontext() as stopped:
@@ -222,7 +222,7 @@ def test_an_answer_nobody_knows_the_question_of_is_asked_for_again(review, film,
     assert "film.mp4" == asked_about(task)
 
 
-def test_a_retry_and_a_clear_ask_again_about_the_latest_take(review, desk, home, film, grokvideo_emulator):
+def test_a_retry_and_a_clear_ask_again_about_the_latest_take(review, desk, backend, film, grokvideo_emulator):
     """What was said is forgotten with the try, what was bought is not; also after an approval, nothing is bought."""
     task = review(film)
     task.answer("Another take", prompt="A green ball")
@@ -238,7 +238,7 @@ def test_a_retry_and_a_clear_ask_again_about_the_latest_take(review, desk, home,
 
 
 @pytest.mark.parametrize("words", [None, "A green ball"], ids=["same words", "other words"])
-def test_a_take_under_way_is_gone_on_with_after_a_crash(review, home, film, grokvideo_emulator, tmp_path, words):
+def test_a_take_under_way_is_gone_on_with_after_a_crash(review, backend, film, grokvideo_emulator, tmp_path, words):
     """A worker that dies while a take is under way costs nothing: the next try stores it and asks about it."""
     task = review(film, deferrable=False, timeout=0.01)
     grokvideo_emulator.set_tempo("seconds:0.5")
@@ -329,7 +329,7 @@ def test_a_take_that_cannot_be_stored_is_stored_by_a_retry(review, film, grokvid
     assert 2 == len(grokvideo_emulator.starts)
 
 
-def test_a_start_in_doubt_stops_the_review_until_it_is_settled(review, home, film, grokvideo_emulator):
+def test_a_start_in_doubt_stops_the_review_until_it_is_settled(review, backend, film, grokvideo_emulator):
     """As everywhere: nothing is bought meanwhile; who finds the request in the console names it and it is the take."""
     task = review(film)
     grokvideo_emulator.script("lost_answer", on="submit")
@@ -337,7 +337,7 @@ def test_a_start_in_doubt_stops_the_review_until_it_is_settled(review, home, fil
         task.answer("Another take")
     with pytest.raises(AmbiguousSubmit):
         task.begin()
-    task.words(adopt_request_id=grokvideo_emulator.starts[1].request_id)
+    adopt(task.ti, grokvideo_emulator.starts[1].request_id, backend)
     shown = asked_about(task.begin())
     task.answer("Another take")
 
@@ -347,8 +347,8 @@ def test_a_start_in_doubt_stops_the_review_until_it_is_settled(review, home, fil
 
 
 def test_a_start_in_doubt_can_be_let_go(review, film, grokvideo_emulator):
-    """on_ambiguous_submit='resubmit': it counts as a take, and the next answer buys another one."""
-    task = review(film, on_ambiguous_submit="resubmit")
+    """resubmit_on=['unconfirmed']: it counts as a take, and the next answer buys another one."""
+    task = review(film, resubmit_on=["unconfirmed"])
     grokvideo_emulator.script("lost_answer", on="submit")
     task.answer("Another take")
     shown = asked_about(task)
@@ -393,7 +393,7 @@ def test_takes_go_where_the_task_says(review, film, grokvideo_emulator, tmp_path
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
 def test_the_service_can_upload_a_take(review, drive, s3, grokvideo_emulator, lost, monkeypatch):
     """deliver_via='upload': it arrives beside the first take; an upload settles a lost answer without a person."""
-    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_LOOKS", 0.05)
+    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_CHECKS", 0.05)
     words = {"task_id": "film", "prompt": "A red ball", "duration": 1, "poll_interval": 0.05}
     film = functools.partial(GrokVideoGenerateOperator, **words, destination="s3://bucket/film.mp4")
     task = review(drive(film, TaskInstance(task_id="film"), store=StateStore()).result, deliver_via="upload")
@@ -579,7 +579,7 @@ def test_what_a_real_sidecar_keeps_of_a_picture_given_as_data(review, desk, driv
 def test_the_question_shows_what_is_to_be_decided(review, desk, film, monkeypatch):
     """Poster, page, prompt, cost, what each answer does; the addresses are those of the review itself."""
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/deep")
-    review(film, ask_users=[{"id": "7", "name": "Ada"}])
+    review(film, assigned_users=[{"id": "7", "name": "Ada"}])
     (question,) = desk.questions
     body, form = question["body"], question["params"]
 
@@ -634,7 +634,7 @@ def test_a_form_that_airflow_refuses_is_asked_for_again(review, film, grokvideo_
 
 def test_nobody_answers_in_time(review, film, grokvideo_emulator):
     """The task fails without a retry; a clear asks again."""
-    task = review(film, ask_timeout=timedelta(hours=1))
+    task = review(film, response_timeout=timedelta(hours=1))
     with pytest.raises(AirflowFailException, match="nobody answered in time"):
         task.resume({"error": "too late", "error_type": "timeout"})
     task.begin()
@@ -682,9 +682,9 @@ def test_a_lost_wait_for_a_take_is_told_as_elsewhere(desk, film, grokvideo_emula
         (None, {"max_takes": "many"}, "a whole number from 1"),
         (None, {"on_reject": "retry"}, "one of skip, fail"),
         (None, {"wait_for_completion": False}, "True: a person"),
-        (None, {"ask_timeout": 0}, "more than 0"),
+        (None, {"response_timeout": 0}, "more than 0"),
     ],
-    ids=["path", "list", "submitted", "no takes", "many takes", "on_reject", "no wait", "ask_timeout"],
+    ids=["path", "list", "submitted", "no takes", "many takes", "on_reject", "no wait", "response_timeout"],
 )
 def test_words_that_make_no_sense_are_refused(review, film, video, words, said_so):
     """Before anybody is asked."""

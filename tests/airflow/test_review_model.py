@@ -39,14 +39,12 @@ RETRIES = 2
 MOST = 6
 
 WORDS: dict[str, list[Any]] = {
-    "on_ambiguous_submit": ["fail", "resubmit"],
     "deferrable": [True, False],
     "timeout": [900.0, 1e-6],
     "destination": ["takes/", "takes/named.mp4"],
     "on_moderated": ["fail", "skip"],
     "on_limit": ["fail", "skip", "ask"],
-    "rerun": ["reuse", "regenerate"],
-    "buy_again_after": [[], ["failed", "moderated", "expired"]],
+    "resubmit_on": [[], ["unconfirmed"], ["failed", "moderated", "expired"], ["unconfirmed", "failed", "cleared"]],
 }
 ASKED_FOR = st.sampled_from([{}, {"prompt": "A green ball"}, {"prompt": "A red ball"}])
 POINTS_OF_ALL = (*POINTS, ("ask", "before"))
@@ -189,14 +187,14 @@ class Reviewed(RuleBasedStateMachine):
     # What may happen
 
     @initialize(
-        home=st.sampled_from(["task_state_store", "journal_path"]),
-        tempo=st.sampled_from(["at-once", "looks:1"]),
+        backend=st.sampled_from(["task_state_store", "journal_path"]),
+        tempo=st.sampled_from(["at-once", "polls:1"]),
         words=st.fixed_dictionaries({word: st.sampled_from(values) for word, values in WORDS.items()}),
     )
-    def begin(self, home: str, tempo: str, words: dict[str, Any]) -> None:
+    def begin(self, backend: str, tempo: str, words: dict[str, Any]) -> None:
         self.words = words
         self.emulator.set_tempo(tempo)
-        if home == "task_state_store":
+        if backend == "task_state_store":
             self.store = StateStore(self.mishaps)
         else:
             self.patch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(self.folder / "journal"))
@@ -321,7 +319,7 @@ class Reviewed(RuleBasedStateMachine):
 
     def _calm_down(self) -> None:
         self.mishaps.death, self.mishaps.outage = None, 0
-        self.words = {**CAREFUL, "on_ambiguous_submit": self.words["on_ambiguous_submit"]}
+        self.words = {**CAREFUL, "resubmit_on": [each for each in self.words["resubmit_on"] if each == "unconfirmed"]}
         self.person_settles_what_is_in_doubt()
         bought = len(self.emulator.starts)
         for _ in range(60):

@@ -11,12 +11,12 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
 FAULTS = {
-    "good": ("tempo=looks:2", None, None),
-    "moderated": ("tempo=looks:1 fault=moderated:b", None, None),
-    "lost answer": ("tempo=looks:1", "lost_answer", "submit"),
-    "unavailable": ("tempo=looks:1", "http:503", "submit"),
-    "broken download": ("tempo=looks:1", "wrong_bytes", "download"),
-    "refused key": ("tempo=looks:1", "revoked", "poll"),
+    "good": ("tempo=polls:2", None, None),
+    "moderated": ("tempo=polls:1 fault=moderated:b", None, None),
+    "lost answer": ("tempo=polls:1", "lost_answer", "submit"),
+    "unavailable": ("tempo=polls:1", "http:503", "submit"),
+    "broken download": ("tempo=polls:1", "wrong_bytes", "download"),
+    "refused key": ("tempo=polls:1", "revoked", "poll"),
 }
 
 

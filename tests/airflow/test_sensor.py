@@ -34,7 +34,7 @@ def make(request_id, **words):
 
 
 @BOTH
-@pytest.mark.parametrize("tempo", ["tempo=at-once", "tempo=looks:3"], ids=["done already", "done later"])
+@pytest.mark.parametrize("tempo", ["tempo=at-once", "tempo=polls:3"], ids=["done already", "done later"])
 def test_it_waits_and_delivers(drive, grokvideo_emulator, tmp_path, deferrable, tempo):
     """The sensor waits for the request, stores its video and returns the manifest; it buys nothing."""
     request_id = submitted(tempo)
@@ -94,12 +94,12 @@ def test_moderation_can_skip(drive, deferrable):
 def test_patience_ends_as_a_sensors_timeout(drive, deferrable):
     """When patience ends the sensor times out the way sensors do."""
     with pytest.raises(AirflowSensorTimeout):
-        drive(make(submitted("tempo=looks:999"), timeout=0.3, deferrable=deferrable))
+        drive(make(submitted("tempo=polls:999"), timeout=0.3, deferrable=deferrable))
 
 
 def test_reschedule_mode_frees_the_slot(drive):
     """In reschedule mode a pending request gives the worker slot back."""
-    sensor = make(submitted("tempo=looks:999"), deferrable=False, mode="reschedule", timeout=60)
+    sensor = make(submitted("tempo=polls:999"), deferrable=False, mode="reschedule", timeout=60)
 
     with pytest.raises(AirflowRescheduleException):
         drive(sensor)

@@ -32,7 +32,7 @@ class Watched(TaskInstance):
             self.seen.append(cards.parse(self.xcoms[key]))
 
 
-def make(prompt="A red ball [[emulator: tempo=looks:2]]", **words):
+def make(prompt="A red ball [[emulator: tempo=polls:2]]", **words):
     """Return how to make the same generating task again and again."""
     given = {"task_id": "make", "prompt": prompt, "duration": 1, "poll_interval": 0.05, **words}
     return functools.partial(GrokVideoGenerateOperator, **given)
@@ -53,7 +53,7 @@ def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
 
     assert ["submitting", "waiting", "waiting", "delivered"] == [card.outcome for card in seen]
     assert (None, [("intent", None)]) == (sent.request_id, [(each.phase, each.request_id) for each in sent.purchases])
-    assert ("A red ball [[emulator: tempo=looks:2]]", "text-to-video", "0.05") == (
+    assert ("A red ball [[emulator: tempo=polls:2]]", "text-to-video", "0.05") == (
         first.prompt,
         first.mode,
         first.estimated_usd,
@@ -75,7 +75,7 @@ def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
         ({"prompt": "x [[emulator: fault=failed:internal_error]]"}, "failed", "VideoFailed"),
         ({"prompt": "x [[emulator: fault=expired]]"}, "expired", "VideoExpired"),
         ({"prompt": "x [[emulator: fault=lost_answer]]"}, "doubt", "AmbiguousSubmit"),
-        ({"prompt": "x [[emulator: tempo=looks:99]]", "timeout": 0.2}, "trouble", "WaitTimeout"),
+        ({"prompt": "x [[emulator: tempo=polls:99]]", "timeout": 0.2}, "trouble", "WaitTimeout"),
         ({"max_cost_usd": 0.01}, "refused", "SpendLimitExceeded"),
         ({"max_cost_usd": 0.01, "on_limit": "skip"}, "refused", "SpendLimitExceeded"),
         ({"duration": 99}, "refused", "InvalidInput"),
@@ -88,7 +88,7 @@ def test_a_card_says_why_there_is_no_video(drive, tmp_path, words, expected, pro
 
     assert (expected, problem) == (last.outcome, last.problem.type)
     assert last.problem.message
-    assert words.get("prompt", "A red ball [[emulator: tempo=looks:2]]") == last.prompt
+    assert words.get("prompt", "A red ball [[emulator: tempo=polls:2]]") == last.prompt
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def until(condition: Callable[[], bool]) -> None:
 def submitted(words: str = "") -> str:
     """Submit a clip; `words` orders the emulator about."""
     return GrokVideoHook().submit(
-        TextToVideo(prompt=f"A red ball [[emulator: {words or 'tempo=looks:2'}]]", duration=1)
+        TextToVideo(prompt=f"A red ball [[emulator: {words or 'tempo=polls:2'}]]", duration=1)
     )
 
 
@@ -63,15 +63,15 @@ def test_serialize_makes_the_same_trigger_again():
     "words",
     [
         pytest.param("tempo=at-once", id="done at once"),
-        pytest.param("tempo=looks:3", id="done later"),
-        pytest.param("tempo=looks:1 fault=moderated:a", id="moderated as done"),
-        pytest.param("tempo=looks:1 fault=moderated:b", id="moderated as 400"),
-        pytest.param("tempo=looks:1 fault=moderated:c", id="moderated as failed"),
-        pytest.param("tempo=looks:1 fault=failed:internal_error", id="failed"),
-        pytest.param("tempo=looks:1 fault=failed_string", id="failed as text"),
-        pytest.param("tempo=looks:1 fault=expired", id="expired"),
-        pytest.param("tempo=looks:1 fault=done_without_url", id="done without link"),
-        pytest.param("tempo=looks:1 fault=openai_done", id="done in another dialect"),
+        pytest.param("tempo=polls:3", id="done later"),
+        pytest.param("tempo=polls:1 fault=moderated:a", id="moderated as done"),
+        pytest.param("tempo=polls:1 fault=moderated:b", id="moderated as 400"),
+        pytest.param("tempo=polls:1 fault=moderated:c", id="moderated as failed"),
+        pytest.param("tempo=polls:1 fault=failed:internal_error", id="failed"),
+        pytest.param("tempo=polls:1 fault=failed_string", id="failed as text"),
+        pytest.param("tempo=polls:1 fault=expired", id="expired"),
+        pytest.param("tempo=polls:1 fault=done_without_url", id="done without link"),
+        pytest.param("tempo=polls:1 fault=openai_done", id="done in another dialect"),
     ],
 )
 def test_every_end_is_one_settled_event(words):
@@ -104,7 +104,7 @@ def test_a_failed_look_is_a_miss(grokvideo_emulator, fault):
     (event,) = events(trigger_for(request_id))
 
     assert "settled" == event["outcome"]
-    assert grokvideo_emulator.looks[request_id] >= 2
+    assert grokvideo_emulator.polls[request_id] >= 2
 
 
 @pytest.mark.usefixtures("grokvideo_connection")
@@ -120,18 +120,18 @@ def test_a_revoked_key_ends_the_wait(grokvideo_emulator):
 
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_the_deadline_is_wall_clock(grokvideo_emulator):
-    """A deadline that passed while nobody ran the trigger has passed: one last look, then the timeout."""
-    request_id = submitted("tempo=looks:99")
+    """A deadline that passed while nobody ran the trigger has passed: one last poll, then the timeout."""
+    request_id = submitted("tempo=polls:99")
 
     (event,) = events(trigger_for(request_id, deadline=time.time() - 1))
 
     assert ("abandoned", "WaitTimeout") == (event["outcome"], event["error"])
-    assert 1 == grokvideo_emulator.looks[request_id]
+    assert 1 == grokvideo_emulator.polls[request_id]
 
 
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_a_video_that_finished_before_a_late_restart_is_not_lost():
-    """A request found done at the last look is settled although the deadline has passed."""
+    """A request found done at the last poll is settled although the deadline has passed."""
     request_id = submitted("tempo=at-once")
 
     (event,) = events(trigger_for(request_id, deadline=time.time() - 1))
@@ -152,7 +152,7 @@ def test_a_missing_connection_is_an_event(monkeypatch):
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_the_log_hears_news_and_not_every_look(logs):
     """Ten looks at a pending request are not ten lines."""
-    request_id = submitted("tempo=looks:10")
+    request_id = submitted("tempo=polls:10")
 
     events(trigger_for(request_id))
 
@@ -172,11 +172,11 @@ def test_on_kill_says_what_goes_on(logs):
 @pytest.mark.usefixtures("grokvideo_connection")
 def test_a_cancelled_trigger_leaves_nothing_behind(grokvideo_emulator):
     """A trigger that is moved away closes its connections and leaves no task on the loop."""
-    request_id = submitted("tempo=looks:99")
+    request_id = submitted("tempo=polls:99")
 
     async def cancelled() -> int:
         running = asyncio.ensure_future(anext(trigger_for(request_id).run()))
-        await asyncio.to_thread(until, lambda: grokvideo_emulator.looks.get(request_id, 0) > 0)
+        await asyncio.to_thread(until, lambda: grokvideo_emulator.polls.get(request_id, 0) > 0)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

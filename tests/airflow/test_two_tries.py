@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnavailable, RateLimited
 from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.journal.homes import STATE_KEY, FileHome
+from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend
 from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.tasks import memory
@@ -53,7 +53,7 @@ def journal(request, tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", path)
 
     def records(ti):
-        return FileHome(open_tree(path), Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)).records()
+        return FileBackend(open_tree(path), Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)).records()
 
     return records
 
@@ -97,12 +97,12 @@ def once(happened) -> None:
 
 @pytest.mark.parametrize("tries", [2, 4])
 def test_of_tries_at_the_same_moment_one_submits(journal, ti, grokvideo_emulator, tries):
-    """In every round one start is accepted; who lost is told to try again, stopped in doubt, or goes on with it."""
+    """In every round one start is accepted; who lost is told to try again, stopped unconfirmed, or goes on with it."""
     kinds = Counter()
     for number in range(ROUNDS):
         each = replace(ti, run_id=f"manual__{number}")
         ready = threading.Barrier(tries)
-        task = make(f"Round {number} [[emulator: tempo=looks:1]]")
+        task = make(f"Round {number} [[emulator: tempo=polls:1]]")
         running = [Running(task, replace(each, xcoms={}), ready=ready) for _ in range(tries)]
         endings = [one.end() for one in running]
         kinds.update(type(ending).__name__ for ending in endings)
@@ -118,7 +118,7 @@ def test_of_tries_at_the_same_moment_one_submits(journal, ti, grokvideo_emulator
 def test_a_successor_does_not_submit_while_the_zombie_waits_for_its_answer(
     drive, journal, ti, grokvideo_emulator, tmp_path
 ):
-    """The successor stops in doubt; once the zombie has its answer, a clear delivers the zombie's request."""
+    """The successor stops unconfirmed; once the zombie has its answer, a clear delivers the zombie's request."""
     grokvideo_emulator.script(HANGS, on="submit")
     task = make(destination=f"{tmp_path}/out/")
     zombie = Running(task, ti)
@@ -141,7 +141,7 @@ def test_a_successor_that_may_buy_again_leaves_the_zombies_request_known(
 ):
     """Under resubmit the successor buys a second video; the zombie's is in the journal too, for whoever wants it."""
     grokvideo_emulator.script(HANGS, on="submit")
-    task = make(destination=f"{tmp_path}/out/", on_ambiguous_submit="resubmit")
+    task = make(destination=f"{tmp_path}/out/", resubmit_on=["unconfirmed"])
     zombie = Running(task, ti)
     once(lambda: grokvideo_emulator.starts)
     course = drive(task, successor_of(ti))
@@ -155,7 +155,7 @@ def test_a_successor_that_may_buy_again_leaves_the_zombies_request_known(
 def test_a_start_that_was_refused_is_withdrawn_under_the_eyes_of_a_successor(
     drive, journal, ti, grokvideo_emulator, tmp_path
 ):
-    """A successor that stopped in doubt does not keep the zombie from taking its refused start back: a clear buys."""
+    """A successor that stopped unconfirmed lets the zombie take its refused submission back: a clear submits."""
     grokvideo_emulator.script("http:429", on="submit", times=None)
     task = make(destination=f"{tmp_path}/out/")
     zombie = Running(task, ti)
@@ -291,7 +291,7 @@ def test_in_the_state_store_a_very_late_write_of_a_zombie_leaves_a_doubt(drive, 
 def test_in_the_state_store_a_successor_sees_what_its_zombie_sent(
     drive, ti, values, grokvideo_emulator, impatient, logs
 ):
-    """The successor stops in doubt and not at a request: Airflow refuses the late zombie, whose log names the id."""
+    """The successor stops unconfirmed and not at a request: Airflow refuses the late zombie, whose log names the id."""
     grokvideo_emulator.script(HANGS, on="submit")
     zombie = Seen(values)
     running = Running(make(), ti, zombie)

@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.tasks.memory import Memory
+from airflow_provider_grokvideo.tasks.memory import TaskJournal
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -64,10 +64,10 @@ def upload_in(s3) -> str:
 
 @pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
 @pytest.mark.parametrize("answer", ["url", "null"])
-def test_the_service_uploads_and_the_worker_only_checks(drive, home, s3, ti, grokvideo_emulator, deferrable, answer):
+def test_the_service_uploads_and_the_worker_only_checks(drive, backend, s3, ti, grokvideo_emulator, deferrable, answer):
     """The video is uploaded by the service, checked by its structure, and stored with its record under its name."""
     behave(grokvideo_emulator, upload_result=answer)
-    course = drive(make(deferrable=deferrable), ti, home)
+    course = drive(make(deferrable=deferrable), ti, backend)
 
     (start,) = grokvideo_emulator.starts
     record = json.loads(s3.read("films/ball.json"))
@@ -79,11 +79,11 @@ def test_the_service_uploads_and_the_worker_only_checks(drive, home, s3, ti, gro
     assert [] == [seen for seen in grokvideo_emulator.requests if seen.origin == "download"]
 
 
-def test_the_signature_is_nowhere(drive, home, s3, ti, grokvideo_emulator, caplog, capsys):
+def test_the_signature_is_nowhere(drive, backend, s3, ti, grokvideo_emulator, caplog, capsys):
     """The signed address reaches the service and neither log, XCom, trigger, journal nor record."""
     caplog.set_level(logging.INFO)
     behave(grokvideo_emulator, upload_result="url")
-    course = drive(make(), ti, home)
+    course = drive(make(), ti, backend)
 
     (start,) = grokvideo_emulator.starts
     signature = start.body["output"]["upload_url"].partition("X-Amz-Signature=")[2]
@@ -91,28 +91,28 @@ def test_the_signature_is_nowhere(drive, home, s3, ti, grokvideo_emulator, caplo
     kept = [said, capsys.readouterr(), course.ti.xcoms, course.triggers, course.events, course.result]
     assert 64 == len(signature)
     assert signature not in repr(kept)
-    assert signature not in repr(home.values if home else "")
+    assert signature not in repr(backend.values if backend else "")
     assert signature.encode() not in s3.read("films/ball.json")
 
 
-def test_a_team_with_zero_data_retention_gets_its_video(drive, home, s3, ti, grokvideo_emulator, monkeypatch):
+def test_a_team_with_zero_data_retention_gets_its_video(drive, backend, s3, ti, grokvideo_emulator, monkeypatch):
     """Where every start needs an upload address, the task has one."""
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-zdr"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))
 
-    assert "s3://bucket/films/ball.mp4" == drive(make(), ti, home).result["uri"]
+    assert "s3://bucket/films/ball.mp4" == drive(make(), ti, backend).result["uri"]
 
 
-def test_a_lost_answer_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_emulator):
+def test_a_lost_answer_is_settled_by_the_upload(drive, backend, s3, ti, grokvideo_emulator):
     """A start whose answer was lost is found by its upload: delivered, not bought again, without a person."""
     grokvideo_emulator.script("lost_answer", on="submit")
     task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
     with pytest.raises(TaskDeferred) as pause:
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
     upload_in(s3)
 
-    manifest = getattr(task(), pause.value.method_name)({"ti": ti, "task_state_store": home}, None)
-    cleared = drive(task, again(ti), home)
+    manifest = getattr(task(), pause.value.method_name)({"ti": ti, "task_state_store": backend}, None)
+    cleared = drive(task, again(ti), backend)
 
     assert "s3://bucket/films/ball.mp4" == manifest["uri"]
     assert manifest["request_id"] is None
@@ -120,17 +120,17 @@ def test_a_lost_answer_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_e
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_lost_wait_for_an_upload_is_taken_up_again(drive, home, s3, ti, grokvideo_emulator):
+def test_a_lost_wait_for_an_upload_is_taken_up_again(drive, backend, s3, ti, grokvideo_emulator):
     """Where the triggerer never reports, the retry looks for the upload again and buys nothing."""
     grokvideo_emulator.script("lost_answer", on="submit")
     task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
     with pytest.raises(TaskDeferred):
-        task().execute({"ti": ti, "task_state_store": home})
+        task().execute({"ti": ti, "task_state_store": backend})
     with pytest.raises(GrokVideoError, match="video of a submission whose answer was lost") as lost:
-        task().resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "task_state_store": home})
+        task().resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "task_state_store": backend})
     upload_in(s3)
 
-    assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), home).result["uri"]
+    assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), backend).result["uri"]
     assert not isinstance(lost.value, AirflowFailException)
     assert "None" not in str(lost.value)
     assert 1 == len(grokvideo_emulator.starts)
@@ -147,7 +147,7 @@ def test_without_a_journal_a_lost_answer_is_not_waited_out(s3, ti, grokvideo_emu
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_dead_worker_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_emulator, monkeypatch):
+def test_a_dead_worker_is_settled_by_the_upload(drive, backend, s3, ti, grokvideo_emulator, monkeypatch):
     """Where the worker died before the id was saved, the next try finds the upload."""
 
     class Killed(BaseException):
@@ -158,12 +158,12 @@ def test_a_dead_worker_is_settled_by_the_upload(drive, home, s3, ti, grokvideo_e
 
     task = make(timeout=60)
     with monkeypatch.context() as patch:
-        patch.setattr("airflow_provider_grokvideo.tasks.memory.Memory.note", die)
+        patch.setattr("airflow_provider_grokvideo.tasks.memory.TaskJournal.note", die)
         with pytest.raises(Killed):
-            task().execute({"ti": ti, "task_state_store": home})
+            task().execute({"ti": ti, "task_state_store": backend})
     upload_in(s3)
 
-    assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), home).result["uri"]
+    assert "s3://bucket/films/ball.mp4" == drive(task, again(ti), backend).result["uri"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
@@ -173,7 +173,7 @@ class Killed(BaseException):
 
 def dies_noting(phase: str, patch, *, before: bool) -> None:
     """Let the worker die when it writes a phase down, before or after the journal has it."""
-    note = Memory.note
+    note = TaskJournal.note
 
     def dying(memory, **changes):
         dies = changes.get("phase") == phase
@@ -183,73 +183,73 @@ def dies_noting(phase: str, patch, *, before: bool) -> None:
             raise Killed
         return True
 
-    patch.setattr(Memory, "note", dying)
+    patch.setattr(TaskJournal, "note", dying)
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before the journal", "after the journal"])
 def test_an_upload_proves_the_delivery_until_the_journal_does(
-    drive, home, s3, ti, grokvideo_emulator, monkeypatch, before
+    drive, backend, s3, ti, grokvideo_emulator, monkeypatch, before
 ):
     """A worker that dies between storing and noting leaves a task that succeeds at its next try."""
     with monkeypatch.context() as patch:
         dies_noting("delivered", patch, before=before)
         with pytest.raises(Killed):
-            make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
+            make(deferrable=False)().execute({"ti": ti, "task_state_store": backend})
     assert 1 == len([name for name in s3.names() if name.endswith(".upload.mp4")])
 
-    assert "s3://bucket/films/ball.mp4" == drive(make(), again(ti), home).result["uri"]
+    assert "s3://bucket/films/ball.mp4" == drive(make(), again(ti), backend).result["uri"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
-def test_a_sidecar_that_names_the_request_is_the_delivery(drive, home, s3, ti, grokvideo_emulator, monkeypatch):
+def test_a_sidecar_that_names_the_request_is_the_delivery(drive, backend, s3, ti, grokvideo_emulator, monkeypatch):
     """Where the upload is gone and the video is stored with its record, the next try returns that."""
     with monkeypatch.context() as patch:
         dies_noting("delivered", patch, before=True)
         with pytest.raises(Killed):
-            make(deferrable=False)().execute({"ti": ti, "task_state_store": home})
+            make(deferrable=False)().execute({"ti": ti, "task_state_store": backend})
     (upload,) = [name for name in s3.names() if name.endswith(".upload.mp4")]
     s3.fs.rm_file(f"bucket/{upload}")
     record = json.loads(s3.read("films/ball.json"))
-    result = drive(make(), again(ti), home).result
+    result = drive(make(), again(ti), backend).result
 
     assert ("s3://bucket/films/ball.mp4", record["bytes"]) == (result["uri"], result["bytes"])
     assert [result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
 
 
-def test_without_an_upload_the_doubt_stays(drive, home, s3, ti, grokvideo_emulator):
+def test_without_an_upload_the_doubt_stays(drive, backend, s3, ti, grokvideo_emulator):
     """Where nothing was uploaded within the timeout, a person decides as ever."""
     grokvideo_emulator.script("cut_before", on="submit")
 
     with pytest.raises(AmbiguousSubmit, match="journal forget") as caught:
-        drive(make(timeout=0.2), ti, home)
+        drive(make(timeout=0.2), ti, backend)
 
     assert isinstance(caught.value, AirflowFailException)
     assert [] == grokvideo_emulator.starts
 
 
-def test_a_blocked_video_is_told_as_such(drive, home, s3, ti, grokvideo_emulator):
+def test_a_blocked_video_is_told_as_such(drive, backend, s3, ti, grokvideo_emulator):
     """A moderated request uploads nothing and fails as moderated."""
     with pytest.raises(VideoModerated):
-        drive(make("A ball [[emulator: tempo=at-once fault=moderated:b]]"), ti, home)
+        drive(make("A ball [[emulator: tempo=at-once fault=moderated:b]]"), ti, backend)
 
     assert [] == [name for name in s3.names() if name.endswith(".mp4")]
 
 
-def test_an_upload_that_is_missing_can_be_retried(drive, home, s3, ti, grokvideo_emulator):
+def test_an_upload_that_is_missing_can_be_retried(drive, backend, s3, ti, grokvideo_emulator):
     """Where the service says done and nothing is there, Airflow retries, and nothing is bought again."""
     with pytest.raises(TaskDeferred) as deferral:
-        make()().execute({"ti": ti, "task_state_store": home})
+        make()().execute({"ti": ti, "task_state_store": backend})
     name = upload_in(s3)
     content = s3.read(name)
     s3.fs.rm_file(f"bucket/{name}")
     event = {"version": 1, "request_id": deferral.value.trigger.serialize()[1]["request_id"], "outcome": "settled"}
 
     with pytest.raises(DeliveryFailed, match="has not uploaded") as caught:
-        make()().execute_complete({"ti": ti, "task_state_store": home}, event)
+        make()().execute_complete({"ti": ti, "task_state_store": backend}, event)
     s3.fs.pipe_file(f"bucket/{name}", content)
 
     assert not isinstance(caught.value, AirflowFailException)
-    assert "s3://bucket/films/ball.mp4" == drive(make(), again(ti), home).result["uri"]
+    assert "s3://bucket/films/ball.mp4" == drive(make(), again(ti), backend).result["uri"]
     assert 1 == len(grokvideo_emulator.starts)
 
 
@@ -262,9 +262,9 @@ def test_an_upload_that_is_missing_can_be_retried(drive, home, s3, ti, grokvideo
         pytest.param({"deliver_via": "pigeon"}, id="unknown"),
     ],
 )
-def test_where_it_cannot_work_nothing_is_bought(drive, home, s3, ti, grokvideo_emulator, words):
+def test_where_it_cannot_work_nothing_is_bought(drive, backend, s3, ti, grokvideo_emulator, words):
     """A destination that cannot sign uploads is refused before money is spent."""
     with pytest.raises(InvalidInput, match="deliver_via"):
-        drive(make(**words), ti, home)
+        drive(make(**words), ti, backend)
 
     assert [] == grokvideo_emulator.starts

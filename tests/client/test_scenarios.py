@@ -164,28 +164,28 @@ def test_a_look_that_failed_is_repeated(drive, account_of, grokvideo_emulator, s
     request_id = drive(account_of(grokvideo_emulator), flow.submit(CLIP))
     grokvideo_emulator.script(f"http:{status}", on="poll")
 
-    found = drive(account_of(grokvideo_emulator), flow.look(request_id))
+    found = drive(account_of(grokvideo_emulator), flow.poll(request_id))
 
     assert isinstance(found, Pending | Done)
     assert 1 == len(drive.pauses)
 
 
 def test_a_look_on_a_cut_connection_is_repeated(drive, account_of, grokvideo_emulator):
-    """A connection that breaks during a look is tried again."""
+    """A connection that breaks during a poll is tried again."""
     request_id = drive(account_of(grokvideo_emulator), flow.submit(CLIP))
     grokvideo_emulator.script("cut_before", on="poll")
 
-    found = drive(account_of(grokvideo_emulator), flow.look(request_id))
+    found = drive(account_of(grokvideo_emulator), flow.poll(request_id))
 
     assert isinstance(found, Pending | Done)
 
 
 def test_a_look_of_a_wait_is_not_repeated(drive, account_of, grokvideo_emulator):
-    """A wait looks again anyway, so its looks do not repeat themselves."""
+    """A wait looks again anyway, so its polls do not repeat themselves."""
     request_id = drive(account_of(grokvideo_emulator), flow.submit(CLIP))
     grokvideo_emulator.script("http:503", on="poll")
 
-    found = drive(account_of(grokvideo_emulator), flow.look(request_id, retry=False))
+    found = drive(account_of(grokvideo_emulator), flow.poll(request_id, retry=False))
 
     assert isinstance(found, ServiceUnavailable)
     assert request_id == found.request_id
@@ -194,14 +194,14 @@ def test_a_look_of_a_wait_is_not_repeated(drive, account_of, grokvideo_emulator)
 
 def test_a_request_id_is_quoted(drive, account_of, grokvideo_emulator):
     """A request id is any text and never becomes a path of its own."""
-    drive(account_of(grokvideo_emulator), flow.look("../files?x=1", retry=False))
+    drive(account_of(grokvideo_emulator), flow.poll("../files?x=1", retry=False))
 
     assert "/v1/videos/..%2Ffiles%3Fx%3D1" == grokvideo_emulator.requests[-1].path
 
 
 def test_an_unknown_request_is_expired(drive, account_of, grokvideo_emulator):
     """A request the service does not know is expired, not an error of the call."""
-    found = drive(account_of(grokvideo_emulator), flow.look("00000000-0000-4000-8000-000000000000"))
+    found = drive(account_of(grokvideo_emulator), flow.poll("00000000-0000-4000-8000-000000000000"))
 
     assert isinstance(found, Expired)
 

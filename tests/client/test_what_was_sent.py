@@ -1,4 +1,4 @@
-"""The socket decides whether a submit is in doubt, and every answer has an end in bytes and in time."""
+"""The socket decides whether a submit is unconfirmed, and every answer has an end in bytes and in time."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_one_client_id_for_all_attempts_and_the_error(drive):
 def test_missing_credits_are_not_asked_for_again(drive):
     """A 429 that speaks of credits is named as that."""
     with raw(answer(b'{"code": "resource-exhausted", "error": "no credits"}', status="429 Too Many")) as server:
-        found = drive(account(server.base_url), flow.look("r", retry=False))
+        found = drive(account(server.base_url), flow.poll("r", retry=False))
 
     assert isinstance(found, OutOfCredits)
 
@@ -141,7 +141,7 @@ def test_missing_credits_are_not_asked_for_again(drive):
 def test_an_answer_beyond_all_measure_is_a_miss(drive, body, headers):
     """Neither bytes nor unpacked bytes nor nesting of an answer are without an end."""
     with raw(answer(body, headers=headers)) as server:
-        found = drive(account(server.base_url), flow.look("r", retry=False))
+        found = drive(account(server.base_url), flow.poll("r", retry=False))
 
     assert isinstance(found, ServiceUnavailable)
 
@@ -150,7 +150,7 @@ def test_gzip_in_spite_of_identity_is_read(drive):
     """Some proxies compress whatever was asked for."""
     body = gzip.compress(json.dumps({"status": "pending", "progress": 7}).encode())
     with raw(answer(body, headers=b"content-encoding: gzip\r\n")) as server:
-        found = drive(account(server.base_url), flow.look("r", retry=False))
+        found = drive(account(server.base_url), flow.poll("r", retry=False))
 
     assert Pending("r", 7) == found
 
@@ -185,7 +185,7 @@ def test_a_large_answer_is_read_all_the_same(drive):
     """An answer above 64 kB is parsed in a thread by the triggerer, and means the same."""
     body = json.dumps({"status": "done", "video": {"url": "https://v.example/a.mp4"}, "x": "y" * 200_000}).encode()
     with raw(answer(body)) as server:
-        found = drive(account(server.base_url), flow.look("r", retry=False))
+        found = drive(account(server.base_url), flow.poll("r", retry=False))
 
     assert Done("r", "https://v.example/a.mp4") == found
     assert len(body) > carriers.PARSED_HERE
@@ -193,7 +193,7 @@ def test_a_large_answer_is_read_all_the_same(drive):
 
 @pytest.mark.parametrize("drips", ["header", "body"])
 def test_a_drip_ends(drive, drips):
-    """An answer that comes byte by byte, each in time, ends all the same; a submit is in doubt then."""
+    """An answer that comes byte by byte, each in time, ends all the same; a submit is unconfirmed then."""
     stop = threading.Event()
 
     def talk(connection: socket.socket) -> None:
@@ -203,7 +203,7 @@ def test_a_drip_ends(drive, drips):
 
     with raw(talk) as server:
         words = account(server.base_url, timeout=0.3, submit_timeout=0.3)
-        found = drive(words, flow.look("r", retry=False))
+        found = drive(words, flow.poll("r", retry=False))
         with pytest.raises(AmbiguousSubmit):
             drive(words, flow.submit(TextToVideo(prompt="A kite")))
         stop.set()

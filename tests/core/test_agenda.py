@@ -110,7 +110,7 @@ def drained(book: Agenda, now: float) -> list:
     hot=st.floats(0, 1),
 )
 def test_nobody_is_overdue_beyond_the_bound(pace, waits, seed, hot):
-    """However unpromising: after the patience, at most one look at everybody else goes first."""
+    """However unpromising: after the patience, at most one poll of every wait else goes first."""
     chance = random.Random(seed)
     book, now = agenda(pace), NOW
     watches: dict[int, Watch] = {}
@@ -138,7 +138,7 @@ def test_nobody_is_overdue_beyond_the_bound(pace, waits, seed, hot):
 
 
 def test_the_most_promising_goes_first():
-    """Where the pace is short, the look that is most likely to find a video goes first, not the one that came first."""
+    """Where the pace is short, the poll that is most likely to find a video goes first, not the one that came first."""
     book = agenda(pace=1.0)
     for key, age in (("just begun", 1.0), ("soon", 40.0), ("long past", 120.0), ("half way", 20.0)):
         book.put(key, watch(age), NOW)
@@ -149,7 +149,7 @@ def test_the_most_promising_goes_first():
 
 
 def test_who_waited_too_long_goes_before_all():
-    """Beyond the patience only the age of the look counts, the oldest first."""
+    """Beyond the patience only the age of the poll counts, the oldest first."""
     book = agenda(pace=1.0)
     book.put("promising", watch(age=90.0), NOW + 199)
     book.put("old", watch(age=0.0, kind="text-to-video/grok-imagine-video/15/1080p"), NOW + 100)
@@ -212,7 +212,7 @@ def test_each_kind_has_teachers_of_its_own():
 
 
 def test_a_teacher_stays_one_from_look_to_look():
-    """Coming back after a look changes nothing, and those that go on are known by the age at which they were seen."""
+    """Coming back after a poll changes nothing, and those that go on are known by the age at which they were seen."""
     book = agenda()
     book.put("a", watch(age=30.0), NOW)
     book.put("b", watch(age=40.0), NOW)

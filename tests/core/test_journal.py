@@ -39,29 +39,29 @@ SAME, OTHER = "a" * 64, "b" * 64
 GOLDEN = Path(__file__).parent.parent / "contract" / "journal" / "record_v1.json"
 
 HISTORIES = {
-    "retry, reuse": (1, "reuse"),
-    "retry, regenerate": (1, "regenerate"),
-    "clear, reuse": (2, "reuse"),
-    "clear, regenerate": (2, "regenerate"),
+    "retry": (1, []),
+    "retry, resubmit_on cleared": (1, ["cleared"]),
+    "clear": (2, []),
+    "clear, resubmit_on cleared": (2, ["cleared"]),
 }
-"""Airflow's max_tries now (1 when the record was made; a clear raises it) and what the user wants of a rerun."""
+"""Airflow's max_tries now (1 when the record was made; a clear raises it) and what the user allows."""
 
 STEPS = {
-    ("intent", "fail"): (Ambiguous, Ambiguous, Ambiguous, Ambiguous),
-    ("intent", "resubmit"): (Submit, Submit, Submit, Submit),
-    ("submitted", "fail"): (Attach, Attach, Attach, Attach),
-    ("submitted", "resubmit"): (Attach, Attach, Attach, Attach),
-    ("delivered", "fail"): (Reuse, Reuse, Reuse, Submit),
-    ("delivered", "resubmit"): (Reuse, Reuse, Reuse, Submit),
-    ("ended", "fail"): (Report, Report, Report, Submit),
-    ("ended", "resubmit"): (Report, Report, Report, Submit),
-    ("withdrawn", "fail"): (Submit, Submit, Submit, Submit),
-    ("withdrawn", "resubmit"): (Submit, Submit, Submit, Submit),
+    ("intent", ""): (Ambiguous, Ambiguous, Ambiguous, Ambiguous),
+    ("intent", "unconfirmed"): (Submit, Submit, Submit, Submit),
+    ("submitted", ""): (Attach, Attach, Attach, Attach),
+    ("submitted", "unconfirmed"): (Attach, Attach, Attach, Attach),
+    ("delivered", ""): (Reuse, Reuse, Reuse, Submit),
+    ("delivered", "unconfirmed"): (Reuse, Reuse, Reuse, Submit),
+    ("ended", ""): (Report, Report, Report, Submit),
+    ("ended", "unconfirmed"): (Report, Report, Report, Submit),
+    ("withdrawn", ""): (Submit, Submit, Submit, Submit),
+    ("withdrawn", "unconfirmed"): (Submit, Submit, Submit, Submit),
 }
 TABLE = [
-    pytest.param(phase, Policy(word, rerun, tries=tries), step, id=f"{phase}, {word}, {history}")
+    pytest.param(phase, Policy([*again, word], tries=tries), step, id=f"{phase}, {word}, {history}")
     for (phase, word), steps in STEPS.items()
-    for (history, (tries, rerun)), step in zip(HISTORIES.items(), steps, strict=True)
+    for (history, (tries, again)), step in zip(HISTORIES.items(), steps, strict=True)
 ]
 
 
@@ -119,39 +119,39 @@ def test_an_unknown_number_of_tries_is_no_clear(phase, then, now):
     """Where nobody knows whether the task was cleared, nothing is bought again."""
     record = bought(phase, tries=then)
 
-    assert Submit() != next_step(record, SAME, Policy(rerun="regenerate", tries=now))
+    assert Submit() != next_step(record, SAME, Policy(["cleared"], tries=now))
 
 
 @pytest.mark.parametrize(
     ("word", "tries", "handed_on", "step"),
     [
-        pytest.param("reuse", 2, True, Attach, id="clear, reuse"),
-        pytest.param("regenerate", 1, True, Attach, id="retry, regenerate"),
-        pytest.param("regenerate", 2, True, Submit, id="clear, regenerate"),
-        pytest.param("regenerate", 2, False, Attach, id="clear, regenerate, never handed on"),
+        pytest.param([], 2, True, Attach, id="clear"),
+        pytest.param(["cleared"], 1, True, Attach, id="retry, resubmit_on cleared"),
+        pytest.param(["cleared"], 2, True, Submit, id="clear, resubmit_on cleared"),
+        pytest.param(["cleared"], 2, False, Attach, id="clear, resubmit_on cleared, never handed on"),
     ],
 )
 def test_a_task_that_only_submits_is_done_once_it_handed_its_request_on(word, tries, handed_on, step):
     """What a sensor waits for is done with as far as its task goes, so a clear may buy anew."""
     record = bought(waits_elsewhere=True, manifest={"status": "submitted"} if handed_on else None)
 
-    assert step is type(next_step(record, SAME, Policy(rerun=word, tries=tries)))
+    assert step is type(next_step(record, SAME, Policy(word, tries=tries)))
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("word", OUTCOMES)
 def test_only_a_named_end_is_bought_again(outcome, word):
-    """buy_again_after is about the outcomes it names and no others."""
+    """resubmit_on is about the outcomes it names and no others."""
     phase = "submitted" if outcome == "expired" else "ended"
-    step = next_step(bought(phase, outcome=outcome), SAME, Policy(buy_again_after=[word]))
+    step = next_step(bought(phase, outcome=outcome), SAME, Policy(resubmit_on=[word]))
 
     assert (word == outcome) == isinstance(step, Submit)
 
 
 @pytest.mark.parametrize("phase", ["intent", "submitted", "delivered", "ended"])
 def test_a_purchase_without_an_end_is_not_bought_again(phase):
-    """buy_again_after does not buy while a request is in doubt, under way or delivered."""
-    step = next_step(bought(phase), SAME, Policy(buy_again_after=OUTCOMES))
+    """resubmit_on does not buy while a request is unconfirmed, under way or delivered."""
+    step = next_step(bought(phase), SAME, Policy(resubmit_on=OUTCOMES))
 
     assert Submit() != step
 

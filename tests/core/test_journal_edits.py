@@ -67,7 +67,7 @@ def test_the_start_in_doubt_gets_the_adopted_id():
 
 
 def test_the_last_of_several_starts_in_doubt_gets_the_id():
-    """Where several are in doubt the last one is meant, because it is the one that the task goes on with."""
+    """Where several are unconfirmed the last one is meant, because it is the one that the task goes on with."""
     records = [INTENT, second(INTENT)]
     changed = after(records, adopted(records))
 
@@ -100,7 +100,7 @@ def test_an_id_is_adopted_where_nothing_was_written_down():
 
 @pytest.mark.parametrize("record", [DELIVERED, ENDED, WITHDRAWN], ids=lambda record: record.phase)
 def test_an_id_is_added_where_the_last_purchase_is_settled(record: Record):
-    """Where no start is in doubt and none is under way the task goes on with the adopted request from now on."""
+    """Where no start is unconfirmed and none is under way the task goes on with the adopted request from now on."""
     changed = after([record], adopted([record]))
 
     assert [1, 2] == [each.number for each in changed]
@@ -120,13 +120,13 @@ def test_another_request_under_way_is_not_pushed_aside_by_mistake():
 
 @pytest.mark.parametrize("record", [SUBMITTED, DELIVERED, ENDED], ids=lambda record: record.phase)
 def test_an_id_that_is_there_stays_as_it_is(record: Record):
-    """Adopting what the journal knows already changes nothing, also where a later start is in doubt."""
-    alone, doubted = adopted([record], "old"), adopted([record, second(INTENT)], "old")
+    """Adopting what the journal knows already changes nothing, also where a later start is unconfirmed."""
+    alone, unconfirmed = adopted([record], "old"), adopted([record, second(INTENT)], "old")
 
     assert isinstance(alone, AsItIs)
-    assert isinstance(doubted, AsItIs)
+    assert isinstance(unconfirmed, AsItIs)
     assert record.phase in alone.told
-    assert "Purchase 2 is still in doubt" in doubted.told
+    assert "Purchase 2 is still unconfirmed" in unconfirmed.told
 
 
 @pytest.mark.parametrize("record", [INTENT, SUBMITTED, ENDED], ids=lambda record: record.phase)
@@ -138,7 +138,7 @@ def test_forgetting_can_be_taken_back(record: Record):
     assert Submit() == step(forgotten)
     assert Attach(back[0]) == step(back)
     assert 1 == len(back)
-    assert next_step(back[0], "red", Policy(buy_again_after=["moderated"])) == Attach(back[0])
+    assert next_step(back[0], "red", Policy(resubmit_on=["moderated"])) == Attach(back[0])
 
 
 @pytest.mark.parametrize("request_id", ["", "two words", "tab\t", "\x1b[2J"], ids=["empty", "blank", "tab", "escape"])
@@ -159,12 +159,12 @@ def test_the_start_in_doubt_is_forgotten():
 
 
 def test_starts_in_doubt_are_forgotten_one_by_one():
-    """Where an earlier start of the same inputs is in doubt too, forgetting the last one says that it stays."""
+    """Where an earlier start of the same inputs is unconfirmed too, forgetting the last one says that it stays."""
     records = [INTENT, second(INTENT)]
     edit = forget(records, OWNER)
 
     assert ["intent", "withdrawn"] == [each.phase for each in after(records, edit)]
-    assert "Purchase 1 is still in doubt" in edit.told
+    assert "Purchase 1 is still unconfirmed" in edit.told
 
 
 def test_forgetting_leaves_the_purchase_the_task_goes_on_with():
@@ -198,11 +198,11 @@ def test_a_request_that_ended_badly_is_forgotten_only_by_force():
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(
     ("records", "says"),
-    [([], "there is no purchase"), ([WITHDRAWN], "in doubt"), ([DELIVERED], "rerun='regenerate'")],
+    [([], "there is no purchase"), ([WITHDRAWN], "unconfirmed"), ([DELIVERED], "resubmit_on=")],
     ids=["nothing", "withdrawn", "delivered"],
 )
 def test_where_nothing_is_in_doubt_nothing_is_forgotten(records: list[Record], says: str, force: bool):
-    """Without a start in doubt nothing is withdrawn; a delivered video is never forgotten."""
+    """Without an unconfirmed submission nothing is withdrawn; a delivered video is never forgotten."""
     edit = forget(records, OWNER, force=force)
 
     assert isinstance(edit, Refused)

@@ -1,4 +1,4 @@
-"""What is known of latencies: kinds, guesses, and the curve that looks are planned by."""
+"""What is known of latencies: kinds, guesses, and the curve that polls are planned by."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ AGES = st.floats(0, 10_000)
 
 @given(AGES, AGES, st.floats(0, 1), st.floats(0.01, 20))
 def test_a_curve_is_a_distribution(curve, one, other, share, price):
-    """Shares stay between 0 and 1 and grow with age, expectations are not negative, and the next look lies ahead."""
+    """Shares stay between 0 and 1 and grow with age, expectations are not negative, and the next poll lies ahead."""
     low, high = sorted((one, other))
 
     assert 0.0 <= curve.done(low) <= curve.done(high) <= 1.0 + 1e-9
@@ -83,7 +83,7 @@ def test_a_look_pays_when_the_price_is_reached(curve, seen, price):
 
 @given(st.lists(st.floats(1, 900), min_size=1, max_size=150), st.floats(0, 1))
 def test_learning_never_breaks(latencies, share):
-    """Whatever finished requests tell, the schedule goes on to have a next look."""
+    """Whatever finished requests tell, the schedule goes on to have a next poll."""
     history = History.of(guess(None))
     for seconds in latencies:
         history = history.learned(seconds * share, seconds, share, [seconds / 2])

@@ -18,12 +18,12 @@ limits = st.none() | st.floats(0, 30)
 
 
 def burst(rate: float) -> float:
-    """Return how many looks may come at once: a quarter of a second's, and one in any case."""
+    """Return how many polls may come at once: a quarter of a second's, and one in any case."""
     return max(1.0, rate / 4)
 
 
 def exhausted(pace: Pace, now: float) -> tuple[Pace, int]:
-    """Take all looks that are allowed at a moment, and say how many."""
+    """Take all polls that are allowed at a moment, and say how many."""
     taken = 0
     while pace.next_at(now) <= now:
         pace, taken = pace.spent(now), taken + 1
@@ -43,15 +43,15 @@ def test_looks_never_exceed_the_pace(rate, steps):
             pace = pace.limited(now, now, retry_after)
 
     for first in range(len(taken)):
-        looks = 0
+        polls = 0
         for at, count in taken[first:]:
-            looks += count
-            assert looks <= rate * (at - taken[first][0]) + burst(rate) + 0.001
+            polls += count
+            assert polls <= rate * (at - taken[first][0]) + burst(rate) + 0.001
 
 
 @given(rate=rates, pauses=st.lists(pauses, max_size=20), limit=limits)
 def test_the_next_look_is_allowed_when_it_was_said_to_be(rate, pauses, limit):
-    """Who comes at the moment that was named may look; a timer is early by a hundredth of a look's time at most."""
+    """Who comes at the moment that was named may look; a timer is early by a hundredth of a poll's time at most."""
     pace, now = Pace.of(rate, NOW).limited(NOW, NOW, limit), NOW
     for pause in pauses:
         now = max(now + pause, pace.next_at(now + pause))
@@ -111,7 +111,7 @@ def test_a_typing_error_does_not_silence_an_account(asked):
     back=st.floats(0.001, 100_000),
 )
 def test_a_clock_that_is_set_back_delays_nobody(rate, steps, limit, back):
-    """The next look is as far away as it was before the clock was set, closed or not."""
+    """The next poll is as far away as it was before the clock was set, closed or not."""
     pace, now = Pace.of(rate, NOW), NOW
     for pause, is_limited in steps:
         now += pause
@@ -124,7 +124,7 @@ def test_a_clock_that_is_set_back_delays_nobody(rate, steps, limit, back):
 
 
 def test_a_clock_that_is_set_forward_fills_one_bucket():
-    """A jump of a day allows one burst, not a day's worth of looks."""
+    """A jump of a day allows one burst, not a day's worth of polls."""
     _, taken = exhausted(Pace.of(100.0, NOW).spent(NOW), NOW + 86_400)
 
     assert 25 == taken

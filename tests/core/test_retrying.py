@@ -42,9 +42,9 @@ def test_a_paid_start_is_repeated_after_a_rate_limit():
     ("fault", "paid", "repeated"),
     [
         pytest.param(NOT_SENT, True, True, id="paid, never sent"),
-        pytest.param(UNKNOWN, True, False, id="paid, in doubt"),
+        pytest.param(UNKNOWN, True, False, id="paid, unconfirmed"),
         pytest.param(NOT_SENT, False, True, id="free, never sent"),
-        pytest.param(UNKNOWN, False, True, id="free, in doubt"),
+        pytest.param(UNKNOWN, False, True, id="free, unconfirmed"),
         pytest.param(Fault("not_sent", "no such host", lasting=True), False, False, id="lasting"),
         pytest.param(Fault("not_sent", "no such host", lasting=True), True, False, id="paid, lasting"),
     ],

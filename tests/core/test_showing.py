@@ -235,10 +235,10 @@ def test_a_wait_says_when_half_and_nine_of_ten_are_done():
 def test_a_look_adds_what_the_service_says(job, progress):
     """The task fetches the video itself; the page only says that it is there."""
     view = showing.view(shown(outcome="waiting", state="deferred", manifest=None), now=NOW)
-    looked = showing.looked_at(view, job, NOW)
+    polled = showing.polled_at(view, job, NOW)
 
-    assert progress == looked["waiting"]["progress"]
-    assert looked["outcome"] == "waiting"
+    assert progress == polled["waiting"]["progress"]
+    assert polled["outcome"] == "waiting"
 
 
 @pytest.mark.parametrize(

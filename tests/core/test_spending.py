@@ -16,13 +16,13 @@ from airflow_provider_grokvideo.core.spending import (
     Entry,
     accepted,
     as_json,
-    doubted,
     entry_of,
     forgotten,
     reconciled,
     refused,
     released,
     settled,
+    unconfirmed,
 )
 
 OWNER = Owner("films", "manual__1", "make", 2)
@@ -77,7 +77,7 @@ def done(ticks=BILL):
 
 OPEN = bought()
 UNDER_WAY = bought(request_id="r-1")
-IN_DOUBT = bought(outcome="doubt")
+UNCONFIRMED = bought(outcome="doubt")
 SETTLED = bought(state="settled", outcome="done", request_id="r-1", billed=BILL)
 RELEASED = bought(state="released")
 
@@ -87,7 +87,7 @@ RELEASED = bought(state="released")
     [
         pytest.param(OPEN, ESTIMATE, ESTIMATE, id="reserved"),
         pytest.param(bought(estimated=None), 0, 0, id="reserved without a price"),
-        pytest.param(IN_DOUBT, ESTIMATE, ESTIMATE, id="in doubt"),
+        pytest.param(UNCONFIRMED, ESTIMATE, ESTIMATE, id="unconfirmed"),
         pytest.param(UNDER_WAY, ESTIMATE, ESTIMATE, id="under way"),
         pytest.param(SETTLED, BILL, 0, id="done"),
         pytest.param(replace(SETTLED, billed=0), 0, 0, id="done, for nothing"),
@@ -110,10 +110,10 @@ def test_what_counts_against_budgets(entry, counted, possible):
     ("entry", "expected"),
     [
         pytest.param(accepted(OPEN, "r-1"), UNDER_WAY, id="accepted"),
-        pytest.param(accepted(IN_DOUBT, "r-1"), UNDER_WAY, id="in doubt, then accepted"),
+        pytest.param(accepted(UNCONFIRMED, "r-1"), UNDER_WAY, id="unconfirmed, then accepted"),
         pytest.param(accepted(RELEASED, "r-1"), UNDER_WAY, id="released, then accepted"),
-        pytest.param(doubted(OPEN), IN_DOUBT, id="in doubt"),
-        pytest.param(doubted(RELEASED), IN_DOUBT, id="released, then in doubt"),
+        pytest.param(unconfirmed(OPEN), UNCONFIRMED, id="unconfirmed"),
+        pytest.param(unconfirmed(RELEASED), UNCONFIRMED, id="released, then unconfirmed"),
         pytest.param(released(OPEN), RELEASED, id="released"),
         pytest.param(refused(OPEN, None), RELEASED, id="refused"),
         pytest.param(
@@ -123,7 +123,7 @@ def test_what_counts_against_budgets(entry, counted, possible):
     ],
 )
 def test_what_a_start_leaves(entry, expected):
-    """An accepted start and one in doubt keep their reservation; a refused one gives it back unless it was billed."""
+    """An accepted or unconfirmed submission keeps its reservation; a refused one gives it back unless billed."""
     assert expected == entry
 
 
@@ -133,7 +133,7 @@ def test_what_a_start_leaves(entry, expected):
         pytest.param(UNDER_WAY, done(), SETTLED, id="done"),
         pytest.param(OPEN, done(), SETTLED, id="done, the acceptance was not booked"),
         pytest.param(
-            IN_DOUBT, Done("", cost_ticks=None), replace(SETTLED, billed=None, request_id=None), id="uploaded"
+            UNCONFIRMED, Done("", cost_ticks=None), replace(SETTLED, billed=None, request_id=None), id="uploaded"
         ),
         pytest.param(RELEASED, done(), SETTLED, id="released by mistake"),
         pytest.param(SETTLED, done(), SETTLED, id="done twice"),
@@ -295,7 +295,7 @@ RECORDS = st.one_of(
 )
 STEPS = st.one_of(
     st.just(lambda entry: accepted(entry, "r-1")),
-    st.just(doubted),
+    st.just(unconfirmed),
     st.just(released),
     st.just(forgotten),
     st.builds(lambda ticks: lambda entry: refused(entry, ticks), TICKS),
@@ -340,7 +340,7 @@ def test_a_bill_that_was_told_is_never_forgotten(before, job, later):
     assert entry.billed is None or entry.counted == entry.billed
 
 
-@given(st.lists(STEPS, max_size=4), JOBS, st.sampled_from([lambda entry: accepted(entry, "r-1"), doubted]))
+@given(st.lists(STEPS, max_size=4), JOBS, st.sampled_from([lambda entry: accepted(entry, "r-1"), unconfirmed]))
 def test_a_late_word_of_the_start_changes_no_end(before, job, late):
     """A try that was replaced and wakes up after its successor has booked the end changes nothing of it."""
     end = settled(after(before), job)

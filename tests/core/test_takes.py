@@ -16,9 +16,9 @@ from airflow_provider_grokvideo.core.takes import (
     Ask,
     Buy,
     GoOn,
-    InDoubt,
     Question,
     Reject,
+    Unconfirmed,
     clip_of,
     fingerprint,
     next_step,
@@ -44,7 +44,7 @@ def record(number: int, phase: str, **words: Any) -> Record:
 
 DELIVERED = record(2, "delivered")
 UNDER_WAY = record(2, "submitted")
-DOUBTED = record(2, "intent")
+UNCONFIRMED = record(2, "intent")
 BLOCKED = record(2, "ended", outcome="moderated")
 FORGOTTEN = record(2, "submitted", outcome="expired")
 WITHDRAWN = record(2, "withdrawn")
@@ -73,8 +73,10 @@ def said(choice: str, take: int, following: int, approved: int | None = None) ->
         pytest.param([DELIVERED], said("approve", 2, 3, 1), Approve(1), id="approve the first after all"),
         pytest.param([DELIVERED], said("another", 2, 3), Buy(3), id="another again"),
         pytest.param([DELIVERED, record(3, "delivered")], said("approve", 3, 4, 2), Approve(2), id="the one between"),
-        pytest.param([DOUBTED], None, InDoubt(2, DOUBTED), id="in doubt: stop"),
-        pytest.param([DOUBTED], said("another", 1, 3), InDoubt(2, DOUBTED), id="in doubt: no answer buys"),
+        pytest.param([UNCONFIRMED], None, Unconfirmed(2, UNCONFIRMED), id="unconfirmed: stop"),
+        pytest.param(
+            [UNCONFIRMED], said("another", 1, 3), Unconfirmed(2, UNCONFIRMED), id="unconfirmed: no answer buys"
+        ),
         pytest.param([BLOCKED], None, Ask(Question(1, 3)), id="blocked: ask about the one before"),
         pytest.param([BLOCKED], said("another", 1, 3), Buy(3), id="blocked: another is take 3"),
         pytest.param([DELIVERED, record(3, "ended")], None, Ask(Question(2, 4)), id="failed: ask about take 2"),
@@ -116,11 +118,11 @@ def test_an_answer_that_is_not_followed_is_asked_for_again(records, answer, why)
 
 
 def test_a_start_in_doubt_counts_and_stops_nothing_where_it_may_be_sent_again():
-    """on_ambiguous_submit='resubmit': it may have been bought, so it is one of the takes; the person is asked."""
+    """resubmit_on has 'unconfirmed': it may have been bought, so it is one of the takes; the person is asked."""
     words = {"max_takes": 3, "resubmit": True}
 
-    assert Ask(Question(1, 3)) == next_step([DOUBTED], CLIP, **words)
-    assert Buy(3) == next_step([DOUBTED], CLIP, answer=said("another", 1, 3), **words)
+    assert Ask(Question(1, 3)) == next_step([UNCONFIRMED], CLIP, **words)
+    assert Buy(3) == next_step([UNCONFIRMED], CLIP, answer=said("another", 1, 3), **words)
 
 
 def test_a_take_is_told_by_its_number_and_its_clip():

@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
-from airflow_provider_grokvideo.core.watching import Abandoned, LookAgain, Said, Settled, Watch, first_look, look
+from airflow_provider_grokvideo.core.watching import Abandoned, PollAgain, Said, Settled, Watch, first_poll, poll
 
 T0 = 1_700_000_000.0
 WATCH = Watch("r", since=T0, deadline=T0 + 900, not_before=T0 + 5)
@@ -37,7 +37,7 @@ MISS = ServiceUnavailable("HTTP 503")
 )
 def test_the_first_look_comes_as_early_as_allowed(now, at):
     """A wait looks first when the video could be ready, and at once where that time has passed."""
-    assert at == first_look(WATCH, now)
+    assert at == first_poll(WATCH, now)
 
 
 @pytest.mark.parametrize(
@@ -47,32 +47,32 @@ def test_the_first_look_comes_as_early_as_allowed(now, at):
 )
 @pytest.mark.parametrize("after", [60, 5000], ids=["in time", "after the deadline"])
 def test_what_is_final_settles(job, after):
-    """A final job ends the wait with itself, also on a look that came too late."""
-    assert Settled(job) == look(WATCH, job, T0 + after)
+    """A final job ends the wait with itself, also on a poll that came too late."""
+    assert Settled(job) == poll(WATCH, job, T0 + after)
 
 
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
     [
-        pytest.param(9, LookAgain, id="within 10 s of the submit"),
+        pytest.param(9, PollAgain, id="within 10 s of the submit"),
         pytest.param(10, Settled, id="afterwards"),
     ],
 )
 def test_an_unknown_id_is_not_believed_at_first(seconds, verdict):
     """The service may not know a new request yet (§6.4)."""
-    assert verdict is type(look(WATCH, Expired("r", "not-found"), T0 + seconds))
+    assert verdict is type(poll(WATCH, Expired("r", "not-found"), T0 + seconds))
 
 
 @pytest.mark.parametrize(
     ("interval", "pause"), [pytest.param(None, 5, id="default"), pytest.param(30.0, 30, id="as the task says")]
 )
 def test_a_pending_request_is_looked_at_again(interval, pause):
-    """Looks are one interval apart."""
+    """Polls are one interval apart."""
     watch = replace(WATCH, poll_interval=interval)
 
-    verdict = look(watch, Pending("r", 10), T0 + 100)
+    verdict = poll(watch, Pending("r", 10), T0 + 100)
 
-    assert LookAgain(T0 + 100 + pause, replace(watch, looks=1, seen_at=T0 + 100, progress=10)) == verdict
+    assert PollAgain(T0 + 100 + pause, replace(watch, polls=1, seen_at=T0 + 100, progress=10)) == verdict
 
 
 @pytest.mark.parametrize(
@@ -86,19 +86,19 @@ def test_a_pending_request_is_looked_at_again(interval, pause):
 )
 def test_a_rate_limit_is_respected(asked, pause):
     """The pause the service asks for is kept, up to five minutes."""
-    verdict = look(WATCH, RateLimited("HTTP 429", retry_after=asked), T0 + 100)
+    verdict = poll(WATCH, RateLimited("HTTP 429", retry_after=asked), T0 + 100)
 
     assert T0 + 100 + pause == verdict.at
 
 
 @pytest.mark.parametrize("miss", [MISS, RateLimited("HTTP 429"), GrokVideoError("odd")], ids=lambda e: type(e).__name__)
 def test_a_look_that_failed_is_a_miss(miss):
-    """A miss changes nothing but the count, and a look that succeeds clears it."""
-    first = look(WATCH, miss, T0 + 100)
-    second = look(first.watch, miss, T0 + 105)
+    """A miss changes nothing but the count, and a poll that succeeds clears it."""
+    first = poll(WATCH, miss, T0 + 100)
+    second = poll(first.watch, miss, T0 + 105)
 
     assert (1, 2, miss.what) == (first.watch.misses, second.watch.misses, second.watch.last_miss)
-    assert replace(WATCH, looks=3, seen_at=T0 + 110) == look(second.watch, Pending("r"), T0 + 110).watch
+    assert replace(WATCH, polls=3, seen_at=T0 + 110) == poll(second.watch, Pending("r"), T0 + 110).watch
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_look_that_failed_is_a_miss(miss):
 )
 def test_a_key_or_address_that_does_not_work_ends_the_wait(error):
     """What would fail until the deadline is said at once, with the request that goes on."""
-    verdict = look(WATCH, error, T0 + 100)
+    verdict = poll(WATCH, error, T0 + 100)
 
     assert Abandoned(error) == verdict
     assert "r" == verdict.error.request_id
@@ -116,7 +116,7 @@ def test_a_key_or_address_that_does_not_work_ends_the_wait(error):
 
 def test_the_last_look_falls_on_the_deadline():
     """A video that is ready at the deadline is found."""
-    assert WATCH.deadline == look(WATCH, Pending("r"), WATCH.deadline - 1).at
+    assert WATCH.deadline == poll(WATCH, Pending("r"), WATCH.deadline - 1).at
 
 
 @pytest.mark.parametrize(
@@ -125,12 +125,12 @@ def test_the_last_look_falls_on_the_deadline():
         pytest.param(WATCH, Pending("r"), ("r", "15 min 00 s"), id="still pending"),
         pytest.param(WATCH, Pending("r", word="throttled"), ("r", "'throttled'", "does not know"), id="unknown word"),
         pytest.param(replace(WATCH, misses=2), MISS, ("r", "last 3 looks", "HTTP 503"), id="misses"),
-        pytest.param(WATCH, MISS, ("r", "last look failed", "HTTP 503"), id="one miss"),
+        pytest.param(WATCH, MISS, ("r", "last poll failed", "HTTP 503"), id="one miss"),
     ],
 )
 def test_the_deadline_ends_the_wait_and_says_why(watch, seen, said):
     """The timeout names the request, the time, and what was in the way; the request goes on."""
-    verdict = look(watch, seen, WATCH.deadline)
+    verdict = poll(watch, seen, WATCH.deadline)
 
     assert isinstance(verdict.error, WaitTimeout)
     text = str(verdict.error)
@@ -139,7 +139,7 @@ def test_the_deadline_ends_the_wait_and_says_why(watch, seen, said):
 
 def test_a_wait_survives_a_restart():
     """The watch is plain data: resumed elsewhere it keeps its deadline and its count."""
-    resumed = Watch(**vars(look(WATCH, MISS, T0 + 100).watch))
+    resumed = Watch(**vars(poll(WATCH, MISS, T0 + 100).watch))
 
     assert (WATCH.deadline, 1) == (resumed.deadline, resumed.misses)
 
@@ -164,29 +164,29 @@ FINAL = st.sampled_from([Done("r"), Moderated("r"), Failed("r"), Expired("r"), *
     lag=st.floats(0, 2, allow_nan=False),
 )
 def test_every_wait_ends_in_time(seen, last, timeout, interval, lag):
-    """A wait ends by the look on its deadline, never looks early, and never more often than it may."""
+    """A wait ends by the poll on its deadline, never looks early, and never more often than it may."""
     watch = Watch("r", since=T0, deadline=T0 + timeout, poll_interval=interval, not_before=T0 + min(5.0, timeout))
     answers = iter([*seen, *([last] if last else [])])
-    now, looks, verdict = first_look(watch, T0), [], None
+    now, polls, verdict = first_poll(watch, T0), [], None
     while not isinstance(verdict, Settled | Abandoned):
-        looks.append(now)
+        polls.append(now)
         found = next(answers, Pending("r"))
-        verdict = look(watch, found, now)
-        if isinstance(verdict, LookAgain):
+        verdict = poll(watch, found, now)
+        if isinstance(verdict, PollAgain):
             watch, now = verdict.watch, verdict.at + lag
 
-    assert looks[0] >= T0 + min(5.0, timeout)
-    assert looks[-1] <= T0 + timeout + lag
-    gaps = [later - earlier for earlier, later in pairwise(looks)]
+    assert polls[0] >= T0 + min(5.0, timeout)
+    assert polls[-1] <= T0 + timeout + lag
+    gaps = [later - earlier for earlier, later in pairwise(polls)]
     assert [] == [gap for gap in gaps[:-1] if gap < (interval or 5.0) - 1e-3]
     if isinstance(verdict, Abandoned) and isinstance(verdict.error, WaitTimeout):
-        assert looks[-1] >= T0 + timeout
+        assert polls[-1] >= T0 + timeout
 
 
 @pytest.mark.parametrize("interval", [-5.0, 0.0], ids=repr)
 def test_a_wait_never_spins(interval):
     """An interval that is no interval does not turn a wait into a busy loop."""
-    verdict = look(replace(WATCH, poll_interval=interval), Pending("r"), T0 + 100)
+    verdict = poll(replace(WATCH, poll_interval=interval), Pending("r"), T0 + 100)
 
     assert verdict.at > T0 + 100
 
@@ -217,7 +217,7 @@ def test_a_line_promises_no_look_that_will_not_come(error):
 
 
 def lines(seen: list[object], every: float = 5.0) -> int:
-    """Return how many lines the log gets of looks `every` seconds apart."""
+    """Return how many lines the log gets of polls `every` seconds apart."""
     told, count = Said(), 0
     for index, found in enumerate(seen):
         if watching.worth_saying(told, found, T0 + index * every):

@@ -142,7 +142,7 @@ CAUSE = {"key": AuthenticationFailed, "money": OutOfCredits, "content": VideoMod
 def waits_on(found: object) -> bool:
     """Say whether a wait for a paid video continues after this poll."""
     watch = watching.Watch(R, since=0.0, deadline=900.0)
-    return isinstance(watching.look(watch, found, 100.0), watching.LookAgain)
+    return isinstance(watching.poll(watch, found, 100.0), watching.PollAgain)
 
 
 @pytest.mark.deep

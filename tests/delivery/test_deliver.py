@@ -140,12 +140,12 @@ def test_a_link_that_stays_dead_says_what_to_do(server, run, tmp_path, fresh):
     server.routes |= {"/clip.mp4": body(b"", status=404), "/dead.mp4": body(b"", status=410)}
     asked = []
 
-    def look():
+    def poll():
         asked.append(1)
         return {"same": server.url("/clip.mp4"), "none": None, "dead": server.url("/dead.mp4")}[fresh]
 
     with pytest.raises(DeliveryFailed, match=r"gave no better one .*req-1.* A retry looks once more and is free"):
-        run(fresh_link=look)
+        run(fresh_link=poll)
 
     assert [1] == asked
     assert [] == files(tmp_path)

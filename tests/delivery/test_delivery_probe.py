@@ -13,7 +13,7 @@ from delivery_kit import WITHOUT_AV
 from airflow_provider_grokvideo.delivery.probe import probe
 from airflow_provider_grokvideo.delivery.sniffing import sniff
 
-LOOK = """
+POLL = """
 import json, sys
 from pathlib import Path
 from airflow_provider_grokvideo.delivery.probe import probe
@@ -233,7 +233,7 @@ def test_without_pyav_the_structure_is_checked(media, tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(media.clip.read_bytes()[:-100])
     run = subprocess.run(
-        [sys.executable, "-c", WITHOUT_AV + LOOK, str(media.clip), str(cut), str(media.png)],
+        [sys.executable, "-c", WITHOUT_AV + POLL, str(media.clip), str(cut), str(media.png)],
         capture_output=True,
         text=True,
         check=True,

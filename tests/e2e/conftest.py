@@ -27,8 +27,8 @@ def stack_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackFac
     with ExitStack() as running:
 
         def start(dags_folder: Path, env: dict[str, str] | None = None, **options: Any) -> AirflowStack:
-            home = tmp_path_factory.mktemp("airflow home")
-            return running.enter_context(AirflowStack(home, dags_folder, env, **options))
+            backend = tmp_path_factory.mktemp("airflow home")
+            return running.enter_context(AirflowStack(backend, dags_folder, env, **options))
 
         yield start
 

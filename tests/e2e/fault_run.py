@@ -75,7 +75,7 @@ class Row:
     """
 
     scenario: str
-    home: str
+    backend: str
     tasks: int
     faults: int
     starts: int
@@ -95,7 +95,7 @@ class Tally:
     def add(
         self,
         scenario: str,
-        home: str,
+        backend: str,
         purchases: Sequence[Purchase],
         *,
         faults: int,
@@ -106,7 +106,7 @@ class Tally:
         further = sum(max(0, len(each.starts) - 1) for each in purchases)
         row = Row(
             scenario,
-            home,
+            backend,
             tasks=len(purchases),
             faults=faults,
             starts=sum(len(each.starts) for each in purchases),

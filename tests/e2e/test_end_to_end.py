@@ -58,7 +58,7 @@ def stack(stack_factory: Callable[..., AirflowStack], emulator: Emulator, out: P
 
 def logs_of(stack: AirflowStack) -> str:
     """Return everything that any component or task logged."""
-    return "".join(path.read_text(errors="replace") for path in stack.home.rglob("*.log"))
+    return "".join(path.read_text(errors="replace") for path in stack.backend.rglob("*.log"))
 
 
 def test_mapped_videos_an_edit_and_a_sensor(stack: AirflowStack, emulator: Emulator, out: Path):
@@ -88,7 +88,7 @@ def test_a_triggerer_killed_while_it_waits_costs_nothing(stack: AirflowStack, em
     run_id = stack.api.trigger("patient")
 
     def killed_once(tasks: list[dict[str, Any]]) -> None:
-        if emulator.looks and any(emulator.looks.values()) and not killed:
+        if emulator.polls and any(emulator.polls.values()) and not killed:
             killed.append(stack.pid("triggerer"))
             stack.kill("triggerer", signal.SIGKILL)
             stack.restart("triggerer")

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from conftest import StackFactory
 
 DAGS = Path(__file__).parent / "dags"
-HOMES = {"task_state_store": "crashing", "journal_path": "crashing_with_files"}
+BACKENDS = {"task_state_store": "crashing", "journal_path": "crashing_with_files"}
 STATE_STORE = "task_state_store"
 RUN = "run"
 
-IN_DOUBT = ("after-intent", "in-post", "after-post", "before-saving")
+UNCONFIRMED = ("after-intent", "in-post", "after-post", "before-saving")
 """Points at which nobody can know whether the start was accepted."""
 
 TAKEN = "JournalUnavailable: another try of"
@@ -93,8 +93,8 @@ def stack(stack_factory: StackFactory, emulator: Emulator, out: Path) -> Iterato
 
 @pytest.fixture(scope="module")
 def crashing(stack: AirflowStack, emulator: Emulator) -> None:
-    """Have the workers of both homes killed side by side."""
-    for dag_id in HOMES.values():
+    """Have the workers of both backends killed side by side."""
+    for dag_id in BACKENDS.values():
         place = f"{dag_id}/{RUN}/make/{PROMPTS.index('crash at in-post')} "
         emulator.script("hang:600", on="submit", prompt=place)
         stack.api.trigger(dag_id, run_id=RUN)
@@ -118,9 +118,9 @@ def bought(emulator: Emulator, dag_id: str, run_id: str = RUN) -> int:
     return sum(start.prompt.startswith(f"{dag_id}/{run_id}/") for start in emulator.starts)
 
 
-def journal_of(stack: AirflowStack, home: str, out: Path, ti: dict[str, Any]) -> list[tuple[str, str | None]]:
+def journal_of(stack: AirflowStack, backend: str, out: Path, ti: dict[str, Any]) -> list[tuple[str, str | None]]:
     """Return phase and request id of each purchase in a task instance's journal."""
-    if home == STATE_STORE:
+    if backend == STATE_STORE:
         path = f"/dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/state-store"
         found = stack.api.call("GET", f"{path}/grokvideo_journal", params={"map_index": ti["map_index"]})
         records = found["value"]["purchases"]
@@ -133,10 +133,10 @@ def journal_of(stack: AirflowStack, home: str, out: Path, ti: dict[str, Any]) ->
 def settled(
     stack: AirflowStack, emulator: Emulator, out: Path, tasks: Sequence[dict[str, Any]], **settings: str
 ) -> str:
-    """Do what the messages of tasks in doubt say, clear them, and return the state of their run.
+    """Do what the messages of tasks unconfirmed say, clear them, and return the state of their run.
 
     The request id comes from the log of the first try, else from the service's ledger as a person sees it in the
-    console; without a start, the start in doubt is forgotten.
+    console; without a start, the unconfirmed submission is forgotten.
     """
 
     def settle(ti: dict[str, Any], bought: Purchase) -> None:
@@ -171,38 +171,38 @@ def told(text: str) -> str:
 
 
 @pytest.mark.usefixtures("crashing")
-@pytest.mark.parametrize("home", HOMES)
-def test_a_worker_killed_at_any_point(stack: AirflowStack, emulator: Emulator, out: Path, tally: Tally, home: str):
+@pytest.mark.parametrize("home", BACKENDS)
+def test_a_worker_killed_at_any_point(stack: AirflowStack, emulator: Emulator, out: Path, tally: Tally, backend: str):
     """Wherever a worker dies the next try goes on with what was bought, or stops and says what a person can do."""
-    dag_id = HOMES[home]
+    dag_id = BACKENDS[backend]
     points = [text.removeprefix("crash at ") for text in PROMPTS]
-    in_doubt = {index for index, text in enumerate(points) if text.split()[0] in IN_DOUBT}
-    settings = {} if home == STATE_STORE else {"AIRFLOW__GROKVIDEO__JOURNAL_PATH": str(out / "journal")}
+    unconfirmed = {index for index, text in enumerate(points) if text.split()[0] in UNCONFIRMED}
+    settings = {} if backend == STATE_STORE else {"AIRFLOW__GROKVIDEO__JOURNAL_PATH": str(out / "journal")}
 
     stack.api.wait_run(dag_id, RUN, timeout=240)
     first = stack.api.task_instances(dag_id, RUN)
-    doubted = [ti for ti in first if ti["map_index"] in in_doubt]
+    unconfirmed = [ti for ti in first if ti["map_index"] in unconfirmed]
     logged = {
-        points[ti["map_index"]] for ti in doubted if logged_id(stack.api.log(dag_id, RUN, "make", ti["map_index"]))
+        points[ti["map_index"]] for ti in unconfirmed if logged_id(stack.api.log(dag_id, RUN, "make", ti["map_index"]))
     }
-    expected = {text: "failed" if index in in_doubt else "success" for index, text in enumerate(points)}
+    expected = {text: "failed" if index in unconfirmed else "success" for index, text in enumerate(points)}
     assert expected == {points[ti["map_index"]]: ti["state"] for ti in first}
     assert all(ti["try_number"] > 1 for ti in first)
     assert {"before-saving"} == logged
 
-    state = settled(stack, emulator, out, doubted, **settings)
+    state = settled(stack, emulator, out, unconfirmed, **settings)
     last = stack.api.task_instances(dag_id, RUN)
     found = dict(zip((ti["map_index"] for ti in last), purchases(emulator, out / "videos", last), strict=True))
     struck = {int(marker.name): marker for marker in (out / "markers" / dag_id / RUN / "make").iterdir()}
     for index, text in enumerate(points):
-        tally.add(told(text), home, [found[index]], faults=int(index in struck), person=index in in_doubt)
+        tally.add(told(text), backend, [found[index]], faults=int(index in struck), person=index in unconfirmed)
     assert "success" == state
     assert set(range(len(points))) == set(struck)
     woken = {text: struck[index].read_text() for index, text in enumerate(points) if text in REFUSED}
     assert set(REFUSED) == set(woken)
-    assert {} == {text: met for text, met in woken.items() if not re.match(REFUSED[text][home], met)}
+    assert {} == {text: met for text, met in woken.items() if not re.match(REFUSED[text][backend], met)}
     assert [] == [points[index] for index, each in found.items() if not each.is_right]
-    journals = {ti["map_index"]: journal_of(stack, home, out, ti)[-1] for ti in last}
+    journals = {ti["map_index"]: journal_of(stack, backend, out, ti)[-1] for ti in last}
     assert {index: ("delivered", each.delivered) for index, each in found.items()} == journals
     assert {PRICE_TICKS} == {start.billed_ticks for each in found.values() for start in each.starts}
 
@@ -300,18 +300,18 @@ TIMES = {"http:429": 3}
 def test_lost_answers(stack: AirflowStack, emulator: Emulator, out: Path, tally: Tally):
     """A lost answer stops the task, or buys again where the user said so; a refusal that is certain is tried again."""
     before = len(emulator.requests)
-    for policy in ("fail", "resubmit"):
+    for policy in ("stop", "resubmit"):
         for index, fault in enumerate(LOST):
             place = f"lost_answers/{RUN}/{policy}/{index} "
             emulator.script(fault, on="submit", prompt=place, times=TIMES.get(fault, 1))
     stack.api.trigger("lost_answers", run_id=RUN)
     stack.api.wait_run("lost_answers", RUN, timeout=120)
     first = stack.api.task_instances("lost_answers", RUN)
-    doubted = [ti for ti in first if ti["state"] == "failed"]
-    in_doubt = {(ti["task_id"], ti["map_index"]) for ti in doubted}
-    assert {("fail", index) for index in range(4)} == in_doubt
-    assert {1} == {ti["try_number"] for ti in doubted}
-    state = settled(stack, emulator, out, doubted)
+    unconfirmed = [ti for ti in first if ti["state"] == "failed"]
+    unconfirmed = {(ti["task_id"], ti["map_index"]) for ti in unconfirmed}
+    assert {("fail", index) for index in range(4)} == unconfirmed
+    assert {1} == {ti["try_number"] for ti in unconfirmed}
+    state = settled(stack, emulator, out, unconfirmed)
 
     last = stack.api.task_instances("lost_answers", RUN)
     found: dict[tuple[str, int], Purchase] = {
@@ -321,17 +321,17 @@ def test_lost_answers(stack: AirflowStack, emulator: Emulator, out: Path, tally:
     for (policy, index), each in sorted(found.items()):
         allowed = int(policy == "resubmit" and index < 3)
         tally.add(
-            f"{WORDS[LOST[index]]}; on_ambiguous_submit={policy!r}",
+            f"{WORDS[LOST[index]]}; resubmit_on={['unconfirmed'] if policy == 'resubmit' else []}",
             STATE_STORE,
             [each],
             faults=TIMES.get(LOST[index], 1),
             allowed=allowed,
-            person=(policy, index) in in_doubt,
+            person=(policy, index) in unconfirmed,
         )
         assert 1 + allowed == len(each.starts)
         assert each.delivered == each.starts[-1].request_id
     struck = Counter(seen.status for seen in emulator.requests[before:] if seen.method == "POST")
-    # Two tasks in doubt and five others get an answer to a start; six starts of theirs were accepted without one.
+    # Two tasks unconfirmed and five others get an answer to a start; six starts of theirs were accepted without one.
     assert {None: 4, 502: 2, 503: 2, 429: 6, 200: 7} == struck
     assert "success" == state
 
@@ -347,7 +347,7 @@ def test_nothing_else_was_bought(emulator: Emulator, tally: Tally):
 
 def test_every_bill_of_the_run_is_in_the_ledger(stack: AirflowStack, emulator: Emulator):
     """Whatever was killed: each request that a task knows is booked to the tick, and doubts cover the others."""
-    entries = open_sqlite(str(stack.home / "grokvideo_ledger.db")).entries()
+    entries = open_sqlite(str(stack.backend / "grokvideo_ledger.db")).entries()
     booked = {entry.request_id: entry for entry in entries if entry.request_id}
     known = {start.request_id: start.billed_ticks for start in emulator.starts if start.request_id in booked}
     unknown = emulator.billed_ticks - sum(known.values())

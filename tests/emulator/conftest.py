@@ -1,4 +1,4 @@
-"""One emulator for the whole folder, emptied before each test; jobs are done at the first look."""
+"""One emulator for the whole folder, emptied before each test; jobs are done at the first poll."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the emulator share: a plain HTTP client for it, a look into MP4s, and a place to upload to."""
+"""What the tests of the emulator share: a plain HTTP client for it, a poll into MP4s, and a place to upload to."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class Api:
         request_id: str = answer.json()["request_id"]
         return request_id
 
-    def look(self, request_id: str, key: str | None = "") -> httpx.Response:
+    def poll(self, request_id: str, key: str | None = "") -> httpx.Response:
         """Poll once."""
         return self.ask("GET", f"/videos/{request_id}", key)
 
     def video(self, request_id: str) -> dict[str, Any]:
         """Poll a job that is due and return the ``video`` of its answer."""
-        found: dict[str, Any] = self.look(request_id).json()["video"]
+        found: dict[str, Any] = self.poll(request_id).json()["video"]
         return found
 
     def film(self, endpoint: str = GENERATIONS, **body: Any) -> bytes:

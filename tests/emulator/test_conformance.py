@@ -362,9 +362,9 @@ def test_s5_the_refusal_of_a_word_lists_the_right_ones(api):
     ],
 )
 def test_what_is_accepted_and_fails_later(api, endpoint, body, quirk, code):
-    """Some bad orders are taken and fail at a look; they are not billed."""
+    """Some bad orders are taken and fail at a poll; they are not billed."""
     api.order(quirks=quirk)
-    answer = api.look(api.start(endpoint, **body))
+    answer = api.poll(api.start(endpoint, **body))
 
     assert (200, "failed", code) == (answer.status_code, answer.json()["status"], answer.json()["error"]["code"])
     assert "Failed" == meaning(answer)
@@ -381,7 +381,7 @@ def test_s9_switch_refuses_an_empty_prompt_at_once(api):
 def test_s19_an_edit_of_a_long_clip_fails(api):
     """A source above 8.7 s is accepted and fails, or is refused under the switch."""
     source = {"url": api.link(duration=9)}
-    answer = api.look(api.start(EDITS, video=source))
+    answer = api.poll(api.start(EDITS, video=source))
     api.order(quirks={"edit_too_long": "sync"})
     refused = api.submit(EDITS, video=source)
 
@@ -473,7 +473,7 @@ def test_s27_cut_after_accepting_bills_and_says_nothing(api):
         api.submit()
 
     assert [4_000_000_000] == [start.billed_ticks for start in api.emulator.starts]
-    assert 200 == api.look(api.emulator.starts[0].request_id).status_code
+    assert 200 == api.poll(api.emulator.starts[0].request_id).status_code
 
 
 def test_s28_an_idempotency_key_saves_nobody(api):
@@ -490,19 +490,19 @@ def test_s28_an_idempotency_key_saves_nobody(api):
 
 
 def test_p1_p2_pending_answers_take_turns_with_and_without_a_body(api):
-    """The first look gets an empty 202 without content type, the next a JSON body with progress."""
-    api.emulator.set_tempo("looks:4")
+    """The first poll gets an empty 202 without content type, the next a JSON body with progress."""
+    api.emulator.set_tempo("polls:4")
     request_id = api.start(model=NEW)
-    looks = [api.look(request_id) for _ in range(5)]
+    polls = [api.poll(request_id) for _ in range(5)]
 
-    assert [202] * 4 + [200] == [look.status_code for look in looks]
-    assert [b"", b""] == [look.content for look in looks[:3:2]]
-    assert [None, None] == [look.headers.get("content-type") for look in looks[:3:2]]
-    bodies = [look.json() for look in looks[1:4:2]]
+    assert [202] * 4 + [200] == [poll.status_code for poll in polls]
+    assert [b"", b""] == [poll.content for poll in polls[:3:2]]
+    assert [None, None] == [poll.headers.get("content-type") for poll in polls[:3:2]]
+    bodies = [poll.json() for poll in polls[1:4:2]]
     assert [("pending", NEW)] * 2 == [(body["status"], body["model"]) for body in bodies]
     progress = [body["progress"] for body in bodies]
     assert 0 <= progress[0] <= progress[1] <= 99
-    assert ["Pending"] * 4 + ["Done"] == [meaning(look) for look in looks]
+    assert ["Pending"] * 4 + ["Done"] == [meaning(poll) for poll in polls]
 
 
 @pytest.mark.parametrize(
@@ -514,9 +514,9 @@ def test_p1_p2_pending_answers_take_turns_with_and_without_a_body(api):
 )
 def test_pending_may_come_as_http_200(api, quirk, body):
     """Under the switch a job that runs is answered with HTTP 200."""
-    api.order(quirks={"pending_shape": quirk}, tempo="looks:1")
+    api.order(quirks={"pending_shape": quirk}, tempo="polls:1")
     request_id = api.start()
-    answer = api.look(request_id)
+    answer = api.poll(request_id)
 
     assert (200, list(body)) == (answer.status_code, list(answer.json()))
     assert "Pending" == meaning(answer)
@@ -525,7 +525,7 @@ def test_pending_may_come_as_http_200(api, quirk, body):
 def test_p4_done_has_everything(api):
     """A finished job answers with link, length, progress, the billed model and the cost."""
     request_id = api.start(model=f"{NEW}-preview", duration=6)
-    answer = api.look(request_id)
+    answer = api.poll(request_id)
     body = answer.json()
     url = body["video"].pop("url")
 
@@ -557,7 +557,7 @@ def test_p4_done_has_everything(api):
 def test_done_has_other_shapes(api, order, keys):
     """Each known shape of a finished job holds a link, and the client finds it."""
     api.order(**order)
-    answer = api.look(api.start())
+    answer = api.poll(api.start())
 
     assert keys == sorted(answer.json())
     job = decode(200, answer.headers, answer.content)
@@ -642,7 +642,7 @@ def test_the_video_is_put_to_the_upload_url(api, quirk, linked):
     api.order(quirks={"upload_result": quirk})
     with bucket() as place:
         request_id = api.start(duration=1, output={"upload_url": place.url})
-        answers = [api.look(request_id) for _ in range(2)]
+        answers = [api.poll(request_id) for _ in range(2)]
 
     assert [place.url if linked else None] * 2 == [answer.json()["video"]["url"] for answer in answers]
     assert ["video/mp4"] == [kind for kind, _ in place.got]
@@ -674,7 +674,7 @@ def test_a_job_ends_in_many_ways(api, fault, status, body, outcome):
     """Each ending has its status and its words, stays as it is, and the client understands it."""
     api.emulator.script(fault)
     request_id = api.start()
-    answers = [api.look(request_id) for _ in range(2)]
+    answers = [api.poll(request_id) for _ in range(2)]
 
     assert [status] * 2 == [answer.status_code for answer in answers]
     found = answers[0].json()
@@ -698,7 +698,7 @@ def test_a_job_ends_in_many_ways(api, fault, status, body, outcome):
 def test_a_moderated_job_is_billed_in_full(api, variant):
     """A blocked clip costs what a good one costs, and the answer says so."""
     api.emulator.script(f"moderated:{variant}")
-    answer = api.look(api.start(model=NEW, duration=15, image=PNG))
+    answer = api.poll(api.start(model=NEW, duration=15, image=PNG))
 
     assert {"cost_in_usd_ticks": 12_100_000_000} == answer.json()["usage"]
     assert 12_100_000_000 == api.emulator.billed_ticks
@@ -707,7 +707,7 @@ def test_a_moderated_job_is_billed_in_full(api, variant):
 def test_p12_a_failed_job_has_no_video_and_costs_nothing(api):
     """Model, progress and video are left out of a failure, and the ledger books nothing."""
     api.emulator.script("failed:internal_error")
-    answer = api.look(api.start())
+    answer = api.poll(api.start())
 
     assert {"status", "error"} == set(answer.json())
     assert 0 == api.emulator.billed_ticks
@@ -717,7 +717,7 @@ def test_p13_the_error_may_be_a_string(api):
     """A gateway's failure has a plain string where an object should be."""
     api.emulator.script("failed_string")
 
-    assert isinstance(api.look(api.start()).json()["error"], str)
+    assert isinstance(api.poll(api.start()).json()["error"], str)
 
 
 @pytest.mark.parametrize(
@@ -729,7 +729,7 @@ def test_p13_the_error_may_be_a_string(api):
 )
 def test_an_id_that_means_nothing(api, request_id, status, code, outcome):
     """An unknown id is not found, a malformed one refused."""
-    answer = api.look(request_id)
+    answer = api.poll(request_id)
 
     assert (status, code) == (answer.status_code, code_of(answer))
     assert outcome == meaning(answer)
@@ -757,10 +757,10 @@ def test_an_id_that_means_nothing(api, request_id, status, code, outcome):
     ],
 )
 def test_a_look_may_fail_while_the_job_goes_on(api, fault, options, status, outcome):
-    """One odd answer changes nothing: the next look finds the video."""
+    """One odd answer changes nothing: the next poll finds the video."""
     api.emulator.script(fault, **options)
     request_id = api.start()
-    odd, ordinary = api.look(request_id), api.look(request_id)
+    odd, ordinary = api.poll(request_id), api.poll(request_id)
 
     assert (status, outcome) == (odd.status_code, meaning(odd))
     assert (200, "done") == (ordinary.status_code, ordinary.json()["status"])
@@ -770,13 +770,13 @@ def test_p18_switch_a_revoked_key_may_be_a_401(api):
     """A key that is revoked is refused in the way the switch for wrong keys says."""
     api.order(quirks={"wrong_key": "401"}, faults=[{"fault": "revoked"}])
 
-    assert 401 == api.look(api.start()).status_code
+    assert 401 == api.poll(api.start()).status_code
 
 
 def test_p22_looking_again_costs_nothing(api):
     """The same answer comes again, and one charge stands in the ledger."""
     request_id = api.start()
-    first, second = api.look(request_id).json(), api.look(request_id).json()
+    first, second = api.poll(request_id).json(), api.poll(request_id).json()
 
     assert first == second
     assert first["usage"]["cost_in_usd_ticks"] == api.emulator.billed_ticks
@@ -817,7 +817,7 @@ def test_a_key_at_the_download_origin_is_a_leak(api, suffix, headers):
 
 @pytest.mark.parametrize("status", [pytest.param(403, id="D3 403"), pytest.param(404, id="D3 404")])
 def test_a_link_dies_and_a_look_renews_it(status):
-    """After its time a link gives 403 or 404; the next look has a fresh one for the same video."""
+    """After its time a link gives 403 or 404; the next poll has a fresh one for the same video."""
     now = [1_800_000_000.0]
     quirks = {"expired_status": str(status)}
     server = Emulator(tempo="at-once", link_ttl=60, clock=lambda: now[0], quirks=quirks)
@@ -834,7 +834,7 @@ def test_a_link_dies_and_a_look_renews_it(status):
 
 
 def test_d3_switch_a_dead_link_may_stay_dead(api):
-    """Under the switch a look after the death of a link gives the same dead link."""
+    """Under the switch a poll after the death of a link gives the same dead link."""
     api.order(quirks={"expired_link": "same"}, faults=[{"fault": "expired_link"}])
     request_id = api.start(duration=1)
     url = api.video(request_id)["url"]

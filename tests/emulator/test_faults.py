@@ -31,7 +31,7 @@ ENDINGS = {
     "nested_response": (200, "done", True),
     "storage_error": (200, "done", True),
 }
-ODD_LOOKS = {
+ODD_POLLS = {
     "unknown_word:throttled": (200, '{"status":"throttled"}'),
     "no_status": (200, '{"request_id":"'),
     "html_202": (202, "<!doctype html>"),
@@ -46,7 +46,7 @@ ANYWHERE = {"http", "no_credits", "no_capability", "cut_before", "hang", "timeou
 
 def test_every_word_is_tested():
     """The tables of this file hold all the words there are."""
-    kinds = {word.partition(":")[0] for word in (*ENDINGS, *ODD_LOOKS)}
+    kinds = {word.partition(":")[0] for word in (*ENDINGS, *ODD_POLLS)}
 
     assert set(KINDS) == kinds | SUBMITS | DOWNLOADS | ANYWHERE
 
@@ -62,7 +62,7 @@ def test_an_ending_is_seen_at_the_look_and_in_the_ledger(api, way, word, seen):
         api.order(faults=[{"fault": word}])
     else:
         prompt = f"A red ball [[emulator: fault={word}]]"
-    answer = api.look(api.start(prompt=prompt))
+    answer = api.poll(api.start(prompt=prompt))
     start = api.emulator.starts[0]
 
     status, state, billed = seen
@@ -71,7 +71,7 @@ def test_an_ending_is_seen_at_the_look_and_in_the_ledger(api, way, word, seen):
 
 
 @pytest.mark.parametrize("way", ["script", "prompt"])
-@pytest.mark.parametrize(("word", "seen"), ODD_LOOKS.items(), ids=list(ODD_LOOKS))
+@pytest.mark.parametrize(("word", "seen"), ODD_POLLS.items(), ids=list(ODD_POLLS))
 def test_an_odd_look_passes(api, way, word, seen):
     """One look gets the odd answer, the next the video."""
     prompt = "A red ball"
@@ -80,7 +80,7 @@ def test_an_odd_look_passes(api, way, word, seen):
     else:
         prompt = f"A red ball [[emulator: fault={word}]]"
     request_id = api.start(prompt=prompt)
-    odd, ordinary = api.look(request_id), api.look(request_id)
+    odd, ordinary = api.poll(request_id), api.poll(request_id)
 
     assert seen[0] == odd.status_code
     assert odd.text.startswith(seen[1])
@@ -122,7 +122,7 @@ def test_http_strikes_where_it_is_sent(api, operation):
     url = api.video(request_id)["url"]
     calls = {
         "submit": api.submit,
-        "poll": lambda: api.look(request_id),
+        "poll": lambda: api.poll(request_id),
         "download": lambda: api.download(url),
         "files": lambda: api.ask("GET", "/files"),
     }
@@ -168,7 +168,7 @@ def test_a_connection_is_cut_before_anything_happens(api, operation):
     with pytest.raises(httpx.TransportError):
         {
             "submit": api.submit,
-            "poll": lambda: api.look(request_id),
+            "poll": lambda: api.poll(request_id),
             "download": lambda: api.download(url),
             "files": lambda: api.ask("GET", "/files"),
         }[operation]()
@@ -186,7 +186,7 @@ def test_a_hang_ends_after_its_seconds_with_the_ordinary_answer(api, operation):
     begun = time.monotonic()
     answer = {
         "submit": api.submit,
-        "poll": lambda: api.look(request_id),
+        "poll": lambda: api.poll(request_id),
         "download": lambda: api.download(url),
         "files": lambda: api.ask("GET", "/files"),
     }[operation]()
@@ -254,7 +254,7 @@ def test_a_download_is_redirected(api):
 
 
 def test_an_expired_link_is_replaced_at_the_next_look(api):
-    """The link is dead for good, and a look gives another one for the same bytes."""
+    """The link is dead for good, and a poll gives another one for the same bytes."""
     api.emulator.script("expired_link")
     request_id = api.start(duration=1)
     old = api.video(request_id)["url"]
@@ -272,25 +272,25 @@ def test_a_fault_may_be_addressed_to_words_of_a_prompt_or_to_a_request(api):
     red, green = api.start(prompt="A red ball"), api.start(prompt="A green ball")
     api.emulator.script("http:500", on="poll", request_id=red)
 
-    assert "failed" == api.look(green).json()["status"]
-    assert [500, 200] == [api.look(red).status_code for _ in range(2)]
+    assert "failed" == api.poll(green).json()["status"]
+    assert [500, 200] == [api.poll(red).status_code for _ in range(2)]
 
 
 def test_a_job_may_vanish_after_it_was_done(api):
     """A fault addressed to a finished request changes its end."""
     request_id = api.start()
-    before = api.look(request_id).status_code
+    before = api.poll(request_id).status_code
     api.emulator.script("gone", request_id=request_id)
 
-    assert (200, 404) == (before, api.look(request_id).status_code)
+    assert (200, 404) == (before, api.poll(request_id).status_code)
 
 
 def test_an_upload_that_fails_is_noted(api):
     """A bucket that refuses, or is not there, does not upset the job; the ledger tells."""
     with bucket(status=403) as place:
-        api.look(api.start(duration=1, output={"upload_url": place.url}))
-    api.look(api.start(duration=1, output={"upload_url": place.url}))
-    api.look(api.start(duration=1, output={"upload_url": "https://bucket.example/a.mp4"}))
+        api.poll(api.start(duration=1, output={"upload_url": place.url}))
+    api.poll(api.start(duration=1, output={"upload_url": place.url}))
+    api.poll(api.start(duration=1, output={"upload_url": "https://bucket.example/a.mp4"}))
 
     notes = [start.notes[0] for start in api.emulator.starts]
     assert "output.upload_url answered HTTP 403" == notes[0]
@@ -303,11 +303,11 @@ def test_an_upload_that_fails_is_noted(api):
 
 def test_a_directive_sets_the_tempo_of_one_job(api):
     """The job takes its own looks, others keep the emulator's tempo."""
-    slow = api.start(prompt="A red ball [[emulator: tempo=looks:2]]")
+    slow = api.start(prompt="A red ball [[emulator: tempo=polls:2]]")
     fast = api.start()
 
-    assert [202, 202, 200] == [api.look(slow).status_code for _ in range(3)]
-    assert 200 == api.look(fast).status_code
+    assert [202, 202, 200] == [api.poll(slow).status_code for _ in range(3)]
+    assert 200 == api.poll(fast).status_code
 
 
 def test_directives_stay_in_the_ledger_and_out_of_the_picture(api):
@@ -324,10 +324,10 @@ def test_several_brackets_hold_several_faults(api):
     request_id = api.start(
         prompt="A ball [[emulator: fault=http:503 on=poll times=2, retry_after=1]] [[emulator: fault=moderated:b]]"
     )
-    looks = [api.look(request_id) for _ in range(4)]
+    polls = [api.poll(request_id) for _ in range(4)]
 
-    assert [503, 503, 400, 400] == [look.status_code for look in looks]
-    assert "1" == looks[0].headers["retry-after"]
+    assert [503, 503, 400, 400] == [poll.status_code for poll in polls]
+    assert "1" == polls[0].headers["retry-after"]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_several_brackets_hold_several_faults(api):
         pytest.param("fault=gone fault=gone", "twice", id="twice"),
         pytest.param("times=2", "fault=", id="option alone"),
         pytest.param("tempo=slow", "at-once", id="tempo"),
-        pytest.param("tempo=looks:-1", "looks:N", id="looks"),
+        pytest.param("tempo=looks:-1", "polls:N", id="polls"),
         pytest.param("tempo", "tempo=", id="no value"),
     ],
 )
@@ -375,7 +375,7 @@ def test_a_typing_error_in_a_directive_is_refused_and_explained(api, directive, 
         pytest.param({"quirks": {"colour": "red"}}, "wrong_key", id="quirk"),
         pytest.param({"quirks": {"me": "maybe"}}, "yes, 404", id="setting"),
         pytest.param({"quirks": {"rate_limit": "0"}}, "number per minute", id="rate"),
-        pytest.param({"tempo": "looks:9", "faults": [{"fault": "explode"}]}, "explode", id="half right"),
+        pytest.param({"tempo": "polls:9", "faults": [{"fault": "explode"}]}, "explode", id="half right"),
     ],
 )
 def test_an_unknown_order_is_refused_and_changes_nothing(api, orders, named):
@@ -384,7 +384,7 @@ def test_an_unknown_order_is_refused_and_changes_nothing(api, orders, named):
 
     assert 400 == answer.status_code
     assert named in answer.json()["error"]
-    assert "done" == api.look(api.start()).json()["status"]
+    assert "done" == api.poll(api.start()).json()["status"]
 
 
 @pytest.mark.parametrize(
@@ -399,7 +399,7 @@ def test_orders_may_be_written_in_three_ways(api, orders):
     """A fault, a list of faults, and an object with faults mean the same."""
     api.control("POST", "script", json=orders).raise_for_status()
 
-    assert "expired" == api.look(api.start()).json()["status"]
+    assert "expired" == api.poll(api.start()).json()["status"]
 
 
 def test_a_script_with_an_unknown_word_is_a_value_error(emulator):
@@ -433,13 +433,13 @@ def test_seconds_are_those_of_the_clock():
     server = Emulator(tempo="seconds:10", clock=lambda: now[0], quirks={"pending_body": "json"})
     with server, Api(server) as api:
         request_id = api.start()
-        looks = []
+        polls = []
         for _ in range(3):
-            looks.append(api.look(request_id))
+            polls.append(api.poll(request_id))
             now[0] += 5
 
-    assert [202, 202, 200] == [look.status_code for look in looks]
-    assert [0, 50] == [look.json()["progress"] for look in looks[:2]]
+    assert [202, 202, 200] == [poll.status_code for poll in polls]
+    assert [0, 50] == [poll.json()["progress"] for poll in polls[:2]]
 
 
 def test_realistic_waits_lie_around_the_published_ones():

@@ -63,10 +63,10 @@ def test_looks_are_counted_for_each_request(api):
     api.emulator.script("http:500", on="poll")
     first, second = api.start(), api.start()
     for request_id in (first, first, first, second):
-        api.look(request_id)
-    api.look("9b1f0c3e-5d64-4c0e-9b0e-3f3a1d2b4c5d")
+        api.poll(request_id)
+    api.poll("9b1f0c3e-5d64-4c0e-9b0e-3f3a1d2b4c5d")
 
-    assert {first: 3, second: 1} == api.emulator.looks
+    assert {first: 3, second: 1} == api.emulator.polls
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_the_controls_are_not_in_the_record(api):
 def test_the_ledger_over_http_is_that_of_python(api):
     """Shells and other processes read the same ledger."""
     request_id = api.start(duration=1)
-    api.look(request_id)
+    api.poll(request_id)
     ledger = api.control("GET", "ledger").json()
 
     assert [request_id] == [start["request_id"] for start in ledger["starts"]]
     assert [dataclasses.asdict(start) | {"notes": list(start.notes)} for start in api.emulator.starts] == ledger[
         "starts"
     ]
-    assert (api.emulator.billed_ticks, api.emulator.looks, 0) == (
+    assert (api.emulator.billed_ticks, api.emulator.polls, 0) == (
         ledger["billed_ticks"],
-        ledger["looks"],
+        ledger["polls"],
         ledger["leaks"],
     )
 
@@ -131,7 +131,7 @@ def test_reset_forgets_everything_and_restores_the_settings(api, way):
     url = api.link(duration=1)
     api.upload(picture())
     api.download(url, authorization="Bearer x")
-    api.order(tempo="looks:5", quirks={"wrong_key": "401"}, faults=[{"fault": "http:500", "on": "submit"}])
+    api.order(tempo="polls:5", quirks={"wrong_key": "401"}, faults=[{"fault": "http:500", "on": "submit"}])
     if way == "python":
         api.emulator.reset()
     else:
@@ -141,14 +141,14 @@ def test_reset_forgets_everything_and_restores_the_settings(api, way):
     assert ([], 0, {}, 0, []) == (
         emulator.starts,
         emulator.billed_ticks,
-        emulator.looks,
+        emulator.polls,
         emulator.leaks,
         emulator.requests,
     )
     assert [] == api.ask("GET", "/files").json()["data"]
     assert 404 == api.download(url).status_code
     assert 400 == api.submit(key="xai-nobody").status_code
-    assert 200 == api.look(api.start()).status_code
+    assert 200 == api.poll(api.start()).status_code
 
 
 def test_many_starts_at_once_are_all_in_the_ledger(api):

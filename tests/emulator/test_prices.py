@@ -55,7 +55,7 @@ def test_a_generation_is_billed_by_seconds_and_images(api, body, ticks):
     request_id = api.start(**body)
 
     assert ticks == api.emulator.billed_ticks
-    assert ticks == api.look(request_id).json()["usage"]["cost_in_usd_ticks"]
+    assert ticks == api.poll(request_id).json()["usage"]["cost_in_usd_ticks"]
 
 
 @pytest.mark.parametrize(

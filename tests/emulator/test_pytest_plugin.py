@@ -27,7 +27,7 @@ def test_a_first_start(grokvideo_emulator):
     assert 200 == ask(grokvideo_emulator, "/videos/generations", {"prompt": "A red ball"})
     request_id = grokvideo_emulator.starts[0].request_id
     assert [202, 202, 200] == [ask(grokvideo_emulator, f"/videos/{request_id}") for _ in range(3)]
-    grokvideo_emulator.set_tempo("looks:9")
+    grokvideo_emulator.set_tempo("polls:9")
     ADDRESSES.append(grokvideo_emulator.base_url)
 
 
@@ -49,12 +49,12 @@ def test_the_connection_points_to_it(grokvideo_connection, grokvideo_emulator):
 
 
 def test_a_deferred_task_is_polled_at_once(grokvideo_connection):
-    assert (0, 0) == (watching.FIRST_LOOK, watching.PROPAGATION)
+    assert (0, 0) == (watching.FIRST_POLL, watching.PROPAGATION)
 
 
 def test_the_connection_is_gone_afterwards():
     assert "AIRFLOW_CONN_GROKVIDEO_DEFAULT" not in os.environ
-    assert (10, 10) == (watching.FIRST_LOOK, watching.PROPAGATION)
+    assert (10, 10) == (watching.FIRST_POLL, watching.PROPAGATION)
 
 
 ADDRESSES = []

@@ -147,7 +147,7 @@ def test_references_are_seen():
 
 
 def test_an_edit_keeps_length_and_size_and_changes_the_picture(api):
-    """An edit has the source's frames, size and sound, and looks different."""
+    """An edit has the source's frames, size and sound, and polls different."""
     url = api.link(duration=1, aspect_ratio="3:4", prompt="A red ball")
     source, edited = api.fetch(url), api.film(EDITS, prompt="Make it night", video={"url": url})
 
@@ -218,7 +218,7 @@ def test_an_edit_of_an_edit_goes_on_from_what_was_made(api):
 )
 def test_an_input_that_cannot_be_used_fails_the_job(api, endpoint, body):
     """The order is accepted, ends failed with ``invalid_argument``, and is not billed."""
-    answer = api.look(api.start(endpoint, **body)).json()
+    answer = api.poll(api.start(endpoint, **body)).json()
 
     assert ("failed", "invalid_argument") == (answer["status"], answer["error"]["code"])
     assert 0 == api.emulator.billed_ticks

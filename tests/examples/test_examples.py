@@ -13,7 +13,7 @@ from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.pricing import estimate
 from airflow_provider_grokvideo.core.requests import generation
 
-DELAY = watching.FIRST_LOOK
+DELAY = watching.FIRST_POLL
 FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
@@ -58,7 +58,7 @@ def test_first_video(run, grokvideo_emulator, s3):
 
 def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator, monkeypatch):
     """The DAG of the demo generates, edits and delivers two clips, for two starts."""
-    monkeypatch.setattr(watching, "FIRST_LOOK", DELAY)
+    monkeypatch.setattr(watching, "FIRST_POLL", DELAY)
     done = run("quickstart.py")
 
     assert "success" == done.state
@@ -150,7 +150,7 @@ def test_paid_once(run, grokvideo_emulator):
 @pytest.mark.parametrize("fault", [None, "lost_answer"])
 def test_upload_to_s3(run, grokvideo_emulator, s3, fault, monkeypatch):
     """The service puts the clip into the bucket; a lost answer is settled by the upload, without a second start."""
-    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_LOOKS", 1.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_CHECKS", 1.0)
     if fault is not None:
         grokvideo_emulator.script(fault, on="submit")
     done = run("upload_to_s3.py", output="s3://bucket/films")

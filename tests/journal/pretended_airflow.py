@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.journal.homes import STATE_KEY
+from airflow_provider_grokvideo.journal.backends import STATE_KEY
 
 TOKEN = "secret-token-of-the-test"
 PAGE = 2

@@ -21,7 +21,7 @@ from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.__main__ import main
 from airflow_provider_grokvideo.core.journal import Attach, Owner, Policy, Record, Submit, latest, next_step
 from airflow_provider_grokvideo.core.spending import Entry
-from airflow_provider_grokvideo.journal.homes import STATE_KEY, FileHome, StateStoreHome
+from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.rest import OPERATORS, AirflowApi
 from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
@@ -57,14 +57,14 @@ class Journal:
             self.airflow.hold(*records)
             return
         for each in records:
-            FileHome(open_tree(str(self.path)), each.owner).create(each)
+            FileBackend(open_tree(str(self.path)), each.owner).create(each)
 
     def records(self, owner: Owner = OWNER) -> list[Record]:
         """Return the records of a task instance."""
         if self.airflow is None:
-            return FileHome(open_tree(str(self.path)), owner).records()
+            return FileBackend(open_tree(str(self.path)), owner).records()
         with AirflowApi(self.airflow.url, {}) as api:
-            return StateStoreHome(api.store(owner), owner).records()
+            return TaskStateBackend(api.store(owner), owner).records()
 
     def spoil(self, owner: Owner, how: str = "nonsense") -> None:
         """Make what is kept of a task instance unreadable."""
@@ -72,8 +72,8 @@ class Journal:
             schema = 99 if how == "future" else 1
             self.airflow.states[owner, STATE_KEY] = {"schema": schema, "purchases": ["nonsense"]}
         else:
-            home = FileHome(open_tree(str(self.path)), owner)
-            Path(home.name, "0001.json").write_text('{"schema": 99}' if how == "future" else "{")
+            backend = FileBackend(open_tree(str(self.path)), owner)
+            Path(backend.name, "0001.json").write_text('{"schema": 99}' if how == "future" else "{")
 
 
 @pytest.fixture
@@ -295,11 +295,11 @@ def test_forget_lets_the_task_buy_again(journal: Journal):
 
 @pytest.mark.parametrize(
     ("records", "says"),
-    [([], "there is no purchase"), ([BOUGHT], "GrokVideoSensor(request_id='bought')"), ([DELIVERED], "regenerate")],
+    [([], "there is no purchase"), ([BOUGHT], "GrokVideoSensor(request_id='bought')"), ([DELIVERED], "resubmit_on")],
     ids=["nothing", "paid", "delivered"],
 )
 def test_forget_says_why_not(journal: Journal, records: list[Record], says: str, capsys: pytest.CaptureFixture[str]):
-    """What is not in doubt is not forgotten: exit code 1, one line, no change."""
+    """What is not unconfirmed is not forgotten: exit code 1, one line, no change."""
     if records:
         journal.hold(*records)
     code = main(["journal", "forget", *named(), *journal.words])
@@ -587,14 +587,14 @@ def test_a_change_that_a_try_wrote_over_is_not_called_done(
 def test_a_journal_in_object_storage_works_alike(s3: Any, capsys: pytest.CaptureFixture[str]):
     """A journal path may be a URL of ObjectStorage; the commands it prints name it."""
     path = f"{s3.url}/journal"
-    FileHome(open_tree(path), OWNER).create(INTENT)
+    FileBackend(open_tree(path), OWNER).create(INTENT)
     main(["journal", "list", "--orphans", "--journal-path", path])
     shown = capsys.readouterr()
     code = main(["journal", "forget", *named(), "--journal-path", path])
 
     assert 0 == code
     assert f"forget films {shlex.quote(RUN)} make --map-index 0 --journal-path {shlex.quote(path)}" in shown.out
-    assert ["withdrawn"] == [each.phase for each in FileHome(open_tree(path), OWNER).records()]
+    assert ["withdrawn"] == [each.phase for each in FileBackend(open_tree(path), OWNER).records()]
 
 
 def test_tasks_of_derived_operators_can_be_named(airflow: PretendedAirflow, capsys: pytest.CaptureFixture[str]):
@@ -704,17 +704,17 @@ def test_reconcile_releases_only_what_its_journal_can_vouch_for(journal: Journal
 def test_a_printed_command_reads_ids_that_begin_with_a_dash(name, map_index, tmp_path, capsys):
     """Airflow's ids may begin with a dash: the command that is printed for them is about that task."""
     owner = Owner(name, name, name, map_index)
-    FileHome(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
+    FileBackend(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
     command = owner.command("adopt", "found", where=("--journal-path", str(tmp_path)))
 
     assert 0 == main(shlex.split(command)[3:])
-    assert ["found"] == [record.request_id for record in FileHome(open_tree(str(tmp_path)), owner).records()]
+    assert ["found"] == [record.request_id for record in FileBackend(open_tree(str(tmp_path)), owner).records()]
 
 
 def test_a_terminal_without_the_letters_shows_escapes(tmp_path):
     """A terminal that is not UTF-8 ends no command: what it has no letter for is shown as an escape."""
     owner = Owner("films", "größe", "make")
-    FileHome(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
+    FileBackend(open_tree(str(tmp_path)), owner).create(replace(INTENT, owner=owner))
     words = [sys.executable, "-m", "airflow_provider_grokvideo", "journal", "list", "--journal-path", str(tmp_path)]
     ended = subprocess.run(
         words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, timeout=120, check=False

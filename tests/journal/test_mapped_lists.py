@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.journal import Owner, Record, elsewhere
 from airflow_provider_grokvideo.core.requests import generation
-from airflow_provider_grokvideo.journal.homes import FileHome
+from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
-from airflow_provider_grokvideo.tasks.memory import Memory, new_token
+from airflow_provider_grokvideo.tasks.memory import TaskJournal, new_token
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
 
@@ -33,7 +33,7 @@ def runs(draw) -> list[list[tuple[int, str]]]:
 def attempt(tree: LocalTree, index: int, prompt: str, clears: int | None, bought: Counter[str]) -> str:
     """Run one index as far as the journal goes, and return the request that it has then."""
     owner = Owner("films", "run", "make", index)
-    memory = Memory(FileHome(tree, owner), owner, try_number=1, tries=1, clears=clears)
+    memory = TaskJournal(FileBackend(tree, owner), owner, try_number=1, tries=1, clears=clears)
     fingerprint = prompt * 64
     known = memory.last(fingerprint) or memory.of_another_index(fingerprint)
     if known is None:

@@ -42,7 +42,7 @@ def setting(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an AIRFLOW_HOME of one's own."""
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
     return tmp_path
@@ -52,18 +52,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "executor",
     [LOCAL, "SequentialExecutor", "airflow.executors.local_executor.LocalExecutor", OWN_LOCAL, f"{LOCAL}:mine"],
 )
-def test_one_machine_has_its_ledger_in_a_file(executor, home, setting):
+def test_one_machine_has_its_ledger_in_a_file(executor, backend, setting):
     """Where all tasks run on one machine the books are kept without any setting, in AIRFLOW_HOME."""
     setting(executor)
     ledger = settings.open_ledger()
     ledger.reserve(bought(), [])
 
-    assert str(home / "grokvideo_ledger.db") == ledger.told
-    assert (home / "grokvideo_ledger.db").exists()
+    assert str(backend / "grokvideo_ledger.db") == ledger.told
+    assert (backend / "grokvideo_ledger.db").exists()
 
 
 @pytest.mark.parametrize("executor", [CELERY, "KubernetesExecutor", f"{LOCAL},{CELERY}", "LocalKubernetesExecutor"])
-def test_several_machines_have_no_ledger_unless_it_is_named(executor, home, setting):
+def test_several_machines_have_no_ledger_unless_it_is_named(executor, backend, setting):
     """A file for each worker would count a part for the whole, so there is none, and the reason says what to set."""
     setting(executor)
 
@@ -91,24 +91,24 @@ def test_a_file_can_be_named_in_the_home_directory(tmp_path, monkeypatch, settin
 
 
 @pytest.mark.parametrize("word", ["none", "None", " none "])
-def test_there_can_be_no_ledger(word, home, setting):
+def test_there_can_be_no_ledger(word, backend, setting):
     """``none`` switches it off, and no file is made."""
     setting(ledger_path=word)
 
     assert isinstance(settings.open_ledger(), NoLedger)
     assert "[grokvideo] ledger_path is none" == settings.open_ledger().told
-    assert [] == list(home.iterdir())
+    assert [] == list(backend.iterdir())
 
 
-def test_a_connection_comes_before_a_path(postgres_place, home, monkeypatch, setting):
+def test_a_connection_comes_before_a_path(postgres_place, backend, monkeypatch, setting):
     """Where both are named the database is used, with every executor."""
     monkeypatch.setenv("AIRFLOW_CONN_BOOKS", postgres_place.where)
-    setting(CELERY, ledger_conn_id="books", ledger_path=str(home / "books.db"))
+    setting(CELERY, ledger_conn_id="books", ledger_path=str(backend / "books.db"))
     ledger = settings.open_ledger()
     ledger.reserve(bought(), [])
 
     assert "in connection books" == ledger.told
-    assert [] == list(home.iterdir())
+    assert [] == list(backend.iterdir())
     assert [bought()] == settings.open_ledger().entries()
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_grokvideo.__main__ import main
 from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.core.spending import Entry
-from airflow_provider_grokvideo.journal.homes import FileHome
+from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 
@@ -54,7 +54,7 @@ def journal(tmp_path: Path) -> Path:
 def hold(journal: Path, *records: Record) -> None:
     """Keep records as tasks do."""
     for record in records:
-        FileHome(open_tree(str(journal)), record.owner).create(record)
+        FileBackend(open_tree(str(journal)), record.owner).create(record)
 
 
 def reconcile(ledger: SqlLedger, journal: Path, *words: str) -> int:
@@ -120,7 +120,7 @@ def test_what_a_task_is_about_to_send_is_left_alone(ledger, journal, capsys):
     assert 0 == sum(entry.counted for entry in ledger.entries())
 
 
-@pytest.mark.parametrize("facts", [{"request_id": "r-a"}, {"outcome": "doubt"}], ids=["accepted", "in doubt"])
+@pytest.mark.parametrize("facts", [{"request_id": "r-a"}, {"outcome": "doubt"}], ids=["accepted", "unconfirmed"])
 def test_what_was_sent_is_never_released_for_want_of_a_record(ledger, journal, facts):
     """A journal that was cleaned gives no money back."""
     ledger.reserve(reserved("a", **facts), [])

@@ -143,7 +143,7 @@ def test_a_description_without_sense_is_refused(wrong, plan):
     ],
 )
 def test_argument(priced, task_id, usd):
-    """An argument counts as its value only where it has the same in every run; else as the dearest."""
+    """An argument counts as its value only where it has the same in every run; else as the worst case."""
     ((_, found),) = priced("planned_templates.py", "templates")[task_id]
 
     assert usd == found

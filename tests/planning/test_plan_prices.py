@@ -35,15 +35,15 @@ def order(kind="generate", *, source=NO_CLIP, limit=None, asks=False, **words):
         pytest.param({"resolution": UNKNOWN}, "0.56", id="720p"),
         pytest.param({"model": NEW, "resolution": UNKNOWN, "duration": UNKNOWN}, "3.75", id="15 s of 1080p"),
         pytest.param({"model": LITE, "resolution": UNKNOWN, "duration": 10}, "1.40", id="1080p of lite"),
-        pytest.param({"model": UNKNOWN, "duration": 1}, "0.08", id="the dearest model"),
-        pytest.param({"model": UNKNOWN, "duration": 1, "resolution": "1080p"}, "0.25", id="the dearest with 1080p"),
+        pytest.param({"model": UNKNOWN, "duration": 1}, "0.08", id="the worst case model"),
+        pytest.param({"model": UNKNOWN, "duration": 1, "resolution": "1080p"}, "0.25", id="the worst case with 1080p"),
         pytest.param({"image": UNKNOWN, "duration": 1}, "0.052", id="an image"),
         pytest.param({"image": {"url": UNKNOWN}, "duration": 1}, "0.052", id="an image of unknown address"),
         pytest.param({"reference_images": UNKNOWN, "duration": 1}, "0.064", id="seven references"),
         pytest.param(
             {"model": "grok-imagine-video-1.5", "reference_images": UNKNOWN, "duration": 1}, "0.22", id="14 references"
         ),
-        pytest.param({"reference_images": UNKNOWN, "duration": UNKNOWN}, "0.75", id="none: 15 s are dearer"),
+        pytest.param({"reference_images": UNKNOWN, "duration": UNKNOWN}, "0.75", id="none: 15 s are more expensive"),
         pytest.param({"reference_images": ["a.png", UNKNOWN], "duration": 1}, "0.054", id="two references"),
         pytest.param({"keyframes": UNKNOWN, "duration": 1}, "0.05", id="no frames on this model"),
         pytest.param({"keyframes": UNKNOWN, "duration": 1, "model": NEW}, "0.12", id="four frames"),
@@ -60,7 +60,7 @@ def order(kind="generate", *, source=NO_CLIP, limit=None, asks=False, **words):
     ],
 )
 def test_generation(words, usd):
-    """What is unknown counts as the dearest that can be sent."""
+    """What is unknown counts as the worst case that can be sent."""
     assert Decimal(usd) == worst(order(**words)).usd
 
 
@@ -78,7 +78,7 @@ def test_generation(words, usd):
     ],
 )
 def test_change(kind, source, words, usd):
-    """A clip is as known as what made it; the rest counts as the longest and dearest."""
+    """A clip is as known as what made it; the rest counts as the longest and worst case."""
     assert Decimal(usd) == worst(order(kind, source=source, **words)).usd
 
 
@@ -113,7 +113,7 @@ def test_clip_that_is_made(made, clip):
     ],
 )
 def test_limit(limited, usd, told):
-    """max_cost_usd refuses what is known to be dearer, and caps what may be."""
+    """max_cost_usd refuses what is known to be more expensive, and caps what may be."""
     found = worst(limited)
 
     assert Decimal(usd) == found.usd
@@ -143,7 +143,7 @@ def test_assumptions_are_told():
     """One line names everything that stands for the unknown."""
     words = {"duration": UNKNOWN, "image": UNKNOWN, "prompt": UNKNOWN}
 
-    assert ("unknown, so the dearest: duration 15 s, image 1",) == worst(order(**words)).notes
+    assert ("unknown, so the worst case: duration 15 s, image 1",) == worst(order(**words)).notes
 
 
 def test_total_counts_tries_and_keeps_unknown_counts_apart():
@@ -235,7 +235,7 @@ def test_a_plan_is_never_below_a_change_that_fits_it(kind, seconds, resolution, 
 
 
 def test_prices_of_a_file_count():
-    """The dearest is the dearest of the list that is in force."""
+    """The worst case of a is the worst case of the list that is in force."""
     cheap = ModelPrice({"480p": Decimal("0.09"), "720p": Decimal("0.01")}, Decimal(0))
     prices = Prices("2026-12-01", {**DEFAULT_PRICES.models, models.DEFAULT_MODEL: cheap})
 

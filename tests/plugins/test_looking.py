@@ -1,4 +1,4 @@
-"""Looks at requests that people watch: few, shared, and never with a key for another host."""
+"""Polls at requests that people watch: few, shared, and never with a key for another host."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
 def submitted() -> str:
     """Start a video that takes its time."""
-    return GrokVideoHook().submit(TextToVideo(prompt="A ball [[emulator: tempo=looks:99]]", duration=1))
+    return GrokVideoHook().submit(TextToVideo(prompt="A ball [[emulator: tempo=polls:99]]", duration=1))
 
 
 async def test_all_who_watch_share_one_look(grokvideo_emulator):
     """However many pages are open."""
-    request_id, looks = submitted(), looking.Looks()
-    first, at = await looks.at("grokvideo_default", request_id)
-    others = await asyncio.gather(*(looks.at("grokvideo_default", request_id) for _ in range(20)))
+    request_id, polls = submitted(), looking.Polls()
+    first, at = await polls.at("grokvideo_default", request_id)
+    others = await asyncio.gather(*(polls.at("grokvideo_default", request_id) for _ in range(20)))
 
     assert isinstance(first, Pending)
     assert {(first, at)} == set(others)
-    assert 1 == grokvideo_emulator.looks[request_id]
+    assert 1 == grokvideo_emulator.polls[request_id]
 
 
 async def test_many_requests_are_looked_at_one_after_the_other(grokvideo_emulator):
     """A gallery of a hundred takes no more from the pace of the triggerer than one."""
-    requests, looks = [submitted() for _ in range(3)], looking.Looks()
+    requests, polls = [submitted() for _ in range(3)], looking.Polls()
     for request_id in requests:
-        await looks.at("grokvideo_default", request_id)
+        await polls.at("grokvideo_default", request_id)
 
-    assert 1 == sum(grokvideo_emulator.looks.get(request_id, 0) for request_id in requests)
+    assert 1 == sum(grokvideo_emulator.polls.get(request_id, 0) for request_id in requests)
 
 
 async def test_a_request_is_looked_at_again_when_the_time_has_come(grokvideo_emulator, monkeypatch):
     """So that a page that stays open shows the progress."""
-    request_id, looks = submitted(), looking.Looks()
-    await looks.at("grokvideo_default", request_id)
+    request_id, polls = submitted(), looking.Polls()
+    await polls.at("grokvideo_default", request_id)
     now = looking.time.time()
-    monkeypatch.setattr(looking.time, "time", lambda: now + looking.BETWEEN_LOOKS + 1)
-    await looks.at("grokvideo_default", request_id)
+    monkeypatch.setattr(looking.time, "time", lambda: now + looking.BETWEEN_POLLS + 1)
+    await polls.at("grokvideo_default", request_id)
 
-    assert 2 == grokvideo_emulator.looks[request_id]
+    assert 2 == grokvideo_emulator.polls[request_id]
 
 
 async def test_an_answer_without_a_number_takes_none_away(grokvideo_emulator, monkeypatch):
     """The service's first and third answer have no body; the progress told by the second stays on the page."""
-    request_id, looks = submitted(), looking.Looks()
+    request_id, polls = submitted(), looking.Polls()
     began, seen = looking.time.time(), []
     for nth in range(3):
-        monkeypatch.setattr(looking.time, "time", lambda now=began + nth * (looking.BETWEEN_LOOKS + 1): now)
-        seen.append(await looks.at("grokvideo_default", request_id))
+        monkeypatch.setattr(looking.time, "time", lambda now=began + nth * (looking.BETWEEN_POLLS + 1): now)
+        seen.append(await polls.at("grokvideo_default", request_id))
     (first, _), (second, told_at), (third, at) = seen
 
-    assert 3 == grokvideo_emulator.looks[request_id]
+    assert 3 == grokvideo_emulator.polls[request_id]
     assert first.progress is None
     assert second.progress is not None
     assert second == third
@@ -80,7 +80,7 @@ async def test_no_other_connection_is_used(grokvideo_emulator, monkeypatch, conn
         host = grokvideo_emulator.base_url
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection.replace("HOST", host))
     before = len(grokvideo_emulator.requests)
-    job, _ = await looking.Looks().at(conn_id, request_id)
+    job, _ = await looking.Polls().at(conn_id, request_id)
 
     assert job is None
     assert before == len(grokvideo_emulator.requests)

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import report, work
 from benchmarks.server import PROGRESS, Connection, Service
 from benchmarks.stalls import BEAT, Stalls
-from benchmarks.waits import LAST_LOOKS
+from benchmarks.waits import LAST_POLLS
 
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Pending
 from airflow_provider_grokvideo.core.models import find_model
@@ -45,7 +45,7 @@ def test_every_row_is_measured(measured: dict[str, Any]) -> None:
 
 
 def test_counts_are_consistent(measured: dict[str, Any]) -> None:
-    """Each finished video cost a look at least, no look was refused, and each way used the sockets it must."""
+    """Each finished video cost a poll at least, no poll was refused, and each way used the sockets it must."""
     for row in measured["rows"]:
         assert row["polls"] >= WAITS - row["lost"]
         assert row["polls"] == pytest.approx(row["polls_per_video"] * WAITS)
@@ -61,7 +61,7 @@ def test_counts_are_consistent(measured: dict[str, Any]) -> None:
 
 def test_limit_ends_a_row(tmp_path: Path) -> None:
     """What has not ended at the limit is lost, and the row says so instead of waiting on."""
-    patience = 2.0 - LAST_LOOKS - work.longest(work.mixed(WAITS))
+    patience = 2.0 - LAST_POLLS - work.longest(work.mixed(WAITS))
     arguments = ["--waits", str(WAITS), "--who", "floor", f"--patience={patience}", "--out", str(tmp_path / "b.json")]
     written = bench.run(bench.Wishes.read(arguments), tmp_path / "home")
     (row,) = written["rows"]
@@ -75,7 +75,7 @@ def test_table_has_every_row(measured: dict[str, Any]) -> None:
     lines = report.table(measured).splitlines()
     names = [line.split("|")[2].strip() for line in lines[2:7]]
 
-    assert [*report.TITLES.values(), "*best at 400 looks/s*"] == names
+    assert [*report.TITLES.values(), "*best at 400 polls/s*"] == names
     assert 1 == len({line.count("|") for line in lines[:7]})
 
 
@@ -208,8 +208,8 @@ class _Talk:
         self.connection = Connection(self.service)
         self.connection.connection_made(self.wire)
 
-    def look(self, request_id: str = "one", key: str = "Authorization: Bearer k\r\n") -> Any:
-        """Return what the package understands of a look."""
+    def poll(self, request_id: str = "one", key: str = "Authorization: Bearer k\r\n") -> Any:
+        """Return what the package understands of a poll."""
         self.connection.data_received(f"GET /v1/videos/{request_id} HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
         return decode(*self.wire.answer(), request_id=request_id)
 
@@ -219,13 +219,13 @@ def test_service_speaks_the_look_of_the_api() -> None:
     talk = _Talk()
     talk.now += 4.0
 
-    assert Pending("one", progress=PROGRESS) == talk.look()
+    assert Pending("one", progress=PROGRESS) == talk.poll()
 
     talk.now += 6.0
-    done = talk.look()
+    done = talk.poll()
 
     assert isinstance(done, Done)
-    assert isinstance(talk.look("two"), Expired)
+    assert isinstance(talk.poll("two"), Expired)
     assert (2, 0, 1) == (talk.service.counts.polls, talk.service.counts.polls_after_done, talk.service.counts.refused)
 
 

@@ -39,7 +39,7 @@ def document(tmp_path: Path) -> Path:
 
 
 def test_counts_are_summed(source: Path, document: Path) -> None:
-    """Each scenario is one line with the sums over its homes, and the last line sums all of them up."""
+    """Each scenario is one line with the sums over its backends, and the last line sums all of them up."""
     code = main([str(source), str(document)])
     lines = [line for line in document.read_text().splitlines() if line.startswith("|")]
 

@@ -80,13 +80,13 @@ def test_the_ledger_is_read() -> None:
     """A start's number and the time at which its video is done come from its prompt."""
     entry = {"request_id": "r7", "prompt": "Video 7 of a boat [[emulator: tempo=seconds:33]]", "accepted_at": 100.0}
 
-    assert (Start(7, "r7", 100.0, 133.0, 5),) == starts_in({"starts": [entry], "looks": {"r7": 5}})
+    assert (Start(7, "r7", 100.0, 133.0, 5),) == starts_in({"starts": [entry], "polls": {"r7": 5}})
 
 
 def test_a_foreign_start_is_an_error() -> None:
     """A start that another client made cannot be counted as one of the run's."""
     with pytest.raises(ValueError, match="not of this run"):
-        starts_in({"starts": [{"request_id": "r1", "prompt": "A red ball"}], "looks": {}})
+        starts_in({"starts": [{"request_id": "r1", "prompt": "A red ball"}], "polls": {}})
 
 
 def test_logs_tell_who_waited(tmp_path: Path) -> None:

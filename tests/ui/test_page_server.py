@@ -209,7 +209,7 @@ def test_the_literal_placeholder_of_an_unmapped_task_is_understood(studio):
 def test_a_waiting_request_tells_the_progress_of_the_service(studio):
     """The page asks for it, and buys nothing with that."""
     before = len(studio.emulator.starts)
-    view = studio.get("api/video", look=1, **studio.query("patience", "waiting")).json()
+    view = studio.get("api/video", poll=1, **studio.query("patience", "waiting")).json()
 
     assert view["waiting"]["looked_at"]
     assert before == len(studio.emulator.starts)

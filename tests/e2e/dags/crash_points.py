@@ -29,7 +29,7 @@ from airflow_provider_grokvideo.delivery import store
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.tasks import handover
-from airflow_provider_grokvideo.tasks.memory import Memory
+from airflow_provider_grokvideo.tasks.memory import TaskJournal
 
 MARKERS = Path(os.environ.get("GROKVIDEO_TEST_MARKERS", "markers"))
 """One file for each task that was struck, ``<dag>/<run>/<task>/<map index>``; empty, or what a sleeper met."""
@@ -87,10 +87,10 @@ def crashing(dag_id: str) -> None:
 
 def install() -> None:
     """Wrap the seams between the steps of a purchase; only in this process."""
-    _wrap(Memory, "intend", before="before-intent", after="after-intent")
+    _wrap(TaskJournal, "intend", before="before-intent", after="after-intent")
     _wrap(GrokVideoHook, "submit", meanwhile="in-post", after="after-post")
-    _wrap(Memory, "note", before="before-saving", after="after-saving", when={"phase": "submitted"})
-    _wrap(Memory, "note", after="noted", when={"phase": "delivered"})
+    _wrap(TaskJournal, "note", before="before-saving", after="after-saving", when={"phase": "submitted"})
+    _wrap(TaskJournal, "note", after="noted", when={"phase": "delivered"})
     _wrap(GrokVideoBaseOperator, "defer", before="deferring")
     _wrap(events, "parse", before="resumed")
     _wrap(store, "store", before="downloaded")

@@ -27,7 +27,7 @@ with DAG("mixed", schedule=None):
     GrokVideoGenerateOperator.partial(task_id="hold", deferrable=False, **VIDEO).expand(prompt=[SLOW] * 4)
 
 with DAG("lost_answers", schedule=None):
-    for policy in ("fail", "resubmit"):
+    for task_id, resubmit_on in (("stop", []), ("resubmit", ["unconfirmed"])):
         GrokVideoGenerateOperator.partial(
-            task_id=policy, on_ambiguous_submit=policy, grokvideo_conn_id="grokvideo_hasty", **VIDEO
+            task_id=task_id, resubmit_on=resubmit_on, grokvideo_conn_id="grokvideo_hasty", **VIDEO
         ).expand(prompt=[f"{PLACE} a ball [[emulator: tempo=seconds:2]]"] * 5)

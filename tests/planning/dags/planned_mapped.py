@@ -13,7 +13,7 @@ with DAG("known_lists", schedule=None, default_args={"duration": 4}):
         [
             {"prompt": "A", "duration": 2},
             {"prompt": "B", "model": "grok-imagine-video-1.5", "image": "s3://bucket/b.png"},
-            {"prompt": "C", "duration": 2, "on_ambiguous_submit": "resubmit"},
+            {"prompt": "C", "duration": 2, "resubmit_on": ["unconfirmed"]},
         ]
     )
     GrokVideoGenerateOperator.partial(task_id="nobody").expand(prompt=[])

@@ -1,4 +1,4 @@
-"""A task instance's journal in its two homes: what is written is found, and what cannot be read is never nothing."""
+"""A task instance's journal in its two backends: what is written is found, and what cannot be read is never nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.journal.homes import (
+from airflow_provider_grokvideo.journal.backends import (
     STATE_KEY,
-    FileHome,
-    StateStoreHome,
+    FileBackend,
+    TaskStateBackend,
     numbered,
     task_folder,
 )
@@ -89,44 +89,44 @@ def store():
 
 
 @pytest.fixture(params=["task_state_store", "journal_path", "s3"])
-def open_home(request, tmp_path, store):
+def open_backend(request, tmp_path, store):
     """Return how to open the journal of a task instance, as each of its tries does."""
     match request.param:
         case "task_state_store":
-            return lambda owner=OWNER: StateStoreHome(store, owner)
+            return lambda owner=OWNER: TaskStateBackend(store, owner)
         case "journal_path":
-            return lambda owner=OWNER: FileHome(LocalTree(tmp_path / "journal"), owner)
+            return lambda owner=OWNER: FileBackend(LocalTree(tmp_path / "journal"), owner)
     request.getfixturevalue("s3")
-    return lambda owner=OWNER: FileHome(open_tree("s3://bucket/journal"), owner)
+    return lambda owner=OWNER: FileBackend(open_tree("s3://bucket/journal"), owner)
 
 
-def test_what_is_written_is_found_in_order(open_home):
+def test_what_is_written_is_found_in_order(open_backend):
     """Records outlive the try that wrote them, oldest first, and change in place."""
     first, second = bought(1, "t-1"), bought(2, "t-2")
-    one, two = open_home(), open_home()
+    one, two = open_backend(), open_backend()
     one.create(first)
     one.update(accepted := replace(first, phase="submitted", request_id="r-1"))
     two.create(second)
     two.update(withdrawn := replace(second, phase="withdrawn", note='größer als "erlaubt" \ud83d'))
 
-    assert [accepted, withdrawn] == open_home().records()
+    assert [accepted, withdrawn] == open_backend().records()
 
 
-def test_an_empty_home_is_empty(open_home):
+def test_an_empty_home_is_empty(open_backend):
     """Before the first purchase there is none."""
-    assert [] == open_home().records()
+    assert [] == open_backend().records()
 
 
-def test_a_taken_number_is_not_given_twice(open_home):
+def test_a_taken_number_is_not_given_twice(open_backend):
     """A try that did not see the other one's record is refused and sends nothing; the record stays."""
-    late, early = open_home(), open_home()
+    late, early = open_backend(), open_backend()
     seen = late.records()
     early.create(bought(1, "early"))
     with pytest.raises(JournalUnavailable, match=r"another try of films\.make of manual__1 is submitting") as caught:
         late.create(numbered(bought(token="late"), seen))
 
     assert caught.value.retry_helps
-    assert ["early"] == [record.token for record in open_home().records()]
+    assert ["early"] == [record.token for record in open_backend().records()]
 
 
 def test_numbers_go_on_after_the_last():
@@ -139,17 +139,17 @@ def test_numbers_go_on_after_the_last():
 def test_one_of_many_tries_writes_its_intent(word, request, tmp_path, at_once):
     """However many tries find an empty journal at the same moment, one of them may send."""
     path = f"{request.getfixturevalue('s3').url}/j" if word == "s3" else str(tmp_path / "j")
-    homes = [FileHome(open_tree(path), OWNER) for _ in range(16)]
-    found = at_once(16, lambda number: homes[number].create(bought(token=f"t-{number}")))
+    backends = [FileBackend(open_tree(path), OWNER) for _ in range(16)]
+    found = at_once(16, lambda number: backends[number].create(bought(token=f"t-{number}")))
 
     assert 1 == found.count(None)
     assert 15 == sum(isinstance(error, JournalUnavailable) for error in found)
-    assert [f"t-{found.index(None)}"] == [record.token for record in homes[0].records()]
+    assert [f"t-{found.index(None)}"] == [record.token for record in backends[0].records()]
 
 
 def test_a_write_that_came_in_between_is_seen(store):
     """In the state store a try reads back what it wrote: another's value there stops it."""
-    ours, theirs = StateStoreHome(store, OWNER), {"schema": 1, "purchases": [bought(token="theirs").to_json()]}
+    ours, theirs = TaskStateBackend(store, OWNER), {"schema": 1, "purchases": [bought(token="theirs").to_json()]}
     store.before = {3: lambda: store.values.update({STATE_KEY: json.dumps(theirs)})}
     with pytest.raises(JournalUnavailable, match="another try"):
         ours.create(bought(token="ours"))
@@ -162,7 +162,7 @@ def test_a_write_that_came_after_the_last_look_is_not_seen(store):
 
     Both believe they may send. Airflow closes this by refusing every call of a try that was replaced.
     """
-    late, early = StateStoreHome(store, OWNER), StateStoreHome(store, OWNER)
+    late, early = TaskStateBackend(store, OWNER), TaskStateBackend(store, OWNER)
     store.before = {2: lambda: early.create(bought(token="early"))}
     late.create(bought(token="late"))
 
@@ -172,49 +172,49 @@ def test_a_write_that_came_after_the_last_look_is_not_seen(store):
 def test_the_purchase_of_an_overwritten_try_is_added(store):
     """A try whose intent was covered by another's adds its record when its request is known: no id is dropped."""
     early, late = bought(token="early"), bought(token="late")
-    StateStoreHome(store, OWNER).create(late)
-    StateStoreHome(store, OWNER).update(replace(early, phase="submitted", request_id="r-1"))
+    TaskStateBackend(store, OWNER).create(late)
+    TaskStateBackend(store, OWNER).update(replace(early, phase="submitted", request_id="r-1"))
 
-    found = StateStoreHome(store, OWNER).records()
+    found = TaskStateBackend(store, OWNER).records()
     assert [("late", None), ("early", "r-1")] == [(record.token, record.request_id) for record in found]
 
 
 @pytest.mark.parametrize(
     "verb",
     [
-        pytest.param(lambda home: home.records(), id="records"),
-        pytest.param(lambda home: home.create(bought(2, "t-2")), id="create"),
-        pytest.param(lambda home: home.update(bought()), id="update"),
+        pytest.param(lambda backend: backend.records(), id="records"),
+        pytest.param(lambda backend: backend.create(bought(2, "t-2")), id="create"),
+        pytest.param(lambda backend: backend.update(bought()), id="update"),
     ],
 )
 def test_a_try_that_was_replaced_neither_reads_nor_writes(store, verb):
     """Airflow answers it as if nothing were there; that is not taken for nothing, and nothing is overwritten."""
-    home = StateStoreHome(store, OWNER)
-    home.create(bought())
+    backend = TaskStateBackend(store, OWNER)
+    backend.create(bought())
     kept = dict(store.values)
     store.known, store.calls = False, []
     with pytest.raises(JournalUnavailable, match="task instance not found"):
-        verb(home)
+        verb(backend)
 
     assert kept == store.values
     assert "set" not in store.calls
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3], ids=["before the proof", "before the write", "before the look back"])
+@pytest.mark.parametrize("moment", [1, 2, 3], ids=["before the proof", "before the write", "before the poll back"])
 def test_a_try_that_is_replaced_while_it_writes_sends_nothing(store, moment):
     """At whatever moment the successor takes over, the intent is not confirmed."""
     store.before = {moment: lambda: setattr(store, "known", False)}
     with pytest.raises(JournalUnavailable):
-        StateStoreHome(store, OWNER).create(bought())
+        TaskStateBackend(store, OWNER).create(bought())
 
 
 def test_a_value_that_the_workers_lost_is_not_nothing(store):
     """A state store backend that lost a value gives None for it; that stops the task."""
-    home = StateStoreHome(store, OWNER)
-    home.create(bought())
+    backend = TaskStateBackend(store, OWNER)
+    backend.create(bought())
     store.lost = True
     with pytest.raises(JournalCorrupt, match="what it held is gone"):
-        home.records()
+        backend.records()
 
 
 def test_a_store_that_only_gets_and_sets_is_believed(store):
@@ -227,9 +227,9 @@ def test_a_store_that_only_gets_and_sets_is_believed(store):
         def set(self, key, value):
             store.set(key, value)
 
-    StateStoreHome(RestStore(), OWNER).create(bought())
+    TaskStateBackend(RestStore(), OWNER).create(bought())
 
-    assert [bought()] == StateStoreHome(RestStore(), OWNER).records()
+    assert [bought()] == TaskStateBackend(RestStore(), OWNER).records()
 
 
 @pytest.mark.parametrize("moment", range(4), ids=["get", "proof", "set", "look back"])
@@ -241,7 +241,7 @@ def test_a_store_that_does_not_answer_stops_the_try(store, moment):
 
     store.before = {moment: broken}
     with pytest.raises(JournalUnavailable, match=r"ConnectionError: api-server is gone") as caught:
-        StateStoreHome(store, OWNER).create(bought())
+        TaskStateBackend(store, OWNER).create(bought())
 
     assert caught.value.retry_helps
 
@@ -250,7 +250,7 @@ def test_the_options_of_the_store_are_passed_on(store):
     """A retention reaches the store."""
     seen = []
     store.set = lambda key, value, **options: seen.append(options)
-    StateStoreHome(store, OWNER, {"retention": "never"}).update(bought())
+    TaskStateBackend(store, OWNER, {"retention": "never"}).update(bought())
 
     assert [{"retention": "never"}] == seen
 
@@ -276,21 +276,21 @@ def test_the_options_of_the_store_are_passed_on(store):
 def test_a_value_that_is_no_journal_stops_the_task(store, value):
     """What is in the store and cannot be read is never taken for nothing, by no verb."""
     store.values[STATE_KEY] = json.dumps(value)
-    home = StateStoreHome(store, OWNER)
-    for verb in (home.records, lambda: home.create(bought(2)), lambda: home.update(bought())):
+    backend = TaskStateBackend(store, OWNER)
+    for verb in (backend.records, lambda: backend.create(bought(2)), lambda: backend.update(bought())):
         with pytest.raises(JournalCorrupt):
             verb()
 
     assert json.dumps(value) == store.values[STATE_KEY]
 
 
-def damaged(tmp_path: Path, content: bytes) -> FileHome:
+def damaged(tmp_path: Path, content: bytes) -> FileBackend:
     """Return a journal whose only file has this content."""
-    home = FileHome(LocalTree(tmp_path), OWNER)
-    home.create(bought())
+    backend = FileBackend(LocalTree(tmp_path), OWNER)
+    backend.create(bought())
     (path,) = tmp_path.rglob("*.json")
     path.write_bytes(content)
-    return home
+    return backend
 
 
 GOOD = json.dumps(bought().to_json()).encode()
@@ -315,9 +315,9 @@ GOOD = json.dumps(bought().to_json()).encode()
 )
 def test_a_file_that_is_no_record_stops_the_task(tmp_path, content):
     """A damaged file is an error that names it."""
-    home = damaged(tmp_path, content)
+    backend = damaged(tmp_path, content)
     with pytest.raises(JournalCorrupt, match=r"0001\.json") as caught:
-        home.records()
+        backend.records()
 
     assert not caught.value.retry_helps
 
@@ -326,9 +326,9 @@ def test_a_file_that_is_no_record_stops_the_task(tmp_path, content):
 @given(place=st.integers(0, len(GOOD) - 1), length=st.integers(0, 12), put=st.binary(max_size=6))
 def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path_factory, place, length, put):
     """Whatever bytes are changed, there is one record or JournalCorrupt: never none, never another error."""
-    home = damaged(tmp_path_factory.mktemp("j"), GOOD[:place] + put + GOOD[place + length :])
+    backend = damaged(tmp_path_factory.mktemp("j"), GOOD[:place] + put + GOOD[place + length :])
     try:
-        found = home.records()
+        found = backend.records()
     except JournalCorrupt:
         return
 
@@ -338,18 +338,18 @@ def test_a_file_with_changed_bytes_is_read_or_refused(tmp_path_factory, place, l
 def test_a_file_that_a_person_removed_leaves_the_others(tmp_path):
     """The list and the read of a file are two steps; one that vanishes between them is passed over."""
     tree = LocalTree(tmp_path)
-    home = FileHome(tree, OWNER)
-    home.create(bought(1, "t-1"))
-    home.create(bought(2, "t-2"))
+    backend = FileBackend(tree, OWNER)
+    backend.create(bought(1, "t-1"))
+    backend.create(bought(2, "t-2"))
     real = tree.folder
     tree.folder = lambda name: ["films/manual__1/make/-1/0000.json", *real(name)]
 
-    assert ["t-1", "t-2"] == [record.token for record in home.records()]
+    assert ["t-1", "t-2"] == [record.token for record in backend.records()]
 
 
 def test_the_files_lie_where_a_person_looks(tmp_path):
     """The directories are named after the task instance, the files numbered."""
-    FileHome(LocalTree(tmp_path), replace(OWNER, map_index=3)).create(bought())
+    FileBackend(LocalTree(tmp_path), replace(OWNER, map_index=3)).create(bought())
 
     assert ["films/manual__1/make/3/0001.json"] == [
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")
@@ -427,10 +427,10 @@ def test_hostile_names_neither_collide_nor_leave_the_root(place, request, tmp_pa
     tree = open_tree(root)
     owners = [Owner("films", name, name) for name in NAMES]
     for owner in owners:
-        FileHome(tree, owner).create(bought(owner=owner))
+        FileBackend(tree, owner).create(bought(owner=owner))
 
     for owner in owners:
-        assert [owner] == [record.owner for record in FileHome(tree, owner).records()]
+        assert [owner] == [record.owner for record in FileBackend(tree, owner).records()]
     assert len(NAMES) == len(tree.everything())
     if place == "local":
         assert [tmp_path / "top"] == list(tmp_path.iterdir())

@@ -1,13 +1,13 @@
-"""The two homes of a task instance's journal behind one small protocol.
+"""The two backends of a task instance's journal behind one small protocol.
 
-===================  ==========================================  ======================================================
-home                 where                                       two tries of one task instance at once
-===================  ==========================================  ======================================================
-`StateStoreHome`     Airflow's ``task_state_store`` (3.3+)       the API server refuses a try that was replaced, so the
-                                                                 later one sees what the earlier one wrote
-`FileHome`           ``[grokvideo] journal_path``, any storage   creating a record is exclusive where the storage has
-                                                                 conditional writes (local, S3, Google Cloud Storage)
-===================  ==========================================  ======================================================
+================== ========================================= =======================================================
+backend            where                                     two tries of one task instance at once
+================== ========================================= =======================================================
+`TaskStateBackend` Airflow's ``task_state_store`` (3.3+)     the API server refuses a try that was replaced, so the
+                                                             later one sees what the earlier one wrote
+`FileBackend`      ``[grokvideo] journal_path``, any storage creating a record is exclusive where the storage has
+                                                             conditional writes (local, S3, Google Cloud Storage)
+================== ========================================= =======================================================
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_NAME = 180
 _HINT = ".at"
 
 
-class Home(Protocol):
+class Backend(Protocol):
     """The records of one task instance.
 
     All methods raise :class:`JournalUnavailable` where the home cannot be reached and :class:`JournalCorrupt` where
@@ -57,7 +57,7 @@ class Home(Protocol):
         """
 
 
-class StateStoreHome:
+class TaskStateBackend:
     """One JSON value in the task state store of Airflow 3.3+; it survives retries and clears of the task.
 
     Args:
@@ -149,7 +149,7 @@ class StateStoreHome:
             raise JournalUnavailable(what) from error
 
 
-class FileHome:
+class FileBackend:
     """One file per purchase under ``<journal_path>/<dag>/<run>/<task>/<map index>/``; Airflow never touches them.
 
     Args:
@@ -207,8 +207,8 @@ class FileHome:
         name = f"{self._inputs(record.fingerprint)}/{record.token}.taken"
         return self._tree.create(name, me) or self._tree.read(name) == me
 
-    def _at(self, map_index: int) -> FileHome:
-        return FileHome(self._tree, replace(self._owner, map_index=map_index))
+    def _at(self, map_index: int) -> FileBackend:
+        return FileBackend(self._tree, replace(self._owner, map_index=map_index))
 
     def _inputs(self, fingerprint: str) -> str:
         return "/".join([*task_folder(self._owner), "inputs", fingerprint[:32]])
