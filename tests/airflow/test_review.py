@@ -200,7 +200,7 @@ def test_a_yes_is_for_what_was_seen(review, drive, film, grokvideo_emulator, tmp
             found = price(self, words)
             return replace(found, usd=found.usd * 2)
 
-        monkeypatch.setattr(GrokVideoReviewOperator, "_price", more expensive)
+        monkeypatch.setattr(GrokVideoReviewOperator, "_price", more_expensive)
     before = len(grokvideo_emulator.starts)
     matters = changed == "video" or (changed != "nothing" and answer == "Another take")
     with pytest.raises(GrokVideoError) if matters else contextlib.nullcontext() as stopped:
