@@ -19,8 +19,8 @@ LATER = {
     "emulator": "is for tests",
     "journal.storage": "opens object storage",
     "ledger.sql": "loads SQLAlchemy",
-    "tasks.books": "needs the prices",
-    "tasks.inputs": "reads input files",
+    "execution.ledger": "needs the prices",
+    "execution.inputs": "reads input files",
     "triggers": "waits in the triggerer",
 }
 """What a running task loads when it comes to it, and why it can wait until then."""

@@ -238,3 +238,13 @@ def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> f
     if not 0 < number <= most:
         raise InvalidInput(f"connection extra {name}", value, allowed)
     return number
+
+
+def check_conn_id(value: object) -> None:
+    """Check the name of a connection.
+
+    Raises:
+        InvalidInput: It is no text, or an empty one.
+    """
+    if not isinstance(value, str) or value.strip() in ("", "None"):
+        raise InvalidInput("grokvideo_conn_id", value, "the name of an Airflow connection")

@@ -49,7 +49,7 @@ class GrokVideoError(Exception):
         advice: What to do; defaults to the advice of the class.
     """
 
-    retry_helps: ClassVar[bool] = True
+    retry_helps: bool = True
     resubmits: bool = False
     """Whether the user allowed a retry of the task to submit again."""
 

@@ -152,6 +152,11 @@ class Record:
         return self.upload_uri is not None or self.stored_as is not None
 
     @property
+    def sent_at(self) -> float | None:
+        """Epoch seconds of the submit, as far as it is known."""
+        return self.submitted_at if self.submitted_at is not None else self.intended_at or None
+
+    @property
     def estimate(self) -> Decimal | None:
         """The estimate as a number."""
         return None if self.estimated_usd is None else Decimal(self.estimated_usd)
@@ -164,6 +169,19 @@ class Record:
             **flat.pop("owner"),
             **{name: value for name, value in flat.items() if value is not None},
         }
+
+
+NOT_WRITTEN = 0
+"""The number of a purchase that no journal holds."""
+
+
+def unwritten(owner: Owner, request_id: str | None, submitted_at: float | None, **facts: Any) -> Record:
+    """Return a purchase that no journal holds, from what else is known of it."""
+    token = f"request {request_id}"[:64]
+    return Record(
+        owner, NOT_WRITTEN, token, "submitted", ANY_INPUTS, ANY_INPUTS, submitted_at or 0.0,
+        request_id=request_id, submitted_at=submitted_at, **facts,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

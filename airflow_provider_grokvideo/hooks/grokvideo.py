@@ -11,9 +11,9 @@ from urllib.parse import quote
 from airflow.sdk import BaseHook
 
 from airflow_provider_grokvideo.client import flow
-from airflow_provider_grokvideo.client.account import ENV_KEY, Account, account_from, account_from_env
+from airflow_provider_grokvideo.client.account import ENV_KEY, Account, account_from, account_from_env, check_conn_id
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
-from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -194,15 +194,6 @@ class GrokVideoHook(BaseHook):
                 f"variable AIRFLOW_CONN_{self.grokvideo_conn_id.upper()}."
             ),
         )
-
-
-def check_conn_id(value: object) -> None:
-    """Check the name of a connection.
-
-    :raises InvalidInput: It is no text, or an empty one.
-    """
-    if not isinstance(value, str) or value.strip() in ("", "None"):
-        raise InvalidInput("grokvideo_conn_id", value, "the name of an Airflow connection")
 
 
 def _seen(found: Job | GrokVideoError, conn_id: str) -> Job:

@@ -43,6 +43,8 @@ class Backend(Protocol):
     """
 
     name: str
+    access: str
+    """What the commands of ``grokvideo journal`` need to reach it; one line for people."""
 
     def records(self) -> list[Record]:
         """Return all records, oldest first."""
@@ -68,6 +70,10 @@ class TaskStateBackend:
     """
 
     name = "task_state_store"
+    access = (
+        "The commands ask Airflow's API: set AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, "
+        f"unless all users are admins; elsewhere add --api-url. {journal.HOW_TO_CLEAR}"
+    )
 
     def __init__(self, store: Any, owner: Owner, options: Mapping[str, Any] | None = None) -> None:
         self._store = store
@@ -156,6 +162,8 @@ class FileBackend:
         tree: The directory.
         owner: The task instance.
     """
+
+    access = "The commands read [grokvideo] journal_path; elsewhere add --journal-path."
 
     def __init__(self, tree: Storage, owner: Owner) -> None:
         self._tree = tree

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.execution.manifest import Source, source_facts, source_in
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
-from airflow_provider_grokvideo.tasks.manifest import Source, source_facts, source_in
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest

@@ -13,14 +13,15 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from airflow_provider_grokvideo.core import events, watching
-from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, WaitTimeout
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, VideoModerated, WaitTimeout
 from airflow_provider_grokvideo.core.jobs import Job, Pending
 from airflow_provider_grokvideo.core.texts import USE_THE_OUTPUT, is_rendered_data
 from airflow_provider_grokvideo.core.wire import is_request_id
+from airflow_provider_grokvideo.execution import airflow_errors, asset_events, handover
+from airflow_provider_grokvideo.execution.manifest import record_in
+from airflow_provider_grokvideo.execution.task import owner_in
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
-from airflow_provider_grokvideo.tasks import assets, failing, handover
-from airflow_provider_grokvideo.tasks.manifest import purchase_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -110,7 +111,7 @@ class GrokVideoSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Check the trigger's event, look once more, and hand over."""
-        from airflow_provider_grokvideo.tasks.waiting import poll_once_more
+        from airflow_provider_grokvideo.execution.wait import poll_once_more
 
         try:
             settled = events.parse(event)
@@ -149,24 +150,25 @@ class GrokVideoSensor(BaseSensorOperator):
         return watching.Watch(request_id, since=since, deadline=float("inf"))
 
     def _hand_over(self, job: Job, request_id: str, context: Context) -> dict[str, Any]:
-        from airflow_provider_grokvideo.tasks.books import TaskLedger
+        from airflow_provider_grokvideo.execution.ledger import TaskLedger
 
         if not isinstance(job, Pending):
             TaskLedger().settled(job)
         made = handover.hand_over(
             handover.finished(job, self.grokvideo_conn_id),
-            purchase_in(self.request_id, request_id),
+            record_in(self.request_id, request_id),
             hook=self.hook,
             destination=self.destination,
-            owner=handover.owner_of(context),
+            owner=owner_in(context),
         )
         self._show(context, "delivered" if made["uri"] else "done", made=made)
-        assets.tell(self.outlets, made, context)
-        return made
+        result = dict(made)
+        asset_events.tell(self.outlets, result, context)
+        return result
 
     def _show(self, context: Context, outcome: Outcome | None, **facts: Any) -> None:
         """Bring the card of this task instance up to date, for the Video tab."""
-        from airflow_provider_grokvideo.tasks.cards import show
+        from airflow_provider_grokvideo.execution.card import show
 
         show(context, outcome, conn_id=self.grokvideo_conn_id, **facts)
 
@@ -177,7 +179,9 @@ class GrokVideoSensor(BaseSensorOperator):
         """
         error.about(conn_id=self.grokvideo_conn_id)
         self._show(context, None, error=error)
-        failed = failing.for_airflow(handover.skip_if_wanted(error, self.on_moderated))
+        if isinstance(error, VideoModerated) and self.on_moderated == "skip":
+            return AirflowSkipException(str(error))
+        failed = airflow_errors.for_airflow(error)
         if self.never_fail or (self.soft_fail and isinstance(failed, AirflowFailException)):
             option = "never_fail" if self.never_fail else "soft_fail"
             skipped = AirflowSkipException(f"Skipped because of {option}=True: {failed}")

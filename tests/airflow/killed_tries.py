@@ -102,7 +102,7 @@ def say(told: dict[str, Any]) -> None:
 def main() -> None:
     """Kill tries until there were enough, and bring each task to its end."""
     spec = json.loads(sys.argv[1])
-    for name in ("delivery.deliver", "operators.grokvideo", "tasks.inputs"):
+    for name in ("delivery.deliver", "operators.grokvideo", "execution.inputs"):
         # A fork has it then.
         import_module(f"airflow_provider_grokvideo.{name}")
 

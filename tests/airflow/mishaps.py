@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.tasks import handover, memory, waiting
+from airflow_provider_grokvideo.execution import handover, journal, wait
 
 POINTS = tuple(
     (name, when)
@@ -144,7 +144,7 @@ def let_time_fly(patch: pytest.MonkeyPatch) -> None:
     """Take the pauses out: no wait of the code under test lasts longer than some hundredths of a second."""
     patch.setitem(carriers.Client.__init__.__kwdefaults__, "sleep", lambda seconds: None)
     patch.setitem(deliver.deliver.__kwdefaults__, "pause", lambda seconds: None)
-    patch.setattr(memory, "BETWEEN_TRIES", 0.0)
+    patch.setattr(journal, "BETWEEN_TRIES", 0.0)
     patch.setattr(watching, "PROPAGATION", 0.0)
-    patch.setattr(waiting, "AFTER_RESUME", 0.05)
-    patch.setattr(waiting, "BETWEEN_POLLS", 0.01)
+    patch.setattr(wait, "AFTER_RESUME", 0.05)
+    patch.setattr(wait, "BETWEEN_POLLS", 0.01)

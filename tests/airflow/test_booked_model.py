@@ -21,8 +21,8 @@ from test_paid_once_model import PROMPTS, PaidOnce
 from airflow_provider_grokvideo.core.errors import GrokVideoError, LedgerUnavailable
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.tasks.books import TaskLedger
-from airflow_provider_grokvideo.tasks.memory import open_journal
+from airflow_provider_grokvideo.execution.ledger import TaskLedger
+from airflow_provider_grokvideo.execution.journal import open_journal
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))

@@ -33,7 +33,7 @@ from airflow_provider_grokvideo.core.requests import generation
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.tasks import asking
+from airflow_provider_grokvideo.execution import approval
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -297,8 +297,8 @@ def test_a_dead_reservation_is_given_back_by_the_next_try(drive, grokvideo_emula
     words = {"budgets": [{"usd": 0.05, "per": "dag_run"}]}
     with monkeypatch.context() as dying:
         # What a killed process does not do either: give anything back.
-        dying.setattr("airflow_provider_grokvideo.tasks.memory.TaskJournal.intend", die)
-        dying.setattr("airflow_provider_grokvideo.tasks.books.TaskLedger.released", lambda *_: None)
+        dying.setattr("airflow_provider_grokvideo.execution.journal.TaskJournal.intend", die)
+        dying.setattr("airflow_provider_grokvideo.execution.ledger.TaskLedger.released", lambda *_: None)
         with pytest.raises(Died):
             drive(make(**words), store=backend)
     held = [entry.counted for entry in ledger.entries()]
@@ -537,7 +537,7 @@ def test_an_asset_event_that_airflow_does_not_take_stops_nothing(grokvideo_emula
 def test_a_question_shows_what_it_is_about():
     """Price with its parts, reason, model, connection and prompt, and that nothing can be taken back."""
     request = generation(prompt="A red ball\nrolls", duration=5, model="grok-imagine-video-1.5")
-    subject, body = asking.question(request, estimate(request), "max_cost_usd is 0.1", "grokvideo_default")
+    subject, body = approval.question(request, estimate(request), "max_cost_usd is 0.1", "grokvideo_default")
 
     assert "Buy a video for 0.4 USD?" == subject
     assert "0.4 USD (5 s of 480p: 0.4; prices of 2026-10-08)" in body
@@ -559,7 +559,7 @@ def test_a_question_shows_what_it_is_about():
 )
 def test_an_answer_is_read(event, answer):
     """Yes, no, and who said so."""
-    assert answer == asking.answered(event)
+    assert answer == approval.answered(event)
 
 
 @pytest.mark.parametrize(
@@ -577,7 +577,7 @@ def test_an_answer_is_read(event, answer):
 def test_what_is_no_answer_buys_nothing(event, error):
     """Only a clear yes is one."""
     with pytest.raises(error):
-        asking.answered(event)
+        approval.answered(event)
 
 
 @pytest.mark.parametrize(

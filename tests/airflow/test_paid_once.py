@@ -24,8 +24,8 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
-from airflow_provider_grokvideo.tasks import memory as memory_module
-from airflow_provider_grokvideo.tasks.memory import SAVING_TRIES, TaskJournal
+from airflow_provider_grokvideo.execution import journal as memory_module
+from airflow_provider_grokvideo.execution.journal import SAVING_TRIES, TaskJournal
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -245,7 +245,7 @@ def test_a_journal_that_fails_after_the_start_does_not_stop_the_video(
     drive, ti, grokvideo_emulator, tmp_path, monkeypatch
 ):
     """Where the id cannot be written down, this try delivers all the same, and a later one asks instead of buying."""
-    monkeypatch.setattr("airflow_provider_grokvideo.tasks.memory.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.journal.time.sleep", lambda seconds: None)
 
     class WriteOnce(StateStore):
         writes = 0
@@ -393,7 +393,7 @@ def test_arguments_that_change_during_the_wait_do_not_spoil_the_delivery(
 
 def test_an_id_that_was_not_saved_is_saved_when_the_task_resumes(drive, ti, grokvideo_emulator, tmp_path, monkeypatch):
     """Where the journal was away after the start, the resumed task writes the id, and no doubt is left behind."""
-    monkeypatch.setattr("airflow_provider_grokvideo.tasks.memory.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.journal.time.sleep", lambda seconds: None)
 
     class Away(StateStore):
         writes = 0

@@ -30,7 +30,7 @@ from airflow_provider_grokvideo.core.errors import AuthenticationFailed, Deliver
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
-from airflow_provider_grokvideo.tasks import asking
+from airflow_provider_grokvideo.execution import approval
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))

@@ -152,7 +152,7 @@ def test_a_dead_worker_is_settled_by_the_stored_file(drive, backend, ti, make, g
 
     task = make(timeout=60)
     with monkeypatch.context() as patch:
-        patch.setattr("airflow_provider_grokvideo.tasks.memory.TaskJournal.note", die)
+        patch.setattr("airflow_provider_grokvideo.execution.journal.TaskJournal.note", die)
         with pytest.raises(Killed):
             task().execute({"ti": ti, "task_state_store": backend})
     stored(grokvideo_emulator)
@@ -247,7 +247,7 @@ def test_without_a_journal_a_task_does_not_wait_for_the_file(ti, make, grokvideo
 
 def test_a_blocking_task_waits_for_the_file(backend, ti, make, grokvideo_emulator, monkeypatch):
     """In its slot, as it waits for everything."""
-    monkeypatch.setattr("airflow_provider_grokvideo.operators.base.BETWEEN_WITNESS_CHECKS", 0.1)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.run.BETWEEN_WITNESS_CHECKS", 0.1)
     grokvideo_emulator.script("lost_answer", on="submit")
     task = make("A ball [[emulator: tempo=seconds:1]]", timeout=60, deferrable=False)
 

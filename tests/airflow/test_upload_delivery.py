@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.tasks.memory import TaskJournal
+from airflow_provider_grokvideo.execution.journal import TaskJournal
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -158,7 +158,7 @@ def test_a_dead_worker_is_settled_by_the_upload(drive, backend, s3, ti, grokvide
 
     task = make(timeout=60)
     with monkeypatch.context() as patch:
-        patch.setattr("airflow_provider_grokvideo.tasks.memory.TaskJournal.note", die)
+        patch.setattr("airflow_provider_grokvideo.execution.journal.TaskJournal.note", die)
         with pytest.raises(Killed):
             task().execute({"ti": ti, "task_state_store": backend})
     upload_in(s3)

@@ -23,7 +23,7 @@ from airflow_provider_grokvideo.core.cards import (
     purchases_of,
 )
 from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.tasks.failing import final
+from airflow_provider_grokvideo.execution.airflow_errors import final
 
 OWNER = Owner("films", "manual__1", "make", 2)
 CARD = Card(

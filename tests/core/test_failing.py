@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
     WaitTimeout,
 )
-from airflow_provider_grokvideo.tasks.failing import final, final_after_purchase, for_airflow
+from airflow_provider_grokvideo.execution.airflow_errors import final, final_after_purchase, for_airflow
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GrokVideoError)]
 EACH = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_grokvideo.core.jobs import Done
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.delivery.deliver import Delivered
-from airflow_provider_grokvideo.tasks.manifest import (
+from airflow_provider_grokvideo.execution.manifest import (
     LINK_GOOD_FOR,
     Purchase,
     Source,

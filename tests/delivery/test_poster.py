@@ -25,8 +25,8 @@ from airflow_provider_grokvideo.delivery.destination import local_path, target
 from airflow_provider_grokvideo.delivery.store import earlier_poster, still_there, store
 from airflow_provider_grokvideo.emulator.recipe import Recipe
 from airflow_provider_grokvideo.emulator.render import render
-from airflow_provider_grokvideo.tasks.handover import redeliver
-from airflow_provider_grokvideo.tasks.manifest import Purchase
+from airflow_provider_grokvideo.execution.handover import redeliver
+from airflow_provider_grokvideo.execution.manifest import Purchase
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}

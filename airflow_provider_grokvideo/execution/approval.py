@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pendulum
 
-from airflow_provider_grokvideo.compat import TaskAwaitingInput
-from airflow_provider_grokvideo.core.errors import EventRejected, InvalidInput, SpendLimitExceeded, shorten
-from airflow_provider_grokvideo.core.watching import checked_timeout
+from airflow_provider_grokvideo.core.errors import EventRejected, SpendLimitExceeded, shorten
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
@@ -47,6 +45,8 @@ def ask(
     """
     from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
 
+    from airflow_provider_grokvideo.compat import TaskAwaitingInput
+
     ti_id = context["ti"].id
     subject, body = question
     wait = timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
@@ -72,18 +72,6 @@ def ask(
         timeout_datetime=None if wait is None else pendulum.now("UTC") + wait,
     )
     operator.defer(trigger=trigger, method_name=method_name)
-
-
-def check(timeout: object, users: object) -> None:
-    """Check how a person would be asked, before there is anything to ask.
-
-    :raises InvalidInput: ``response_timeout`` or ``assigned_users`` makes no sense.
-    """
-    if timeout is not None:
-        checked_timeout(timeout, "response_timeout")
-    named = users if isinstance(users, Sequence) and not isinstance(users, str | bytes) else [None]
-    if not all(isinstance(user, Mapping) and {"id", "name"} <= set(user) for user in named):
-        raise InvalidInput("assigned_users", users, 'a list of {"id": ..., "name": ...}')
 
 
 def answered(event: object) -> tuple[bool, str]:

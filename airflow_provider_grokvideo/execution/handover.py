@@ -1,18 +1,17 @@
-"""From a request that ended to a manifest, a skip or an error."""
+"""Delivery of a finished request: a stored video and its manifest, or the error of its end."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import assert_never
 
-from airflow_provider_grokvideo.compat import AirflowSkipException
 from airflow_provider_grokvideo.core.errors import (
     DeliveryFailed,
     GrokVideoError,
@@ -22,13 +21,11 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
-from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.core.money import differ, dollars
-from airflow_provider_grokvideo.tasks.manifest import Purchase, manifest, with_delivery
+from airflow_provider_grokvideo.execution.manifest import Manifest, manifest, with_delivery
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
@@ -81,21 +78,25 @@ def finished(job: Job, conn_id: str) -> Done:
 
 def hand_over(
     job: Done,
-    purchase: Purchase,
+    record: Record,
+    request: VideoRequest | None = None,
     *,
     hook: GrokVideoHook,
     destination: str | None,
-    owner: Mapping[str, Any],
+    owner: Owner,
+    made_from: tuple[str, Any] | None = None,
     upload_uri: str | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Store a finished video, if there is a destination, and return the manifest.
 
     Args:
         job: The finished request.
-        purchase: What is known about it.
+        record: The purchase.
+        request: What was asked for, where that is known.
         hook: Of the task's connection.
         destination: Of the task.
         owner: The task instance.
+        made_from: The argument that the video starts from, and its value.
         upload_uri: The object that the service was told to upload to.
 
     Raises:
@@ -104,8 +105,8 @@ def hand_over(
     if upload_uri is not None:
         # The service may give back the address it uploaded to, whose signature is a secret.
         job = replace(job, url=None)
-    made = manifest(purchase, status="done", job=job, now=time.time())
-    _tell_cost(made, purchase)
+    made = manifest(record, request, status="done", job=job, now=time.time())
+    _log_cost(made, record, request)
     if job.storage_error:
         log.warning("Request %s: the service could not store its copy: %s", job.request_id, job.storage_error)
     if destination is None and job.url is None and job.file is not None:
@@ -120,7 +121,10 @@ def hand_over(
         )
         return made
     if upload_uri is not None:
-        return take_over(upload_uri, made, purchase, job.duration, destination=destination, owner=owner)
+        return take_over(
+            upload_uri, made, described(request, made_from), job.duration, _asked_seconds(request),
+            destination=destination, owner=owner,
+        )  # fmt: skip
     from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
     from airflow_provider_grokvideo.delivery.download import Fetched
 
@@ -144,10 +148,10 @@ def hand_over(
         destination=destination,
         request_id=job.request_id or None,
         default_name=PurePosixPath(job.file.filename).stem if job.file and job.file.filename else "video",
-        expected=Expectation(duration=job.duration, asked=_asked_seconds(purchase.request)),
+        expected=Expectation(duration=job.duration, asked=_asked_seconds(request)),
         manifest=made,
-        request=described(purchase.request, purchase.made_from),
-        owner=dict(owner),
+        request=described(request, made_from),
+        owner=asdict(owner),
         allow_loopback=hook.account().is_local,
         allowed=hook.account().download_hosts,
     )
@@ -157,12 +161,13 @@ def hand_over(
 def take_over(
     upload_uri: str,
     made: Mapping[str, Any],
-    purchase: Purchase,
+    asked: Mapping[str, Any],
     seconds: float | None,
+    asked_seconds: float | None,
     *,
     destination: str,
-    owner: Mapping[str, Any],
-) -> dict[str, Any]:
+    owner: Owner,
+) -> Manifest:
     """Put what the service uploaded to its destination and return the manifest.
 
     Raises:
@@ -175,15 +180,17 @@ def take_over(
         upload_uri,
         destination=destination,
         request_id=made["request_id"],
-        expected=Expectation(duration=seconds, asked=_asked_seconds(purchase.request)),
+        expected=Expectation(duration=seconds, asked=asked_seconds),
         manifest=made,
-        request=described(purchase.request, purchase.made_from),
-        owner=dict(owner),
+        request=asked,
+        owner=asdict(owner),
     )
     return with_delivery(made, delivered)
 
 
-def stored_before(purchase: Purchase, destination: str, upload_uri: str | None) -> dict[str, Any] | None:
+def stored_before(
+    record: Record, request: VideoRequest | None, destination: str, upload_uri: str | None
+) -> Manifest | None:
     """Return the manifest of a video that is at its destination already, as its sidecar says; None if it is not.
 
     Its worker died between the storing and the journal, and since then its link or its upload may be gone.
@@ -192,20 +199,21 @@ def stored_before(purchase: Purchase, destination: str, upload_uri: str | None) 
     from airflow_provider_grokvideo.delivery.store import found
     from airflow_provider_grokvideo.delivery.uploads import default_name
 
-    request_id = purchase.request_id or upload_uri
+    request_id = record.request_id or upload_uri
     if request_id is None:
         return None
     try:
-        to = target(destination, default_name=purchase.request_id or default_name(str(upload_uri)))
+        to = target(destination, default_name=record.request_id or default_name(str(upload_uri)))
         sidecar = found(to, request_id)
     except GrokVideoError as error:
         log.warning("Could not check whether %s was stored before: %s", destination, error.what)
         return None
     if sidecar is None:
         return None
-    made = manifest(purchase, status="done")
+    made = manifest(record, request, status="done")
     # The sidecar has the link without its query, which opens nothing.
-    return {**{name: sidecar.get(name, value) for name, value in made.items()}, "url": None}
+    known = {**{name: sidecar.get(name, value) for name, value in made.items()}, "url": None}
+    return cast("Manifest", known)
 
 
 def discard_upload(upload_uri: str) -> None:
@@ -215,9 +223,7 @@ def discard_upload(upload_uri: str) -> None:
     uploads.discard(upload_uri)
 
 
-def redeliver(
-    made: Mapping[str, Any], purchase: Purchase, *, destination: str, owner: Mapping[str, Any]
-) -> dict[str, Any]:
+def redeliver(made: Mapping[str, Any], asked: Mapping[str, Any], *, destination: str, owner: Owner) -> Manifest:
     """Store a video that was delivered elsewhere before, from there, and return its manifest.
 
     Raises:
@@ -236,16 +242,16 @@ def redeliver(
         request_id=made["request_id"],
         expected=Expectation(duration=made.get("duration")),
         manifest=made,
-        request=described(purchase.request, purchase.made_from),
-        owner=dict(owner),
+        request=asked,
+        owner=asdict(owner),
         allow_loopback=False,
     )
     return with_delivery(made, delivered)
 
 
-def told(record: Record) -> GrokVideoError:
+def reported(record: Record) -> GrokVideoError:
     """Return the error of a request whose bad end is in the journal."""
-    what = f"{record.note or record.outcome} (so it ended in an earlier try; nothing was bought by this one)"
+    what = f"{record.note or record.outcome} (it ended in an earlier try; no new charge)"
     kind = VideoModerated if record.outcome == "moderated" else VideoFailed
     return kind(
         what,
@@ -253,26 +259,8 @@ def told(record: Record) -> GrokVideoError:
         cost_usd=record.cost_usd,
         request_id=record.request_id,
         conn_id=record.conn_id,
-        advice=f"{kind.advice} resubmit_on={[record.outcome]} lets a retry or clear of the task buy again.",
+        advice=f"{kind.advice} With resubmit_on={[record.outcome]} a retry or clear of the task submits again.",
     )
-
-
-def owner_of(context: Context) -> dict[str, Any]:
-    """Return which task instance a delivery belongs to, for the sidecar."""
-    ti = context.get("ti")
-    names = ("dag_id", "run_id", "task_id", "map_index")
-    return {name: getattr(ti, name, None) for name in names}
-
-
-def skip_if_wanted(error: GrokVideoError, on_moderated: str) -> GrokVideoError:
-    """Return the error to raise, or skip the task where it is a moderated video and the user chose to.
-
-    Raises:
-        AirflowSkipException: The video was moderated and ``on_moderated='skip'``.
-    """
-    if isinstance(error, VideoModerated) and on_moderated == "skip":
-        raise AirflowSkipException(str(error))
-    return error
 
 
 def _asked_seconds(request: VideoRequest | None) -> float | None:
@@ -300,26 +288,26 @@ def described(request: VideoRequest | None, made_from: tuple[str, Any] | None = 
     return {"mode": request.mode, "model": request.model, **words}
 
 
-def _tell_cost(made: Mapping[str, Any], purchase: Purchase) -> None:
-    actual, estimated = _decimal(made["cost_usd"]), purchase.estimated_usd
-    told = "cost an amount that the service does not tell" if actual is None else f"cost {dollars(actual)}"
+def _log_cost(made: Mapping[str, Any], record: Record, request: VideoRequest | None) -> None:
+    actual, estimated = _decimal(made["cost_usd"]), record.estimate
+    cost = "cost an amount that xAI did not report" if actual is None else f"cost {dollars(actual)}"
     planned = "" if estimated is None else f" (estimate: {dollars(estimated)})"
     name = made["request_id"] or "(id unknown)"
-    log.info("Request %s %s%s", name, told, planned)
-    if differ(estimated, actual) and not _bound_kept(purchase, actual):
+    log.info("Request %s %s%s", name, cost, planned)
+    if differ(estimated, actual) and not _bound_kept(request, estimated, actual):
         log.warning(
-            "Request %s: the bill differs from the estimate by more than 10 %%. If that goes on, xAI has changed its "
-            "prices: name the new ones in [grokvideo] prices_path.",
+            "Request %s: the bill differs from the estimate by more than 10 %%. If this repeats, xAI has changed its "
+            "prices: set the new ones in [grokvideo] prices_path.",
             name,
         )
 
 
-def _bound_kept(purchase: Purchase, actual: Decimal | None) -> bool:
+def _bound_kept(request: VideoRequest | None, estimated: Decimal | None, actual: Decimal | None) -> bool:
     """Say whether the estimate may have been the bound for a source of unknown length or size, and was kept."""
     from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo
 
-    sure = purchase.request is not None and not isinstance(purchase.request, EditVideo | ExtendVideo)
-    return not sure and actual is not None and purchase.estimated_usd is not None and actual <= purchase.estimated_usd
+    sure = request is not None and not isinstance(request, EditVideo | ExtendVideo)
+    return not sure and actual is not None and estimated is not None and actual <= estimated
 
 
 def _decimal(number: float | None) -> Decimal | None:

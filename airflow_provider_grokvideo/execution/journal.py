@@ -1,4 +1,4 @@
-"""What one try knows of the purchases of its task instance, and where it writes down what it learns."""
+"""Journal of one task instance as one try reads and writes it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.compat import NEVER_EXPIRE, AirflowTaskTimeout, conf
-from airflow_provider_grokvideo.core.errors import (
-    GrokVideoError,
-    VideoExpired,
-    VideoFailed,
-    VideoModerated,
+from airflow_provider_grokvideo.core.errors import GrokVideoError, VideoExpired, VideoFailed, VideoModerated
+from airflow_provider_grokvideo.core.journal import (
+    ANY_INPUTS,
+    NOT_WRITTEN,
+    Outcome,
+    Owner,
+    Record,
+    elsewhere,
+    latest,
+    unwritten,
 )
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Outcome, Owner, Record, elsewhere, latest
-from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, numbered
+from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, numbered
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
-
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 SAVING_TRIES = 4
@@ -35,14 +36,17 @@ log = logging.getLogger(__name__)
 class TaskJournal:
     """The journal of a task instance as one try sees it.
 
-    Without a home everything is still tracked for this try, and `remembers` is False: a retry would know nothing.
+    Without a backend everything is still tracked for this try, and `remembers` is False: a retry would know nothing.
 
     Args:
-        home: Where the journal lives, or None.
+        backend: Where the journal is stored, or None.
         owner: The task instance.
         try_number: This try.
         tries: Airflow's ``max_tries``.
         clears: How often Airflow has cleared the run; None if that is not known.
+        interruptions: What may interrupt a write besides errors, such as Airflow's ``execution_timeout``; an intent is
+            withdrawn then.
+        away: There is a backend and it could not be read; nothing is written.
 
     Attributes:
         records: All purchases of the task instance, oldest first.
@@ -58,15 +62,24 @@ class TaskJournal:
         try_number: int | None = None,
         tries: int | None = None,
         clears: int | None = None,
+        interruptions: tuple[type[BaseException], ...] = (Exception,),
+        away: bool = False,
     ) -> None:
         self.backend = backend
         self.owner = owner
         self.try_number = try_number
         self.tries = tries
         self.clears = clears
+        self.interruptions = interruptions
+        self.away = away
         self.records = backend.records() if backend else []
         self.current: Record | None = None
         self.remembers = False
+
+    @property
+    def lets_retry(self) -> bool:
+        """Whether a retry cannot submit a second time: it finds the request of `current`, or has to read first."""
+        return self.away or self.remembers
 
     def last(self, fingerprint: str) -> Record | None:
         """Return the last purchase of these inputs that counts."""
@@ -81,6 +94,14 @@ class TaskJournal:
         """Make a purchase of an earlier try the one this try is about."""
         self.current = record
         self.remembers = self.backend is not None
+
+    def hold_unknown(
+        self, request_id: str | None, submitted_at: float | None, conn_id: str, estimated_usd: str | None
+    ) -> None:
+        """Make a request the one this try is about that the journal does not hold, from what else is known of it."""
+        self.current = unwritten(
+            self.owner, request_id, submitted_at, conn_id=conn_id, estimated_usd=estimated_usd,
+        )  # fmt: skip
 
     def hold_request(self, request_id: str, submitted_at: float | None, conn_id: str) -> bool:
         """Make the purchase of a request the one this try is about; say whether the journal knows it.
@@ -133,7 +154,7 @@ class TaskJournal:
         if self.backend is not None:
             try:
                 self.backend.create(record)
-            except (AirflowTaskTimeout, Exception):
+            except self.interruptions:
                 self._take_back(record)
                 raise
         self.records.append(record)
@@ -147,7 +168,7 @@ class TaskJournal:
         video. Nobody takes over an ``intent``; it is returned as it is, and is its own index's to settle.
 
         Raises:
-            JournalUnavailable: The home does not answer.
+            JournalUnavailable: The backend does not answer.
             JournalCorrupt: A record of another map index cannot be read.
         """
         if not isinstance(self.backend, FileBackend) or self.owner.map_index < 0:
@@ -179,7 +200,7 @@ class TaskJournal:
         self.remembers = self.note(attempts=1, phase=phase, request_id=request_id, submitted_at=since)
 
     def note(self, *, attempts: int = SAVING_TRIES, **changes: Any) -> bool:
-        """Write down what became of the current purchase; a home that fails is reported and does not stop the task.
+        """Write down what became of the current purchase; a backend that fails is reported and does not stop the task.
 
         What is noted is either in the service's hands already or can be found out again by a poll.
 
@@ -233,7 +254,7 @@ class TaskJournal:
         return record
 
     def _take_back(self, record: Record) -> None:
-        """Withdraw an intent that may have been written although its home said otherwise: nothing was sent for it."""
+        """Withdraw an intent that may have been written although its backend failed: nothing was sent for it."""
         try:
             if self.backend is not None and record.token in [each.token for each in self.backend.records()]:
                 self.backend.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
@@ -244,9 +265,11 @@ class TaskJournal:
         if self.current is None:
             return False
         record = replace(self.current, **changes)
-        # Known to this try from here on, whether the home takes it or not.
+        # Known to this try from here on, whether the backend takes it or not.
         self.records = [record if each.token == record.token else each for each in self.records]
         self.current = record
+        if record.number == NOT_WRITTEN:
+            return False
         if self.backend is None or self.backend.update(record):
             return True
         log.warning("The journal knows more of purchase %d by now; what it has stays as it is", record.number)
@@ -258,35 +281,8 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def open_journal(context: Context) -> TaskJournal:
-    """Open the journal of the task instance that runs.
-
-    ``[grokvideo] journal_path`` wins where it is set; else Airflow's task state store, where there is one (3.3+).
-
-    Raises:
-        JournalUnavailable: The home does not answer.
-        JournalCorrupt: What is there cannot be read.
-        InvalidInput: ``journal_path`` is no place Airflow can open.
-    """
-    ti = context.get("ti")
-    owner = Owner(
-        str(getattr(ti, "dag_id", "")),
-        str(getattr(ti, "run_id", "")),
-        str(getattr(ti, "task_id", "")),
-        int(getattr(ti, "map_index", -1) if ti is not None else -1),
-    )
-    backend = _backend(context, owner) if ti is not None else None
-    return TaskJournal(
-        backend,
-        owner,
-        try_number=getattr(ti, "try_number", None),
-        tries=getattr(ti, "max_tries", None),
-        clears=getattr(context.get("dag_run"), "clear_number", None),
-    )
-
-
 def outcome_of(error: GrokVideoError) -> Outcome | None:
-    """Return how a request ended that raised this; None where it goes on or was never one."""
+    """Return how a request ended that raised this; None where it is still running or was never accepted."""
     match error:
         case VideoModerated():
             return "moderated"
@@ -295,32 +291,3 @@ def outcome_of(error: GrokVideoError) -> Outcome | None:
         case VideoExpired():
             return "expired"
     return None
-
-
-def _backend(context: Context, owner: Owner) -> Backend | None:
-    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
-    store = context.get("task_state_store")
-    in_store = None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
-    if not path:
-        return in_store
-    from airflow_provider_grokvideo.journal.storage import open_tree
-
-    backend = FileBackend(open_tree(path), owner)
-    if in_store is not None:
-        _move(in_store.records(), backend)
-    return backend
-
-
-def _move(before: list[Record], backend: Backend) -> None:
-    """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed."""
-    there = {each.token: each for each in backend.records()}
-    for record in before:
-        known = there.get(record.token)
-        if known is None:
-            taken = any(each.number == record.number for each in there.values())
-            moved = numbered(record, [*there.values()]) if taken else record
-            backend.create(moved)
-            there[moved.token] = moved
-        elif known.phase == "intent" and record.phase != "intent":
-            # Its worker had the setting as it was before, and has written down the answer where it began.
-            backend.update(replace(record, number=known.number))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core import money, pricing, spending
 from airflow_provider_grokvideo.core.budgets import overruns
@@ -23,19 +23,18 @@ from airflow_provider_grokvideo.core.errors import (
     SpendLimitExceeded,
     VideoFailed,
 )
-from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.spending import Entry
-from airflow_provider_grokvideo.ledger import settings
-from airflow_provider_grokvideo.tasks.memory import TaskJournal, new_token
+from airflow_provider_grokvideo.execution.journal import new_token
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.core.budgets import Budget, Overrun, Scope
     from airflow_provider_grokvideo.core.jobs import FinalJob
     from airflow_provider_grokvideo.core.journal import Record
-    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.pricing import Estimate, Prices
     from airflow_provider_grokvideo.core.requests import VideoRequest
+    from airflow_provider_grokvideo.execution.journal import TaskJournal
     from airflow_provider_grokvideo.ledger.backends import Ledger
-    from airflow_provider_grokvideo.tasks.manifest import Purchase
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +75,8 @@ class TaskLedger:
 
     @cached_property
     def _ledger(self) -> Ledger:
+        from airflow_provider_grokvideo.ledger import settings
+
         return settings.open_ledger()
 
     def reserve(
@@ -122,14 +123,24 @@ class TaskLedger:
         for each in over:
             log.warning("Allowed by %s although %s", entry.approved_by, each)
 
-    def follow(self, owner: Owner, records: Sequence[Record], *, complete: bool) -> None:
-        """Bring the ledger up to what the journal of a task instance knows.
+    def prices(self) -> Prices:
+        """Return what the models cost, by ``[grokvideo] prices_path`` and the built-in table."""
+        from airflow_provider_grokvideo.ledger import settings
 
-        Args:
-            owner: The task instance.
-            records: Its purchases.
-            complete: The journal knows of every start; without one nothing can be said of what is not in it.
+        return settings.prices()
+
+    def budgets(self, account: Account, conn_id: str, declared: Sequence[Mapping[str, Any]]) -> list[Budget]:
+        """Return all budgets: of the settings, of the connection, and those `declared` by the DAG's author."""
+        from airflow_provider_grokvideo.ledger import settings
+
+        return settings.declared_budgets(account, conn_id, declared)
+
+    def follow(self, journal: TaskJournal) -> None:
+        """Bring the ledger up to what the journal of a task instance holds.
+
+        A journal with a backend knows of every submission; without one nothing can be said of what is not in it.
         """
+        owner, records, complete = journal.owner, journal.records, journal.backend is not None
         from airflow_provider_grokvideo.ledger.following import follow
 
         def bring(ledger: Ledger) -> None:
@@ -156,13 +167,14 @@ class TaskLedger:
         billed = None if usd is None else money.ticks_of(Decimal(usd))
         self._try(lambda ledger: ledger.change(entry.token, lambda known: known and spending.refused(known, billed)))
 
-    def settled(self, job: FinalJob, entry: Entry | None = None) -> None:
+    def settled(self, job: FinalJob, record: Record | None = None) -> None:
         """Book how a request ended and what it cost.
 
         Args:
             job: What the service says.
-            entry: The purchase, written where the ledger does not know it; None books only what it knows.
+            record: The purchase, booked where the ledger does not know it; None books only what it knows.
         """
+        entry = None if record is None else spending.entry_of(record)
 
         def write(ledger: Ledger) -> None:
             known = ledger.find(job.request_id) if job.request_id else None
@@ -195,41 +207,20 @@ class TaskLedger:
 
 
 def about_to_buy(
-    request: VideoRequest, estimate: Estimate, memory: TaskJournal, conn_id: str, approval: Approval | None
+    request: VideoRequest, estimate: Estimate, journal: TaskJournal, conn_id: str, approval: Approval | None
 ) -> Entry:
-    """Return the reservation of a start that is about to be sent."""
+    """Return the reservation of a submission that is about to be sent."""
     return Entry(
         token=new_token(),
         reserved_at=time.time(),
         conn_id=conn_id,
-        owner=memory.owner,
-        try_number=memory.try_number,
+        owner=journal.owner,
+        try_number=journal.try_number,
         mode=request.mode,
         model=request.model,
         estimated=estimate.ticks,
         approved_by=None if approval is None else approval.by,
     )
-
-
-def bought(purchase: Purchase, memory: TaskJournal | None, conn_id: str) -> Entry:
-    """Return a purchase for a ledger that does not know it, as one that was switched on while it was made."""
-    if memory is not None and memory.current is not None:
-        return spending.entry_of(memory.current)
-    request = purchase.request
-    return Entry(
-        token=f"request {purchase.request_id}"[:64],
-        reserved_at=purchase.submitted_at or time.time(),
-        conn_id=conn_id,
-        owner=NOBODY if memory is None else memory.owner,
-        mode=None if request is None else request.mode,
-        model=None if request is None else request.model,
-        estimated=None if purchase.estimated_usd is None else money.ticks_of(purchase.estimated_usd),
-        request_id=purchase.request_id,
-    )
-
-
-NOBODY = Owner("", "", "")
-"""The owner of what a task bought whose journal could not even be opened."""
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:

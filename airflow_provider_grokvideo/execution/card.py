@@ -12,7 +12,7 @@ from airflow_provider_grokvideo.core import cards
 from airflow_provider_grokvideo.core.cards import Card, MadeFrom, Outcome
 from airflow_provider_grokvideo.core.errors import shorten
 from airflow_provider_grokvideo.core.redaction import shareable
-from airflow_provider_grokvideo.tasks.handover import described
+from airflow_provider_grokvideo.execution.handover import described
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import pendulum
 
 from airflow_provider_grokvideo.core.jobs import Done, usd
+from airflow_provider_grokvideo.core.journal import Owner, Record, unwritten
 from airflow_provider_grokvideo.core.numbers import checked_number
 
 if TYPE_CHECKING:
@@ -21,43 +22,49 @@ LINK_GOOD_FOR = 30 * 60
 (contract §5.4)."""
 
 
-@dataclass(frozen=True)
-class Purchase:
-    """What a task knows about a request it waits for.
+class Manifest(TypedDict):
+    """Result of a task, as plain JSON; docs/reference.md says what each field means."""
 
-    Attributes:
-        request_id: The request; empty where the answer to its start was lost and its upload found.
-        submitted_at: Epoch seconds of the submit, or None if another task made it.
-        request: What was asked for, or None if another task knows.
-        estimated_usd: What it should cost.
-        made_from: The argument that holds the clip or picture that the video starts from, and its value.
-        mode: Its mode, where the request is not known.
-        model: The model that was asked for, where the request is not known.
-    """
+    request_id: str | None
+    mode: str | None
+    model: str | None
+    status: str
+    url: str | None
+    uri: str | None
+    sidecar_uri: str | None
+    poster_uri: str | None
+    sha256: str | None
+    bytes: int | None
+    duration: float | None
+    width: int | None
+    height: int | None
+    has_audio: bool | None
+    checked: str | None
+    cost_usd: float | None
+    estimated_cost_usd: float | None
+    submitted_at: str | None
+    finished_at: str | None
+    reused: bool
+    warnings: list[str]
 
-    request_id: str
-    submitted_at: float | None = None
-    request: VideoRequest | None = None
-    estimated_usd: Decimal | None = None
-    made_from: tuple[str, Any] | None = None
-    mode: str | None = None
-    model: str | None = None
 
-
-def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: float | None = None) -> dict[str, Any]:
+def manifest(
+    record: Record, request: VideoRequest | None = None, *, status: str, job: Done | None = None,
+    now: float | None = None,
+) -> Manifest:  # fmt: skip
     """Return the manifest of a request before anything was delivered.
 
     Args:
-        purchase: What is known about the request.
+        record: What is known of the purchase.
+        request: What was asked for, where that is known.
         status: ``submitted`` or ``done``.
         job: The finished job.
         now: Epoch seconds when it was seen to be finished.
     """
-    request = purchase.request
     return {
-        "request_id": purchase.request_id or None,
-        "mode": request.mode if request else purchase.mode,
-        "model": (job.model if job else None) or (request.model if request else purchase.model),
+        "request_id": record.request_id,
+        "mode": request.mode if request else record.mode,
+        "model": (job.model if job else None) or (request.model if request else record.model),
         "status": status,
         "url": job.url if job else None,
         "uri": None,
@@ -71,27 +78,30 @@ def manifest(purchase: Purchase, *, status: str, job: Done | None = None, now: f
         "has_audio": None,
         "checked": None,
         "cost_usd": as_number(usd(job.cost_ticks)) if job else None,
-        "estimated_cost_usd": as_number(purchase.estimated_usd),
-        "submitted_at": as_time(purchase.submitted_at),
+        "estimated_cost_usd": as_number(record.estimate),
+        "submitted_at": as_time(record.sent_at),
         "finished_at": as_time(now),
         "reused": False,
         "warnings": [],
     }
 
 
-def purchase_in(value: Any, request_id: str) -> Purchase:
+def record_in(value: Any, request_id: str) -> Record:
     """Return what another task's manifest says about its request; of a bare id only that."""
-    if not isinstance(value, Mapping):
-        return Purchase(request_id)
-    age = _age(value.get("submitted_at"), 0.0)
-    usd = _dollars(value.get("estimated_cost_usd"))
-    mode, model = (str(value[name]) if value.get(name) else None for name in ("mode", "model"))
-    return Purchase(request_id, None if age == float("inf") else -age, None, usd, mode=mode, model=model)
+    given = value if isinstance(value, Mapping) else {}
+    age = _age(given.get("submitted_at"), 0.0)
+    usd = _dollars(given.get("estimated_cost_usd"))
+    mode, model = (str(given[name]) if given.get(name) else None for name in ("mode", "model"))
+    submitted_at = None if age == float("inf") else -age
+    return unwritten(
+        Owner("", "", ""), request_id, submitted_at, mode=mode, model=model,
+        estimated_usd=None if usd is None else str(usd),
+    )  # fmt: skip
 
 
-def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, Any]:
+def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> Manifest:
     """Return the manifest with what was measured on the delivered file."""
-    return {
+    told = {
         **made,
         "uri": delivered.uri,
         "sidecar_uri": delivered.sidecar_uri,
@@ -105,6 +115,7 @@ def with_delivery(made: Mapping[str, Any], delivered: Delivered) -> dict[str, An
         "checked": delivered.checked,
         "warnings": [*delivered.warnings],
     }
+    return cast("Manifest", told)
 
 
 def source_in(value: Any, now: float) -> Any:

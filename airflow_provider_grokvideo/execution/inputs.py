@@ -13,11 +13,11 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.media import Media
 from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
 from airflow_provider_grokvideo.delivery import inputs
-from airflow_provider_grokvideo.tasks.manifest import Source, resolution_of
+from airflow_provider_grokvideo.execution.manifest import Source, resolution_of
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.execution.journal import TaskJournal
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-    from airflow_provider_grokvideo.tasks.memory import TaskJournal
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Inputs:
     problem: GrokVideoError | None = None
 
 
-def read(request: VideoRequest, hook: GrokVideoHook, memory: TaskJournal, files: ExitStack) -> Inputs:
+def read(request: VideoRequest, hook: GrokVideoHook, journal: TaskJournal, files: ExitStack) -> Inputs:
     """Open what a request is made from, to know its content before anything is decided; `files` closes it.
 
     An input that is gone by now must not keep a task from the video that it bought earlier from the same arguments.
@@ -91,7 +91,7 @@ def read(request: VideoRequest, hook: GrokVideoHook, memory: TaskJournal, files:
     try:
         found = files.enter_context(opened(request, hook))
     except GrokVideoError as problem:
-        known = memory.last_asked(asked)
+        known = journal.last_asked(asked)
         if known is None:
             raise
         return Inputs(request, asked, known.fingerprint, None, problem)

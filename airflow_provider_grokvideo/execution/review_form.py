@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_grokvideo.core import takes
 from airflow_provider_grokvideo.core.errors import EventRejected, GrokVideoError, InvalidInput, shorten
 from airflow_provider_grokvideo.core.redaction import MARK
-from airflow_provider_grokvideo.tasks import asking, failing
+from airflow_provider_grokvideo.execution import approval
 
 if TYPE_CHECKING:
     from airflow.sdk import Param
@@ -237,16 +237,17 @@ def said(event: object) -> Said:
             "nobody answered in time whether the video is approved",
             advice="Clear the task to ask again; that buys nothing.",
         )
-        raise failing.final(late)
+        late.retry_helps = False
+        raise late
     if isinstance(event, Mapping) and event.get("error_type") == "validation":
-        return Said(None, asking.who(event), problem=shorten(event.get("error")))
+        return Said(None, approval.who(event), problem=shorten(event.get("error")))
     chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or not isinstance(chosen, list) or len(chosen) != 1 or chosen[0] not in _CHOICES:
         raise EventRejected(f"the answer to a review makes no sense: {shorten(event)}")
     filled_in = event.get("params_input")
     filled_in = filled_in if isinstance(filled_in, Mapping) else {}
     moment = event.get("responded_at")
-    heard = Said(_CHOICES[chosen[0]], asking.who(event), None if moment is None else str(moment))
+    heard = Said(_CHOICES[chosen[0]], approval.who(event), None if moment is None else str(moment))
     words, take = filled_in.get(WORDS), filled_in.get(TAKE)
     if heard.choice == "another" and WORDS in filled_in and not (isinstance(words, str) and words.strip()):
         return replace(heard, choice=None, problem="the words of another take are empty")

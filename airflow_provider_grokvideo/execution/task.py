@@ -1,0 +1,242 @@
+"""Airflow's side of a run: the task instance's identity, its journal, its XCom and its card."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pendulum
+from typing_extensions import assert_never
+
+from airflow_provider_grokvideo.compat import NEVER_EXPIRE, AirflowSkipException, AirflowTaskTimeout, conf
+from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.execution.journal import TaskJournal
+from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, numbered
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+    from airflow_provider_grokvideo.core.cards import Outcome as Shown
+    from airflow_provider_grokvideo.core.errors import GrokVideoError
+    from airflow_provider_grokvideo.core.requests import VideoRequest
+    from airflow_provider_grokvideo.execution.options import RunOptions
+    from airflow_provider_grokvideo.execution.run import Next, Order, PaidRun, WaitFor
+
+log = logging.getLogger(__name__)
+
+DEFER_GRACE = 60.0
+"""Seconds that Airflow's own deferral timeout leaves the trigger to report a passed deadline itself."""
+
+INTERRUPTIONS: tuple[type[BaseException], ...] = (AirflowTaskTimeout, Exception)
+"""What can end a step of a task besides the death of its worker: ``execution_timeout`` is no ``Exception``."""
+
+
+class TaskHost:
+    """The task instance that runs, as :class:`~airflow_provider_grokvideo.execution.run.PaidRun` sees it.
+
+    Args:
+        context: The task's.
+        order: What is asked for; says what the card shows of it.
+        conn_id: The connection that pays.
+        arguments: The request's arguments as they were rendered, shown where no request can be made of them.
+    """
+
+    interruptions = INTERRUPTIONS
+
+    def __init__(
+        self, context: Context, order: Order, conn_id: str, arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        self._context = context
+        self._order = order
+        self._conn_id = conn_id
+        self._arguments = dict(arguments or {})
+
+    @property
+    def owner(self) -> Owner:
+        """The task instance."""
+        return owner_in(self._context)
+
+    def keep(self, key: str, value: Any) -> None:
+        """Push an XCom of this task instance."""
+        if (ti := self._context.get("ti")) is not None:
+            ti.xcom_push(key=key, value=value)
+
+    def recall(self, key: str) -> Any:
+        """Return what this task instance pushed before it deferred."""
+        ti = self._context.get("ti")
+        if ti is None:
+            return None
+        return ti.xcom_pull(task_ids=self.owner.task_id, key=key, map_indexes=ti.map_index)
+
+    def show(
+        self,
+        outcome: Shown | None,
+        *,
+        request: VideoRequest | None = None,
+        record: Record | None = None,
+        error: GrokVideoError | None = None,
+        records: Any = (),
+        **facts: Any,
+    ) -> None:
+        """Write the card of this task instance, for the Video tab."""
+        from airflow_provider_grokvideo.execution.card import show
+
+        if record is not None:
+            bought = {
+                "request_id": record.request_id,
+                "submitted_at": record.submitted_at or record.intended_at,
+                "estimated_usd": record.estimate,
+            }
+            facts = {**bought, **facts}
+        given = self._arguments if request is None else None
+        show(
+            self._context,
+            outcome,
+            request=request,
+            given=given,
+            made_from=self._order.made_from(),
+            error=error,
+            records=records,
+            conn_id=self._conn_id,
+            **facts,
+        )
+
+
+def do(found: Next, run: PaidRun, operator: BaseOperator, context: Context) -> dict[str, Any]:
+    """Do what a run says until it finishes; return its manifest. Pauses the task by raising, as Airflow wants it."""
+    from airflow_provider_grokvideo.execution import approval
+    from airflow_provider_grokvideo.execution import run as values
+
+    while True:
+        match found:
+            case values.Finished(made):
+                return dict(made)
+            case values.WaitFor():
+                found = _wait(found, run, operator)
+            case values.RunAgain(at):
+                _pause(at, run, operator)
+                found = run.run()
+            case values.AskApproval(subject, body):
+                approval.ask(
+                    operator,
+                    context,
+                    (subject, body),
+                    method_name="execute_after_response",
+                    timeout=run.options.response_timeout,
+                    users=run.options.assigned_users,
+                )
+            case values.SkipTask(why):
+                raise AirflowSkipException(why)
+            case _:
+                assert_never(found)
+
+
+def _wait(found: WaitFor, run: PaidRun, operator: BaseOperator) -> Next:
+    """Defer to the triggerer, or wait in this worker."""
+    if run.options.deferrable:
+        _defer(found, run.options, operator)
+    interval = run.hook.account().interval(run.options.poll_interval)
+    watch = watching.Watch(
+        request_id=found.request_id,
+        since=found.since,
+        deadline=found.deadline,
+        kind=found.kind,
+        poll_interval=interval,
+        not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
+        uploads=found.uploads,
+    )
+    return run.wait(watch)
+
+
+def _defer(found: WaitFor, options: RunOptions, operator: BaseOperator) -> NoReturn:
+    from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+
+    now = time.time()
+    trigger = GrokVideoTrigger(
+        request_id=found.request_id,
+        grokvideo_conn_id=options.grokvideo_conn_id,
+        deadline=found.deadline,
+        submitted_at=found.since,
+        not_before=now + watching.FIRST_POLL,
+        poll_interval=options.poll_interval,
+        uploads=found.uploads,
+        kind=found.kind,
+    )
+    timeout = timedelta(seconds=found.deadline - now + DEFER_GRACE)
+    operator.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+
+
+def _pause(at: float, run: PaidRun, operator: BaseOperator) -> None:
+    """Let the task be run again at `at`, or sleep until then where it may not defer."""
+    if run.options.deferrable:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+        operator.defer(trigger=DateTimeTrigger(moment=pendulum.from_timestamp(at)), method_name="execute_again")
+    time.sleep(max(0.0, at - time.time()))
+
+
+def owner_in(context: Context) -> Owner:
+    """Return the task instance that runs; empty names where there is none."""
+    ti = context.get("ti")
+    return Owner(
+        str(getattr(ti, "dag_id", "")),
+        str(getattr(ti, "run_id", "")),
+        str(getattr(ti, "task_id", "")),
+        int(getattr(ti, "map_index", -1) if ti is not None else -1),
+    )
+
+
+def open_journal(context: Context) -> TaskJournal:
+    """Open the journal of the task instance that runs.
+
+    ``[grokvideo] journal_path`` wins where it is set; else Airflow's task state store, where there is one (3.3+).
+
+    Raises:
+        JournalUnavailable: The backend does not answer.
+        JournalCorrupt: What is there cannot be read.
+        InvalidInput: ``journal_path`` is no place Airflow can open.
+    """
+    ti, owner = context.get("ti"), owner_in(context)
+    backend = _backend(context, owner) if ti is not None else None
+    return TaskJournal(
+        backend,
+        owner,
+        try_number=getattr(ti, "try_number", None),
+        tries=getattr(ti, "max_tries", None),
+        clears=getattr(context.get("dag_run"), "clear_number", None),
+        interruptions=INTERRUPTIONS,
+    )
+
+
+def _backend(context: Context, owner: Owner) -> Backend | None:
+    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
+    store = context.get("task_state_store")
+    in_store = None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
+    if not path:
+        return in_store
+    from airflow_provider_grokvideo.journal.storage import open_tree
+
+    backend = FileBackend(open_tree(path), owner)
+    if in_store is not None:
+        _move(in_store.records(), backend)
+    return backend
+
+
+def _move(before: list[Record], backend: Backend) -> None:
+    """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed."""
+    there = {each.token: each for each in backend.records()}
+    for record in before:
+        known = there.get(record.token)
+        if known is None:
+            taken = any(each.number == record.number for each in there.values())
+            moved = numbered(record, [*there.values()]) if taken else record
+            backend.create(moved)
+            there[moved.token] = moved
+        elif known.phase == "intent" and record.phase != "intent":
+            # Its worker had the setting as it was before, and has written down the answer where it began.
+            backend.update(replace(record, number=known.number))
