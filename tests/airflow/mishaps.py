@@ -16,11 +16,11 @@ from airflow_provider_grokvideo.client import carriers
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.delivery import deliver, store
+from airflow_provider_grokvideo.execution import handover, journal, wait
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.execution import handover, journal, wait
 
 POINTS = tuple(
     (name, when)

@@ -19,10 +19,10 @@ from mishaps import Mishaps, let_time_fly
 from test_paid_once_model import PROMPTS, PaidOnce
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, LedgerUnavailable
+from airflow_provider_grokvideo.execution.ledger import TaskLedger
+from airflow_provider_grokvideo.execution.task import open_journal
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.execution.ledger import TaskLedger
-from airflow_provider_grokvideo.execution.journal import open_journal
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))
@@ -103,8 +103,7 @@ class Booked(PaidOnce):
                     self.write_journal({**record, **found, "phase": "submitted", "note": "adopted by hand"})
                 else:
                     self.write_journal({**record, "phase": "withdrawn", "note": "forgotten by hand"})
-        memory = open_journal({"ti": self.ti, "task_state_store": self.store})
-        TaskLedger().follow(memory.owner, memory.records, complete=True)
+        TaskLedger().follow(open_journal({"ti": self.ti, "task_state_store": self.store}))
         for start in self.emulator.starts:
             sensor = GrokVideoSensor(task_id="fetch", request_id=start.request_id, deferrable=False, poke_interval=0.01)
             # How it ended is booked, whether it is a video or an error.

@@ -30,10 +30,10 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.pricing import estimate
 from airflow_provider_grokvideo.core.requests import generation
+from airflow_provider_grokvideo.execution import approval
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.sensors.grokvideo import GrokVideoSensor
-from airflow_provider_grokvideo.execution import approval
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 

@@ -22,10 +22,11 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
     WaitTimeout,
 )
-from airflow_provider_grokvideo.journal.backends import FileBackend
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.execution import journal as memory_module
 from airflow_provider_grokvideo.execution.journal import SAVING_TRIES, TaskJournal
+from airflow_provider_grokvideo.execution.task import TaskHost
+from airflow_provider_grokvideo.journal.backends import FileBackend
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -663,15 +664,15 @@ def test_what_is_stored_needs_no_service(drive, backend, ti, grokvideo_emulator,
 
 def test_a_timeout_before_the_submit_is_no_question(drive, backend, ti, grokvideo_emulator, monkeypatch):
     """execution_timeout that strikes after the intent and before the submit: nothing was sent, so a retry submits."""
-    show = GrokVideoGenerateOperator._show
+    show = TaskHost.show
 
-    def late(operator, context, outcome, **facts):
+    def late(host, outcome, **facts):
         if outcome == "submitting":
             raise AirflowTaskTimeout("now")
-        show(operator, context, outcome, **facts)
+        show(host, outcome, **facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GrokVideoGenerateOperator, "_show", late)
+        patch.setattr(TaskHost, "show", late)
         with pytest.raises(AirflowTaskTimeout):
             make()().execute({"ti": ti, "task_state_store": backend})
     before = len(grokvideo_emulator.starts)

@@ -25,6 +25,7 @@ from airflow_provider_grokvideo.core.errors import (
     InvalidInput,
 )
 from airflow_provider_grokvideo.core.redaction import MARK
+from airflow_provider_grokvideo.execution import review_form
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import (
@@ -33,7 +34,6 @@ from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoGenerateOperator,
 )
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
-from airflow_provider_grokvideo.execution import review_form
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -697,6 +697,6 @@ def test_words_that_make_no_sense_are_refused(review, film, video, words, said_s
 
 def test_who_answers_by_program_need_not_fill_in_the_form():
     """An answer without a form takes the words that the form starts with, and the latest take."""
-    found = reviewing.said(said("Another take"))
+    found = review_form.said(said("Another take"))
 
     assert ("another", None, None, "Ada") == (found.choice, found.words, found.take, found.by)

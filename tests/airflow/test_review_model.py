@@ -27,10 +27,10 @@ from test_paid_once_model import BAD_ENDS, FAULTS, fire
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, DeliveryFailed, GrokVideoError, WaitTimeout
+from airflow_provider_grokvideo.execution import approval
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
-from airflow_provider_grokvideo.execution import approval
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "30"))
 STEPS = int(os.environ.get("GROKVIDEO_MODEL_STEPS", "25"))
@@ -350,7 +350,7 @@ def mishaps() -> Iterator[Mishaps]:
         planned.install(patch)
         for name in ("defer", "execute_complete"):
             planned._wrap(patch, GrokVideoReviewOperator, name, functools.partial(_named, name))
-        planned._wrap(patch, asking, "ask", functools.partial(_named, "ask"))
+        planned._wrap(patch, approval, "ask", functools.partial(_named, "ask"))
         let_time_fly(patch)
         yield planned
 

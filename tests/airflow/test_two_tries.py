@@ -16,10 +16,10 @@ import pytest
 from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnavailable, RateLimited
 from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.execution import journal as task_journal
 from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend
 from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
-from airflow_provider_grokvideo.execution import journal
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -227,7 +227,7 @@ def values():
 @pytest.fixture
 def impatient(monkeypatch):
     """Do not wait between tries to save."""
-    monkeypatch.setattr(journal, "time", SimpleNamespace(time=time.time, sleep=lambda _: None))
+    monkeypatch.setattr(task_journal, "time", SimpleNamespace(time=time.time, sleep=lambda _: None))
 
 
 def phases(values):

@@ -19,8 +19,8 @@ from airflow_provider_grokvideo.core.errors import (
     InvalidInput,
     VideoModerated,
 )
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.execution.journal import TaskJournal
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 

@@ -18,7 +18,8 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
     WaitTimeout,
 )
-from airflow_provider_grokvideo.execution.airflow_errors import final, final_after_purchase, for_airflow
+from airflow_provider_grokvideo.execution.advice import after_purchase
+from airflow_provider_grokvideo.execution.airflow_errors import final, for_airflow
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GrokVideoError)]
 EACH = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -99,13 +100,13 @@ def test_a_final_error_keeps_its_cause():
 @EACH
 def test_nothing_is_retried_after_a_purchase(kind):
     """Once a video is bought Airflow's retry would buy a second one, so every error is final."""
-    assert isinstance(final_after_purchase(make(kind)), AirflowFailException)
+    assert isinstance(for_airflow(after_purchase(make(kind), retry_resumes=False)), AirflowFailException)
 
 
 @pytest.mark.parametrize("kind", [DeliveryFailed, WaitTimeout, RateLimited], ids=lambda kind: kind.__name__)
 def test_a_bought_video_is_not_lost(kind):
     """The message keeps its advice and names the sensor that fetches the video for nothing."""
-    said = str(final_after_purchase(make(kind)))
+    said = str(after_purchase(make(kind), retry_resumes=False))
 
     assert "Look." in said
     assert "GrokVideoSensor(request_id='r')" in said
@@ -113,11 +114,11 @@ def test_a_bought_video_is_not_lost(kind):
 
 def test_the_way_to_a_bought_video_is_named_once():
     """An error that passes two layers does not repeat itself."""
-    once = final_after_purchase(make(DeliveryFailed))
+    once = after_purchase(make(DeliveryFailed), retry_resumes=False)
 
-    assert 1 == str(final_after_purchase(once)).count("GrokVideoSensor")
+    assert 1 == str(after_purchase(once, retry_resumes=False)).count("GrokVideoSensor")
 
 
 def test_a_moderated_video_is_not_offered_again():
     """There is nothing to fetch, so the message does not send anybody."""
-    assert "GrokVideoSensor" not in str(final_after_purchase(make(VideoModerated)))
+    assert "GrokVideoSensor" not in str(after_purchase(make(VideoModerated), retry_resumes=False))

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_grokvideo.core.jobs import Done
+from airflow_provider_grokvideo.core.journal import Owner, unwritten
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.delivery.deliver import Delivered
 from airflow_provider_grokvideo.execution.manifest import (
     LINK_GOOD_FOR,
-    Purchase,
     Source,
     as_number,
     as_time,
@@ -25,7 +25,8 @@ from airflow_provider_grokvideo.execution.manifest import (
 
 T0 = 1_700_000_000.0
 URL = "https://vidgen.x.ai/a.mp4"
-PURCHASE = Purchase("r", T0, TextToVideo(prompt="A ball"), Decimal("0.4"))
+REQUEST = TextToVideo(prompt="A ball")
+PURCHASE = unwritten(Owner("d", "r", "t"), "r", T0, estimated_usd="0.4")
 JOB = Done("r", URL, 8.0, "grok-imagine-video-1.5", 6_400_000_000)
 DELIVERED = Delivered(
     uri="file:///out/r.mp4",
@@ -64,17 +65,19 @@ WORDS = {
 
 def test_a_manifest_has_every_word_of_the_design():
     """A DAG author can rely on each key being there, at every stage."""
-    made = manifest(PURCHASE, status="submitted")
+    made = manifest(PURCHASE, REQUEST, status="submitted")
 
     assert set() == WORDS - set(made)
     assert (
-        list(made) == list(manifest(PURCHASE, status="done", job=JOB, now=T0)) == list(with_delivery(made, DELIVERED))
+        list(made)
+        == list(manifest(PURCHASE, REQUEST, status="done", job=JOB, now=T0))
+        == list(with_delivery(made, DELIVERED))
     )
 
 
 def test_a_submitted_request_knows_what_it_should_cost():
     """Before the end there is an estimate and no bill."""
-    made = manifest(PURCHASE, status="submitted")
+    made = manifest(PURCHASE, REQUEST, status="submitted")
 
     assert ("r", "text-to-video", "grok-imagine-video", "submitted", None, 0.4) == tuple(
         made[word] for word in ("request_id", "mode", "model", "status", "cost_usd", "estimated_cost_usd")
@@ -84,7 +87,7 @@ def test_a_submitted_request_knows_what_it_should_cost():
 
 def test_a_finished_request_knows_what_it_cost():
     """The bill, the billed model and the link are the service's."""
-    made = manifest(PURCHASE, status="done", job=JOB, now=T0 + 60)
+    made = manifest(PURCHASE, REQUEST, status="done", job=JOB, now=T0 + 60)
 
     assert ("grok-imagine-video-1.5", URL, 8.0, 0.64, "2023-11-14T22:14:20Z") == tuple(
         made[word] for word in ("model", "url", "duration", "cost_usd", "finished_at")
@@ -93,14 +96,14 @@ def test_a_finished_request_knows_what_it_cost():
 
 def test_a_request_of_somebody_else_is_reported_without_guesses():
     """A sensor does not know what was asked for, and says so with None."""
-    made = manifest(Purchase("r"), status="done", job=Done("r", URL), now=T0)
+    made = manifest(unwritten(Owner("d", "r", "t"), "r", None), status="done", job=Done("r", URL), now=T0)
 
     assert [None] * 5 == [made[word] for word in ("mode", "model", "cost_usd", "estimated_cost_usd", "submitted_at")]
 
 
 def test_a_delivered_file_is_described_as_measured():
     """What was measured on the file replaces what the service said."""
-    made = with_delivery(manifest(PURCHASE, status="done", job=JOB, now=T0), DELIVERED)
+    made = with_delivery(manifest(PURCHASE, REQUEST, status="done", job=JOB, now=T0), DELIVERED)
 
     assert ("file:///out/r.mp4", 8.04, 848, 480, True, "decoded") == tuple(
         made[word] for word in ("uri", "duration", "width", "height", "has_audio", "checked")
@@ -109,7 +112,7 @@ def test_a_delivered_file_is_described_as_measured():
 
 def test_a_manifest_is_plain_json():
     """Every manifest survives XCom unchanged."""
-    made = with_delivery(manifest(PURCHASE, status="done", job=JOB, now=T0), DELIVERED)
+    made = with_delivery(manifest(PURCHASE, REQUEST, status="done", job=JOB, now=T0), DELIVERED)
 
     assert made == json.loads(json.dumps(made, allow_nan=False))
 
@@ -129,7 +132,7 @@ def test_a_manifest_is_plain_json():
 )
 def test_another_tasks_manifest_is_an_input(changes, after, found):
     """A task that is given a manifest takes its video: by the link while it is young, else by the file."""
-    made = with_delivery(manifest(PURCHASE, status="done", job=JOB, now=T0), DELIVERED)
+    made = with_delivery(manifest(PURCHASE, REQUEST, status="done", job=JOB, now=T0), DELIVERED)
 
     source = source_in({**made, **changes}, T0 + after)
 

@@ -18,6 +18,7 @@ from delivery_kit import WITHOUT_AV, body
 from PIL import Image
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
+from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.delivery import poster, uploads
 from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
@@ -25,13 +26,12 @@ from airflow_provider_grokvideo.delivery.destination import local_path, target
 from airflow_provider_grokvideo.delivery.store import earlier_poster, still_there, store
 from airflow_provider_grokvideo.emulator.recipe import Recipe
 from airflow_provider_grokvideo.emulator.render import render
-from airflow_provider_grokvideo.execution.handover import redeliver
-from airflow_provider_grokvideo.execution.manifest import Purchase
+from airflow_provider_grokvideo.execution.handover import described, redeliver
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}
 LATER = {**ME, "run_id": "r2"}
-MINE = Purchase("q1", request=TextToVideo(prompt="A lighthouse"))
+MINE = described(TextToVideo(prompt="A lighthouse"))
 BLACK, RED, BLUE = (16, 128, 128), (81, 90, 240), (41, 240, 110)
 """Y, Cb, Cr of BT.601."""
 
@@ -440,7 +440,7 @@ def test_a_copied_video_gets_its_poster_at_the_new_place(film, storage, tmp_path
     destination, files = storage
     first = hand_in(film, f"{tmp_path}/first/")
     made = {"request_id": "q1", "uri": first.uri, "poster_uri": first.poster_uri, "duration": first.duration}
-    again = redeliver(made, MINE, destination=destination, owner=ME)
+    again = redeliver(made, MINE, destination=destination, owner=Owner(**ME))
 
     assert again["uri"].replace(".mp4", ".poster.jpg") == again["poster_uri"]
     assert local_path(first.poster_uri).read_bytes() == files()["q1.poster.jpg"]
@@ -452,7 +452,7 @@ def test_a_copied_video_keeps_its_poster_where_none_can_be_made(film, storage, t
     first = hand_in(film, f"{tmp_path}/first/")
     monkeypatch.setattr("airflow_provider_grokvideo.delivery.decoding.available", lambda: False)
     made = {"request_id": "q1", "uri": first.uri, "poster_uri": first.poster_uri, "duration": first.duration}
-    again = redeliver(made, MINE, destination=destination, owner=ME)
+    again = redeliver(made, MINE, destination=destination, owner=Owner(**ME))
 
     assert "structure" == again["checked"]
     assert again["poster_uri"].endswith("out/q1.poster.jpg")
@@ -475,7 +475,7 @@ def test_a_copied_video_without_a_poster_is_copied_all_the_same(film, tmp_path, 
         "no address": {"poster_uri": "a.jpg"},
     }[known]
     made = {"request_id": "q1", "uri": first.uri, "duration": first.duration, **told}
-    again = redeliver(made, MINE, destination=f"{tmp_path}/second/", owner=ME)
+    again = redeliver(made, MINE, destination=f"{tmp_path}/second/", owner=Owner(**ME))
 
     assert again["poster_uri"] is None
     assert ["q1.json", "q1.mp4"] == sorted(path.name for path in (tmp_path / "second").iterdir())
@@ -494,10 +494,10 @@ def test_a_video_whose_request_nobody_knows_is_copied_with_its_poster(film, s3, 
     """The manifest of a start whose answer was lost has no request id, and its video can go elsewhere, too."""
     made = {"request_id": None, "uri": f"{s3.url}/films/ball.mp4", "duration": 2.0}
     s3.fs.pipe_file("bucket/films/ball.mp4", film.read_bytes())
-    bought = Purchase("", request=TextToVideo(prompt="A ball"))
-    again = redeliver(made, bought, destination=f"{tmp_path}/out/", owner=ME)
+    bought = described(TextToVideo(prompt="A ball"))
+    again = redeliver(made, bought, destination=f"{tmp_path}/out/", owner=Owner(**ME))
 
-    assert again == redeliver(made, bought, destination=f"{tmp_path}/out/", owner=ME)
+    assert again == redeliver(made, bought, destination=f"{tmp_path}/out/", owner=Owner(**ME))
     assert (None, f"file://{tmp_path}/out/video.poster.jpg") == (again["request_id"], again["poster_uri"])
 
 

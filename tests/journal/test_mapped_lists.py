@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.journal import Owner, Record, elsewhere
 from airflow_provider_grokvideo.core.requests import generation
+from airflow_provider_grokvideo.execution.journal import TaskJournal, new_token
 from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
-from airflow_provider_grokvideo.execution.journal import TaskJournal, new_token
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
 

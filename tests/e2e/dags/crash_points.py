@@ -26,10 +26,10 @@ from places import FILE, PLACE
 
 from airflow_provider_grokvideo.core import events
 from airflow_provider_grokvideo.delivery import store
-from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 from airflow_provider_grokvideo.execution import handover
 from airflow_provider_grokvideo.execution.journal import TaskJournal
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
+from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 
 MARKERS = Path(os.environ.get("GROKVIDEO_TEST_MARKERS", "markers"))
 """One file for each task that was struck, ``<dag>/<run>/<task>/<map index>``; empty, or what a sleeper met."""
