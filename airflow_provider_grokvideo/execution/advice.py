@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError
 from airflow_provider_grokvideo.core.journal import Record
@@ -21,15 +21,39 @@ KEEPS_RUNNING = (
 """A log line for a task that was killed."""
 
 
-def after_purchase(error: GrokVideoError, *, retry_resumes: bool) -> GrokVideoError:
+def before_purchase(
+    error: GrokVideoError, journal: TaskJournal | None, resubmit_on: Collection[str] = ()
+) -> GrokVideoError:
+    """Say what a retry does where this try has bought nothing, as far as is known.
+
+    Args:
+        error: What went wrong.
+        journal: The task instance's, if it could be opened.
+        resubmit_on: When the author lets a retry submit again.
+    """
+    if not isinstance(error, AmbiguousSubmit):
+        for record in journal.records if journal else ():
+            if record.is_orphan and record.request_id:
+                # Whatever keeps this try from its inputs must not hide the video of an earlier one.
+                error.what_to_do = f"{error.what_to_do} {left_behind(record)}".lstrip()
+        return error
+    if "unconfirmed" in resubmit_on:
+        return _resubmits(error, "unconfirmed")
+    return _unconfirmed(error, journal)
+
+
+def after_purchase(error: GrokVideoError, *, retry_resumes: bool, resubmit_on: Collection[str] = ()) -> GrokVideoError:
     """Say what a retry does after a request was accepted.
 
     Args:
         error: What went wrong since.
         retry_resumes: The next try finds the request in the journal; else it would submit a second one, so Airflow must
             not retry.
+        resubmit_on: When the author lets a retry submit again.
     """
-    ended = outcome_of(error) is not None
+    end = outcome_of(error)
+    if retry_resumes and end is not None and end in resubmit_on:
+        return _resubmits(error, end)
     if retry_resumes:
         advice = "The request is in the journal: a retry or clear of this task resumes it at no new charge."
     else:
@@ -38,24 +62,22 @@ def after_purchase(error: GrokVideoError, *, retry_resumes: bool) -> GrokVideoEr
             f"GrokVideoSensor(request_id={error.request_id!r}) with a destination fetches this video at no new charge."
         )
         error.retry_helps = False
-    if not ended and advice not in error.what_to_do:
+    if end is None and advice not in error.what_to_do:
         error.what_to_do = f"{error.what_to_do} {advice}".lstrip()
     return error
 
 
-def before_purchase(error: GrokVideoError, records: Iterable[Record]) -> GrokVideoError:
-    """Add what earlier tries bought: whatever keeps this one from its inputs must not hide their videos."""
-    for record in records:
-        if record.is_orphan and record.request_id:
-            error.what_to_do = f"{error.what_to_do} {left_behind(record)}".lstrip()
+def _resubmits(error: GrokVideoError, end: str) -> GrokVideoError:
+    error.what_to_do = f"resubmit_on has {end!r}: a retry of this task submits again."
+    error.resubmits = True
     return error
 
 
-def unconfirmed(error: AmbiguousSubmit, journal: TaskJournal) -> GrokVideoError:
+def _unconfirmed(error: AmbiguousSubmit, journal: TaskJournal | None) -> GrokVideoError:
     """Return the error of an unconfirmed submission with the two commands that settle it; Airflow must not retry it."""
     error.retry_helps = False
-    record = journal.current
-    if journal.backend is None or record is None:
+    record = journal.current if journal else None
+    if journal is None or journal.backend is None or record is None:
         return error
     stored = f", or for the file {record.stored_as} there" if record.stored_as else ""
     error.what_to_do = (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BUY, REFUSE = "Buy", "Do not buy"
 """The two answers about money; always the same, because Airflow keeps the first question of a task instance's try."""
 
+UNKNOWN_PRICE = "unknown"
+"""Stands in XCom for the price of a question whose price is not known."""
+
 
 def ask(
     operator: BaseOperator,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.errors import GrokVideoError
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
-    from airflow_provider_grokvideo.execution.run import Next, Order, PaidRun, WaitFor
+    from airflow_provider_grokvideo.execution.ports import Next, Order, WaitFor
+    from airflow_provider_grokvideo.execution.run import PaidRun
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class TaskHost:
 def do(found: Next, run: PaidRun, operator: BaseOperator, context: Context) -> dict[str, Any]:
     """Do what a run says until it finishes; return its manifest. Pauses the task by raising, as Airflow wants it."""
     from airflow_provider_grokvideo.execution import approval
-    from airflow_provider_grokvideo.execution import run as values
+    from airflow_provider_grokvideo.execution import ports as values
 
     while True:
         match found:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.journal import ResubmitOn
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
-    from airflow_provider_grokvideo.execution.run import Next, PaidRun
+    from airflow_provider_grokvideo.execution.ports import Next
+    from airflow_provider_grokvideo.execution.run import PaidRun
 
 
 class GrokVideoBaseOperator(BaseOperator):
@@ -179,7 +180,8 @@ class GrokVideoBaseOperator(BaseOperator):
 
     def _carry_out(self, context: Context, leg: Callable[[PaidRun], Next]) -> dict[str, Any]:
         """Carry out a leg of the task's run; return the manifest, and put its facts into the outlets' events."""
-        from airflow_provider_grokvideo.execution.run import PaidRun, Services
+        from airflow_provider_grokvideo.execution.ports import Services
+        from airflow_provider_grokvideo.execution.run import PaidRun
 
         services = Services(self._host(context), self.hook, lambda: task.open_journal(context))
         run = PaidRun(self, self.options(), services)

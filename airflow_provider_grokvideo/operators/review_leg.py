@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 
 from typing_extensions import assert_never
@@ -20,12 +19,13 @@ from airflow_provider_grokvideo.core.errors import (
     InvalidInput,
     JournalCorrupt,
     JournalUnavailable,
-    VideoFailed,
 )
 from airflow_provider_grokvideo.execution import advice, airflow_errors, approval, asset_events, card, review_form
 from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
 from airflow_provider_grokvideo.execution.manifest import Source
-from airflow_provider_grokvideo.execution.run import Next, PaidRun, Services
+from airflow_provider_grokvideo.execution.ports import Next, Services
+from airflow_provider_grokvideo.execution.run import PaidRun
+from airflow_provider_grokvideo.execution.take import Take, without_request
 from airflow_provider_grokvideo.execution.task import TaskHost, open_journal
 
 if TYPE_CHECKING:
@@ -47,33 +47,6 @@ _ASKED, _TAKE, _TAKES = "grokvideo_review", "grokvideo_take", "grokvideo_takes"
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Take:
-    """What is asked for where another take is made.
-
-    Attributes:
-        clip: The first take.
-        prompt: Of the other one; None where the try that had it is gone.
-    """
-
-    clip: Clip
-    prompt: str | None
-
-    def build_request(self) -> VideoRequest:
-        """Return the request of the first take with this prompt."""
-        if self.prompt is None:
-            raise InvalidInput("prompt", None, "the prompt of another take, which this try does not have")
-        return self.clip.request(self.prompt)
-
-    def known_source(self) -> Source:
-        """Return nothing: the clip that is edited is read."""
-        return Source()
-
-    def made_from(self) -> tuple[str, Any] | None:
-        """Return what the first take, and so every other one, starts from."""
-        return self.clip.made_from
 
 
 class _Host(TaskHost):
@@ -412,9 +385,8 @@ class ReviewLeg:
         try:
             return step()
         except GrokVideoError as error:
-            records = self._opened.records if self._opened else ()
-            advice.before_purchase(error.about(conn_id=self._operator.grokvideo_conn_id), records)
-            self._host.show(None, error=error, records=records)
+            advice.before_purchase(error.about(conn_id=self._operator.grokvideo_conn_id), self._opened)
+            self._host.show(None, error=error, records=self._opened.records if self._opened else ())
             raise airflow_errors.for_airflow(error) from error.__cause__
 
     def _show_take(
@@ -435,18 +407,7 @@ class ReviewLeg:
             request=None if clip.why_no_other else clip.request(),
             made_from=clip.made_from,
             made=made,
-            error=_without_request(error),
+            error=without_request(error),
             records=self.journal.records,
             conn_id=self._operator.grokvideo_conn_id,
         )
-
-
-def _without_request(error: GrokVideoError | None) -> GrokVideoError | None:
-    """Return an error about one take as it is shown beside another, whose request and cost the card names."""
-    if error is None:
-        return None
-    shown = copy(error)
-    shown.request_id = None
-    if isinstance(shown, VideoFailed):
-        shown.cost_usd = None
-    return shown

@@ -393,7 +393,7 @@ def test_takes_go_where_the_task_says(review, film, grokvideo_emulator, tmp_path
 @pytest.mark.parametrize("lost", [False, True], ids=["answered", "answer lost"])
 def test_the_service_can_upload_a_take(review, drive, s3, grokvideo_emulator, lost, monkeypatch):
     """deliver_via='upload': it arrives beside the first take; an upload settles a lost answer without a person."""
-    monkeypatch.setattr("airflow_provider_grokvideo.execution.run.BETWEEN_WITNESS_CHECKS", 0.05)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.witness.BETWEEN_CHECKS", 0.05)
     words = {"task_id": "film", "prompt": "A red ball", "duration": 1, "poll_interval": 0.05}
     film = functools.partial(GrokVideoGenerateOperator, **words, destination="s3://bucket/film.mp4")
     task = review(drive(film, TaskInstance(task_id="film"), store=StateStore()).result, deliver_via="upload")

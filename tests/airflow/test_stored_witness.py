@@ -247,7 +247,7 @@ def test_without_a_journal_a_task_does_not_wait_for_the_file(ti, make, grokvideo
 
 def test_a_blocking_task_waits_for_the_file(backend, ti, make, grokvideo_emulator, monkeypatch):
     """In its slot, as it waits for everything."""
-    monkeypatch.setattr("airflow_provider_grokvideo.execution.run.BETWEEN_WITNESS_CHECKS", 0.1)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.witness.BETWEEN_CHECKS", 0.1)
     grokvideo_emulator.script("lost_answer", on="submit")
     task = make("A ball [[emulator: tempo=seconds:1]]", timeout=60, deferrable=False)
 

@@ -150,7 +150,7 @@ def test_paid_once(run, grokvideo_emulator):
 @pytest.mark.parametrize("fault", [None, "lost_answer"])
 def test_upload_to_s3(run, grokvideo_emulator, s3, fault, monkeypatch):
     """The service puts the clip into the bucket; a lost answer is settled by the upload, without a second start."""
-    monkeypatch.setattr("airflow_provider_grokvideo.execution.run.BETWEEN_WITNESS_CHECKS", 1.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.execution.witness.BETWEEN_CHECKS", 1.0)
     if fault is not None:
         grokvideo_emulator.script(fault, on="submit")
     done = run("upload_to_s3.py", output="s3://bucket/films")
