@@ -55,14 +55,7 @@ class PurchasedRun:
             same purchase.
     """
 
-    def __init__(
-        self,
-        order: Order,
-        options: RunOptions,
-        services: Services,
-        *,
-        known_as: str | None = None,
-    ) -> None:
+    def __init__(self, order: Order, options: RunOptions, services: Services, *, known_as: str | None = None) -> None:
         self.order = order
         self.options = options
         self.host = services.host

@@ -37,12 +37,6 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.core.spending import Entry
 
-BETWEEN_WITNESS_CHECKS = 60.0
-"""Seconds between two checks for what an unconfirmed submission uploaded or stored; each costs a short worker run."""
-
-approval.UNKNOWN_PRICE = "unknown"
-"""Stands in XCom for the price of a question whose price is not known."""
-
 log = logging.getLogger(__name__)
 
 

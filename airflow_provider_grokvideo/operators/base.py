@@ -117,8 +117,6 @@ class GrokVideoBaseOperator(BaseOperator):
         """Return the hook of the task's connection."""
         return GrokVideoHook(self.grokvideo_conn_id)
 
-    # The order, as the run asks for it
-
     @abstractmethod
     def build_request(self) -> VideoRequest:
         """Return the request that the rendered arguments describe.
@@ -133,8 +131,6 @@ class GrokVideoBaseOperator(BaseOperator):
     def made_from(self) -> tuple[str, Any] | None:
         """Return the argument that holds the clip or image that the video starts from, and its value."""
         return None
-
-    # The legs, as Airflow calls them
 
     def execute(self, context: Context) -> Any:
         """Find what earlier tries bought, else submit; then wait or defer; return the manifest."""
@@ -163,8 +159,6 @@ class GrokVideoBaseOperator(BaseOperator):
         """Say what killing the task cannot stop."""
         if self._run is not None and (request_id := self._run.state.under_way):
             self.log.warning(advice.KEEPS_RUNNING, request_id)
-
-    # Carrying out what the run says
 
     def options(self) -> RunOptions:
         """Return the options of the run, as they were rendered."""

@@ -76,8 +76,6 @@ class ReviewLeg:
         self._host.leg = self
         self._opened: TaskJournal | None = None
 
-    # The legs
-
     def begin(self) -> dict[str, Any]:
         """Resume a take that is under way, then ask."""
 
@@ -125,8 +123,6 @@ class ReviewLeg:
             ) from None
         run = self._run_of(taking["number"], taking.get("words"))
         return self._operator.carry(lambda: run.lost(problem), run, self._context)
-
-    # What the responses lead to
 
     def _do(self, step: takes.Step, said: Said | None = None) -> dict[str, Any]:
         match step:
@@ -191,8 +187,6 @@ class ReviewLeg:
         error = GrokVideoError(f"{said.by} rejected the video")
         self._show_take(number, "delivered" if uri else "done", error=error)
         raise AirflowFailException(why) if self._operator.on_reject == "fail" else AirflowSkipException(why)
-
-    # The question
 
     def _ask_next(self) -> NoReturn:
         """Ask about the latest take."""
@@ -290,8 +284,6 @@ class ReviewLeg:
             log.warning("The price of another take is unknown: %s", problem)
             return None
 
-    # What is known
-
     @property
     def journal(self) -> TaskJournal:
         """The journal of the review's task instance."""
@@ -362,8 +354,6 @@ class ReviewLeg:
             return dict(self._clip.manifest)
         return dict(takes.takes(self.journal.records, self._clip.name)[number].manifest or {})
 
-    # Checks, errors and the card
-
     def _check(self) -> None:
         """Refuse arguments that cannot be used.
 
@@ -390,11 +380,7 @@ class ReviewLeg:
             raise airflow_errors.for_airflow(error) from error.__cause__
 
     def _show_take(
-        self,
-        number: int,
-        outcome: Literal["asking", "delivered", "done"],
-        *,
-        error: GrokVideoError | None = None,
+        self, number: int, outcome: Literal["asking", "delivered", "done"], *, error: GrokVideoError | None = None
     ) -> None:
         """Let the Video tab show a take."""
         made = self._manifest(number)
