@@ -81,7 +81,7 @@ WORDS = (
     Word(
         "words",
         r"(?:check|set|give|pass|passes|know|knows|take|takes) (?:the |these |on |your )*words(?! of)|words about"
-        r"|several words|these words|unknown words?|words (?:on to|of the (?:operator|task)|it does not know)"
+        r"|several words|these words|words (?:on to|of the (?:operator|task)|it does not know)"
         r"|words (?:of|for) (?:another|the next|a) take|words in the form",
         "arguments, or prompt",
     ),

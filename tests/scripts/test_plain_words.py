@@ -34,7 +34,7 @@ SAMPLES = {
         "for two starts",
         "the starts of a team",
     ),
-    "words": ("check the words about waiting", "several words combine", "an unknown word", "Words of another take"),
+    "words": ("check the words about waiting", "several words combine", "Words of another take"),
     "makes no sense": ("the answer makes no sense",),
     "on such ground": ("nothing is sent on such ground",),
     "leaves it away": ("ui = False leaves it away", "leave the orders in double brackets away"),
