@@ -58,7 +58,9 @@ class Emulator:
         allow_remote: bool = False,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
-            raise EmulatorError(f"invalid host={host!r}: expected a loopback address; allow_remote=True allows others")
+            raise EmulatorError(
+                f"invalid host={host!r}: expected a loopback address; --allow-remote (allow_remote=True) allows others"
+            )
         if not speed > 0:
             raise ValueError(f"invalid speed={speed}: expected a number above 0")
         self._place = (host, port, download_port)
