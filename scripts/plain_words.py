@@ -44,7 +44,7 @@ class Word:
 
 
 WORDS = (
-    Word("look", rf"{_ONE} (?:{_KIND} )?look|(?:first|next) look|look (?:costs|is due)", "poll"),
+    Word("look", rf"{_ONE} (?:{_KIND} )?look(?! at)|(?:first|next) look|look (?:costs|is due)", "poll"),
     Word("looks", rf"{_MANY} (?:{_KIND} )?looks|between looks|{_KIND} looks|looks (?:that|are|come|go|of)", "polls"),
     Word(
         "looks a second", r"looks (?:a|an|per|each) (?:second|minute|hour|video)|looks_per_second", "polls per second"
@@ -197,11 +197,21 @@ _SCRIPT = re.compile(
 )
 
 
+_EXPRESSION = re.compile(r"\$\{([^{}]*)\}")
+
+
 def script_texts(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the strings of a JavaScript file; the expressions inside of a template count as its text."""
+    """Yield the strings of a JavaScript file, also those inside of an expression of a template."""
     for match in _SCRIPT.finditer(source):
-        if match.lastgroup is not None:
-            yield source.count("\n", 0, match.start()) + 1, match[match.lastgroup]
+        if match.lastgroup is None:
+            continue
+        line, text = source.count("\n", 0, match.start()) + 1, match[match.lastgroup]
+        if match.lastgroup == "template":
+            for expression in _EXPRESSION.finditer(text):
+                before = text.count("\n", 0, expression.start())
+                yield from ((line + before + number - 1, inner) for number, inner in script_texts(expression[1]))
+            text = _EXPRESSION.sub(lambda found: "{}" + "\n" * found[0].count("\n"), text)
+        yield line, text
 
 
 class _Page(HTMLParser):

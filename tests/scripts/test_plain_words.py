@@ -42,7 +42,7 @@ SAMPLES = {
 }
 
 ENGLISH = (
-    "Look at the log, look for the request and look it up; it looks like an MP4.",
+    "A look at the log; look at it, look for the request and look it up; it looks like an MP4.",
     "The page looks through the newest 60; a user who looks for a run finds it.",
     "`~` is the home directory; the ledger lies in AIRFLOW_HOME; see the home page.",
     "Go on, start here: from the start, at the start of the DAG run, before the start date, each run starts at 6.",
@@ -95,8 +95,9 @@ def test_english_is_left_alone(text: str) -> None:
         ),
         pytest.param(
             "airflow_provider_grokvideo/plugins/static/a.js",
-            "// it goes on\nconst a = \"it goes on\";\nconst b = 'x' /* it goes on */;\nconst c = `${a} goes on`;\n",
-            [2, 4],
+            "// it goes on\nconst a = \"it goes on\";\nconst b = 'x' /* it goes on */;\nconst c = `${a} goes on`;\n"
+            "const d = `${home}/${a ? 'goes on' : b}`;\n",
+            [2, 4, 5],
             id="script",
         ),
         pytest.param(
