@@ -1,7 +1,7 @@
 """Private words in texts that users see: which there are, and where they stand.
 
 A text is a string or public docstring of the package, a string of the page's scripts, the text of its HTML, the
-documentation, or an example.
+documentation, or an example with its code and comments.
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ def _files(repository: Path) -> Iterator[Path]:
 def texts_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the texts of a file that users see, each with its first line."""
     source = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
+    if path.parent.name == "dags_examples":
+        yield 1, source
+    elif path.suffix == ".py":
         yield from python_texts(source)
     elif path.suffix == ".js":
         yield from script_texts(source)

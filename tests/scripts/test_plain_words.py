@@ -79,7 +79,7 @@ def test_english_is_left_alone(text: str) -> None:
         pytest.param("README.md", "It goes on.\n", [1], id="readme"),
         pytest.param("CHANGELOG.md", "\nIt goes on.\n", [2], id="changelog"),
         pytest.param("CONTRIBUTING.md", "It goes on.\n", [], id="not for users"),
-        pytest.param("dags_examples/a.py", '"""It goes on."""\n', [1], id="example"),
+        pytest.param("dags_examples/a.py", '"""It goes on."""\n# It goes on.\n', [1, 2], id="example"),
         pytest.param("tests/test_a.py", '"""It goes on."""\n', [], id="test"),
         pytest.param("airflow_provider_grokvideo/a.py", 'x = 1\nlog(f"request {x}" " goes on")\n', [2], id="message"),
         pytest.param("airflow_provider_grokvideo/a.py", "x = 1  # it goes on\n", [], id="comment"),
