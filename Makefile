@@ -18,8 +18,8 @@ help:
 	@echo "                into docs/images"
 	@echo "make bench      what waiting costs, against the usual trigger; about an hour; QUICK=1: a quarter of it"
 	@echo "make scale-out  200 videos on PostgreSQL, Celery and Redis with two triggerers, one of which is killed"
-	@echo "make check      lint, format, types, import rules, documentation"
-	@echo "make format     let ruff rewrite what it can"
+	@echo "make check      lint, format, types, import rules, documentation, private words in texts that users see"
+	@echo "make format     let ruff rewrite what it can; write the tables of arguments in docs/reference.md"
 	@echo "make build      wheel and sdist into dist/"
 	@echo "make clean      remove what the verbs made, .venv included, but not demo_output/"
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter .venv is made with."
@@ -68,6 +68,7 @@ check: env
 format: env
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	$(PY) scripts/check_docs.py --write
 
 build:
 	@sh scripts/build.sh

@@ -1,11 +1,11 @@
-"""Three takes of a scene; as soon as the run would spend more than 5 USD, a person is asked.
+"""Three takes of a scene; as soon as the run would spend more than 5 USD, you are asked to approve.
 
 The first take is within the budget and is bought at once. Each further one would exceed it: its task pauses, without a
-worker slot, and Browse > Required Actions shows its price, its prompt and what the run has spent. "Buy" goes on,
-"Do not buy" skips the task. Nobody answers within a day: the task fails and nothing is bought.
+worker slot, and Browse > Required Actions shows its price, its prompt and what the run has spent. "Buy" submits
+it, "Do not buy" skips the task. Without a response within a day the task fails, and nothing is bought.
 
-Cost: 3.75 USD at xAI, and 3.75 USD for each take that is allowed; 11.25 USD at most. Change: the prompts, the budget
-and who may answer (`assigned_users`).
+Cost: 3.75 USD at xAI, and 3.75 USD for each take that you approve; 11.25 USD at most. Change: the prompts, the budget
+and who may respond (`assigned_users`).
 """
 
 import os

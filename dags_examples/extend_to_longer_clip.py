@@ -1,7 +1,7 @@
-"""Make a clip of 20 s: generate 6 s, then let it go on by 6 s and by 8 s.
+"""Make a clip of 20 s: generate 6 s, then extend it by 6 s and by 8 s.
 
 A clip that is extended lasts 2 to 15 s, and 2 to 10 s are added, so a chain ends at 25 s at most. Every step returns
-the whole clip so far; only the added seconds are made anew.
+the whole clip so far; only the added seconds are new.
 
 Cost at 480p: 6 x 0.05 USD; then 6 x 0.05 + 6 x 0.01 USD; then 8 x 0.05 + 12 x 0.01 USD: 1.18 USD.
 Change: the prompts and lengths.

@@ -1,7 +1,7 @@
-"""Fetch a video by its request id, as the task log or an error message names it.
+"""Fetch a video by its request id, which is in the task log and in error messages.
 
-Cost: nothing; the video is paid already.
-Change: ``request_id`` when the run is triggered. The connection has to be the one of the account that made the video.
+Cost: nothing; the video is already paid.
+Change: ``request_id`` when the run is triggered. The connection must belong to the account that submitted the request.
 """
 
 import os

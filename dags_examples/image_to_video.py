@@ -1,4 +1,4 @@
-"""Bring an image to life: it becomes the first frame, and the clip takes its shape.
+"""Animate an image: it becomes the first frame, and the clip has its aspect ratio.
 
 Cost: 5 s of 480p at 0.05 USD and one input image at 0.002 USD: 0.252 USD.
 Change: ``image`` when the run is triggered: a path on the worker, an ObjectStorage URL (``s3://my_conn@bucket/a.png``),

@@ -1,11 +1,11 @@
-"""Change one clip step by step: add, remove, swap, scene, restyle, colour and camera motion, each upon the one before.
+"""Change one clip step by step: add, remove, swap, scene, restyle, colour, camera motion, each on top of the last.
 
-Every step hands its manifest to the next. The next one sends the service the temporary link of the clip it made itself,
-so nothing is uploaded again; when that link may be too old, the delivered file is sent instead. To compare variants
-rather than layer them, give every edit ``video=original.output``.
+Every step passes its manifest to the next. The next step sends xAI's own temporary link of the clip, so nothing is
+uploaded again; if that link may be too old, it sends the delivered file. To compare variants instead of layering them,
+give every edit ``video=original.output``.
 
 Cost: 5 s of 480p at 0.05 USD, then seven edits of 5 s at 0.06 USD a second: 2.35 USD. ``max_cost_usd`` is per task.
-Change: ``EDITS``. A clip that is edited may last 8.7 s at most, and every edit keeps its length.
+Change: ``EDITS``. An edited clip may last 8.7 s at most, and every edit keeps its length.
 """
 
 import os

@@ -1,11 +1,11 @@
 """Make one clip per prompt, and one per row of settings, all waiting at the same time without a worker slot.
 
-Deferred tasks hold no slot, so nothing but a limit of yours keeps a hundred prompts from being bought at once.
+Deferred tasks hold no slot, so without a limit a hundred prompts are bought at once.
 ``max_active_tis_per_dagrun`` limits one task in one run. A pool limits several DAGs together, if it counts deferred
 tasks: ``airflow pools set grokvideo 8 "paid videos in flight" --include-deferred``, then ``POOL = "grokvideo"``.
 
-Cost: 4 s of 480p at 0.05 USD for each of three prompts, and 2 x 3 s of formats: 0.90 USD. The last task sums it up.
-Change: ``prompts`` when the run is triggered, one per line of the list, and ``FORMATS``.
+Cost: 4 s of 480p at 0.05 USD for each of three prompts, and 2 x 3 s of formats: 0.90 USD. The last task adds it up.
+Change: ``prompts`` when the run is triggered, one per line, and ``FORMATS``.
 """
 
 import os

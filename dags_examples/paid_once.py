@@ -1,7 +1,7 @@
 """A clip that is paid once, and how to allow that it is paid again.
 
-`clip` has retries, because they are free: each resumes the request that was submitted. If it is ever not known whether
-its submission was accepted, the task stops: run the command in its error message and clear the task. `take` submits
+`clip` has retries, because they are free: each resumes the request that was submitted. If it is not known whether its
+submission was accepted, the task stops: run the command in its error message and clear the task. `take` submits
 again whenever it is cleared. `cheap` costs less than your attention: it submits again when its submission is
 unconfirmed or its request fails.
 

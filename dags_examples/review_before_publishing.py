@@ -1,11 +1,12 @@
-"""A person looks at a clip before it is published, and can have it made anew in other words.
+"""You review a clip before it is published, and can request another take with another prompt.
 
 The clip is made and stored; then its review pauses, without a worker slot, and Browse > Required Actions shows its
 poster, its prompt and its cost. "Approve" publishes it, "Reject" skips publishing, and "Another take" buys one more
-with the words in the form and asks again. Nobody answers within two days: the review fails, nothing is published.
+with the prompt in the form and asks again. Without a response within two days the review fails, and nothing is
+published.
 
 Cost: 0.42 USD at xAI, and 0.42 USD for each other take; 1.26 USD at most. Change: the prompt, `max_takes`, who may
-answer (`assigned_users`), and what `publish` does.
+respond (`assigned_users`), and what `publish` does.
 """
 
 import os
@@ -42,7 +43,7 @@ with DAG(
 
     @task
     def publish(video: dict) -> str:
-        """Hand the approved clip on; here it is only named."""
+        """Publish the approved clip; here it only returns its URI."""
         return video["uri"]
 
     publish(approved.output)

@@ -1,8 +1,8 @@
 """A clip for each product, and never more than 20 USD on one day, however often the DAG runs.
 
-Each task reserves its price in the budget before it sends anything, so that no two tasks take the same last dollars. A
-clip that today's budget has no room for is skipped: trigger the DAG again tomorrow. The budget could as well stand in
-the connection (`max_usd_per_day`) or in `[grokvideo] budgets`, where it holds for all DAGs.
+Each task reserves its price in the budget before it sends anything, so two tasks cannot spend the same money. If
+today's budget has no room for a clip, it is skipped: trigger the DAG again tomorrow. You can also set the budget in
+the connection (`max_usd_per_day`) or in `[grokvideo] budgets`, where it applies to all DAGs.
 
 Cost: 0.40 USD at xAI for each product, 20 USD a day at most. Change: the products and the budget.
 """

@@ -1,10 +1,10 @@
-"""Start a video, do something else, and fetch it when it is needed.
+"""Submit a video, do something else, and fetch it when it is needed.
 
-The first task returns as soon as the service has accepted the request. The sensor waits for it and stores the clip; it
-never buys anything, so it can be retried and cleared for free, and it may stand in another DAG.
+The first task returns as soon as xAI has accepted the request. The sensor waits for it and stores the clip; it never
+buys anything, so it can be retried and cleared for free, and it may be in another DAG.
 
 Cost: 5 s of 480p at 0.05 USD: 0.25 USD.
-Change: what happens in between. The service keeps a finished clip for hours, not for days: do not sense too late.
+Change: what happens in between. xAI keeps a finished clip for hours, not for days: do not run the sensor too late.
 """
 
 import os
@@ -23,8 +23,8 @@ with DAG(
     tags=["grokvideo"],
     doc_md=__doc__,
 ):
-    start = GrokVideoGenerateOperator(
-        task_id="start",
+    submit = GrokVideoGenerateOperator(
+        task_id="submit",
         prompt="A potter's hands shape a bowl on the wheel, warm workshop light",
         duration=5,
         wait_for_completion=False,
@@ -36,7 +36,7 @@ with DAG(
 
     fetch = GrokVideoSensor(
         task_id="fetch",
-        request_id=start.output,
+        request_id=submit.output,
         destination="{{ params.output }}/potter.mp4",
         retries=2,
     )

@@ -1,7 +1,7 @@
-"""A clip that the service uploads to your bucket itself: no byte passes through a worker.
+"""A clip that xAI uploads to your bucket: no byte passes through a worker.
 
-Teams with zero data retention need this. For others it is a safety net: where the answer to a start was lost, the
-upload proves that it was accepted, so the task goes on without a person.
+Teams with zero data retention need this. For others it is a safety net: if the response to a submission is lost, the
+upload proves that it was accepted, so the task continues without you.
 
 Cost: 0.25 USD at xAI. Change: the bucket, with the Airflow connection that may write to it, and the prompt.
 """

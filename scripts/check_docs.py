@@ -1,6 +1,7 @@
-"""Hold the documentation against the code: links, code blocks, the quickstart, and every name a user can set.
+"""Check the documentation against the code: links, code blocks, the quickstart, names that users set, private words.
 
-Prints what is wrong, one line each, and exits with 1 if anything is.
+Usage: ``python scripts/check_docs.py [--write]``. Prints what is wrong, one line each, and exits with 1 if anything is.
+With ``--write`` it only rewrites the tables of arguments in docs/reference.md from the docstrings.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
+
+from argument_tables import undescribed, with_tables
+from markers import NoMarkers
+from plain_words import findings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = "airflow_provider_grokvideo"
@@ -31,9 +36,18 @@ _CITED_ROW = re.compile(r"\b([ASPD]\d{1,2})\b")
 _MARKED = re.compile(r"^ *# \[START \w+\]\n(.*?)^ *# \[END \w+\]", re.MULTILINE | re.DOTALL)
 
 
-def main() -> int:
-    """Check the repository; return the exit code."""
-    wrong = list(problems(REPOSITORY, parameters()))
+def main(arguments: Sequence[str]) -> int:
+    """Check the repository, or write the tables of arguments; return the exit code."""
+    sys.path.insert(0, str(REPOSITORY))  # this package, whatever is installed
+    reference, classes = REPOSITORY / "docs" / "reference.md", user_classes()
+    if list(arguments) == ["--write"]:
+        text = reference.read_text(encoding="utf-8")
+        reference.write_text(with_tables(text, classes, reference.name), encoding="utf-8")
+        return 0
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
+    wrong = [*problems(REPOSITORY, parameters()), *stale_tables(reference, classes), *findings(REPOSITORY)]
     for line in wrong:
         print(line, file=sys.stderr)
     if not wrong:
@@ -152,6 +166,29 @@ def missing_names(text: str, user_names: dict[str, list[str]]) -> Iterator[str]:
                 yield f"README.md and docs/: {kind} `{name}` is not described"
 
 
+def stale_tables(document: Path, classes: dict[str, type]) -> Iterator[str]:
+    """Yield a line if a table of arguments differs from the docstrings, and one for each argument without a line."""
+    for cls in classes.values():
+        yield from undescribed(cls)
+    text = document.read_text(encoding="utf-8")
+    try:
+        if text != with_tables(text, classes, document.name):
+            yield f"{document.name}: a table of arguments differs from the docstrings; `make format` writes it"
+    except NoMarkers as problem:
+        yield str(problem)
+
+
+def user_classes() -> dict[str, type]:
+    """Return the operators and the sensor, by name."""
+    modules = [importlib.import_module(f"{PACKAGE}.{name}") for name in USER_MODULES]
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.startswith("GrokVideo") and name.endswith(("Operator", "Sensor"))
+    }
+
+
 def parameters() -> dict[str, list[str]]:
     """Return what a user can set: config options, connection fields, and parameters of operators and sensors."""
     info: dict[str, Any] = importlib.import_module(f"{PACKAGE}.provider_info").get_provider_info()
@@ -188,4 +225,4 @@ def own_parameters(cls: type) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

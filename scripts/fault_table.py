@@ -19,10 +19,10 @@ SECTION = "fault run"
 _COUNTS = {
     "tasks": "task instances",
     "faults": "faults injected",
-    "starts": "starts accepted",
+    "starts": "submissions accepted",
     "delivered": "videos delivered",
     "lost": "lost",
-    "told": "bought again as told",
+    "told": "resubmitted as set",
     "doubles": "doubles",
 }
 
@@ -66,7 +66,7 @@ def read_run(path: Path) -> Mapping[str, Any]:
 
 def table(run: Mapping[str, Any]) -> str:
     """Return the run as Markdown: a line for each scenario, summed over the backends of the journal, and their sum."""
-    head = ["what happened", "journal", *_COUNTS.values(), "a person was asked"]
+    head = ["what happened", "journal", *_COUNTS.values(), "settled by hand"]
     lines = [
         f"Airflow {run['airflow']}, LocalExecutor, SQLite:",
         "",

@@ -78,8 +78,8 @@ def markdown(found: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     """Return the report. ``setting`` has ``airflow``, ``celery``, ``slots``, ``dead_after`` and ``cores``."""
     kill, names = found["kill"], TRIGGERERS
     rows: list[Sequence[Any]] = [
-        ("videos asked for", found["videos"]),
-        ("starts in the service's ledger", found["starts"]),
+        ("videos requested", found["videos"]),
+        ("submissions in the emulator's ledger", found["starts"]),
         ("bought twice", found["bought_twice"]),
         ("videos delivered: the right one, decoded to its last frame", found["delivered"]),
         ("lost", found["lost"]),

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_grokvideo.emulator``: the emulator until Ctrl-C."""
+"""``grokvideo emulator``: run the emulator until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -52,27 +52,41 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_grokvideo.emulator",
-        description="An emulator of xAI's Grok video API on this machine. It renders real MP4s and bills nobody.",
+        prog="grokvideo emulator",
+        description="An emulator of xAI's Grok video API on this machine. It renders real MP4s and costs nothing.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default %(default)s)")
-    parser.add_argument("--port", type=int, default=0, help="port of the API; 0 picks a free one")
-    parser.add_argument("--download-port", type=int, default=0, help="port of the downloads; 0 picks a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port of the API; 0 chooses a free port (default)")
     parser.add_argument(
-        "--tempo", default="realistic", help="at-once, polls:N, seconds:T or realistic (default %(default)s)"
+        "--download-port", type=int, default=0, help="port of the downloads; 0 chooses a free port (default)"
     )
-    parser.add_argument("--speed", type=float, default=1.0, help="divides the waiting, 10 is ten times faster")
-    parser.add_argument("--link-ttl", type=float, default=3600.0, help="seconds until a download link dies")
-    parser.add_argument("--quirk", action="append", default=[], metavar="NAME=VALUE", help="see docs/emulator.md")
-    parser.add_argument("--ready-file", type=Path, help="write the JSON of the first line there when ready")
-    parser.add_argument("--allow-remote", action="store_true", help="permit a --host that others can reach")
+    parser.add_argument(
+        "--tempo",
+        default="realistic",
+        help="when requests are done: at-once, polls:N, seconds:T or realistic (default)",
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="divides the times of seconds:T and realistic; 10 is ten times faster"
+    )
+    parser.add_argument(
+        "--link-ttl", type=float, default=3600.0, help="seconds until a download link expires (default 3600)"
+    )
+    parser.add_argument(
+        "--quirk",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one of several known behaviours of the API, see docs/emulator.md; may be repeated",
+    )
+    parser.add_argument("--ready-file", type=Path, help="write the JSON line to this file when the emulator is ready")
+    parser.add_argument("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
     return parser
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign:
-        raise ValueError(f"--quirk {text!r} is not NAME=VALUE")
+        raise ValueError(f"invalid --quirk {text!r}: expected NAME=VALUE")
     return name, value
 
 
@@ -89,7 +103,7 @@ def _announce(emulator: Emulator, ready_file: Path | None) -> None:
         "conn_type": "grokvideo",
         "host": emulator.base_url,
         "password": emulator.api_key,
-        # Its videos are usually done sooner than those of the real service, after whose habits the schedule would look.
+        # Its videos are usually done sooner than those of the real service, which the polling schedule expects.
         "extra": {"poll_interval": 1},
     }
     origin = emulator.base_url.removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""The emulator's own controls, below ``/_emulator``: read the ledger, script faults, start afresh. No key needed."""
+"""The emulator's own controls, below ``/_emulator``: read the ledger, script faults, reset. No key needed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def control_routes(world: World) -> list[Route]:
 
 
 def ledger_of(world: World) -> dict[str, Any]:
-    """Return what was accepted, billed, looked at and leaked, as plain JSON."""
+    """Return submissions, bills, polls and leaks as plain JSON."""
     starts = world.starts()
     return {
         "starts": [asdict(start) for start in starts],
@@ -58,14 +58,14 @@ def apply_script(world: World, orders: Any) -> dict[str, Any]:
     """Carry out ``{"faults": [...], "tempo": "...", "quirks": {...}}``, a list of faults, or a single fault.
 
     Raises:
-        ValueError: A word is unknown; nothing was changed.
+        ValueError: A fault, tempo or quirk is unknown; nothing was changed.
     """
     if isinstance(orders, list):
         orders = {"faults": orders}
     if "fault" in orders:
         orders = {"faults": [orders]}
     if unknown := set(orders) - {"faults", "tempo", "quirks"}:
-        raise ValueError(f"unknown order {', '.join(sorted(unknown))}; known are: faults, tempo, quirks")
+        raise ValueError(f"unknown order {', '.join(sorted(unknown))}; expected one of: faults, tempo, quirks")
     faults = [read_script(entry) for entry in orders.get("faults", [])]
     tempo = Tempo.parse(orders["tempo"]) if "tempo" in orders else None
     quirks = {str(name): str(value) for name, value in orders.get("quirks", {}).items()}

@@ -1,4 +1,4 @@
-"""Orders to the emulator inside a prompt: ``A red ball [[emulator: tempo=polls:3 fault=moderated:b]]``.
+"""Directives to the emulator inside a prompt: ``A red ball [[emulator: tempo=polls:3 fault=moderated:b]]``.
 
 They let any client, DAG or shell choose tempo and faults. Each pair of brackets holds one tempo and at most one
 fault with its options ``on``, ``times``, ``retry_after`` and ``body``; further faults go into further brackets.
@@ -26,7 +26,7 @@ class Directives:
 
 
 def read_prompt(prompt: str) -> Directives:
-    """Separate the directives from the prompt; an unknown word is a ValueError that lists the known ones."""
+    """Separate the directives from the prompt; an unknown directive is a ValueError that lists the known ones."""
     tempo: Tempo | None = None
     faults: list[Fault] = []
     for match in _BRACKETS.finditer(prompt):
@@ -36,7 +36,7 @@ def read_prompt(prompt: str) -> Directives:
         if "fault" in pairs:
             faults.append(_fault(pairs))
         elif pairs:
-            raise ValueError(f"{', '.join(sorted(pairs))} without fault= in an emulator directive")
+            raise ValueError(f"an emulator directive has {', '.join(sorted(pairs))} but no fault=")
     return Directives(_BRACKETS.sub("", prompt).strip(), tempo, tuple(faults))
 
 
@@ -47,9 +47,9 @@ def _pairs(text: str) -> dict[str, str]:
             continue
         word, sign, value = item.partition("=")
         if word not in _WORDS or not sign:
-            raise ValueError(f"unknown emulator directive {item!r}; known are: {'=, '.join(_WORDS)}=")
+            raise ValueError(f"unknown emulator directive {item!r}; expected one of: {'=, '.join(_WORDS)}=")
         if word in pairs:
-            raise ValueError(f"emulator directive {word}= stands twice; use one pair of brackets per fault")
+            raise ValueError(f"emulator directive {word}= is given twice; use one pair of brackets per fault")
         pairs[word] = value
     return pairs
 

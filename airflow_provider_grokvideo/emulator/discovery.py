@@ -1,4 +1,4 @@
-"""What the API says about a key and the models it may use (contract §2.1, §2.2); free of charge."""
+"""Routes of the key's facts and of the models that it may use (contract §2.1, §2.2)."""
 
 from __future__ import annotations
 

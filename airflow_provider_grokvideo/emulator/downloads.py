@@ -1,4 +1,4 @@
-"""The download origin: videos under links that die, and a detector of keys that should not be here (contract §5.4)."""
+"""The download origin: videos under links that expire, and a detector of leaked keys (contract §5.4)."""
 
 from __future__ import annotations
 

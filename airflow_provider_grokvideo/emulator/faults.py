@@ -1,6 +1,6 @@
-"""The faults the emulator can be told to commit: their words, where they strike, and how often.
+"""Faults of the emulator: their names, where they happen, and how often.
 
-The same words are used by :meth:`Emulator.script`, by ``POST /_emulator/script`` and by directives in a prompt.
+The same names are used by :meth:`Emulator.script`, by ``POST /_emulator/script`` and by directives in a prompt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ OPERATIONS = ("submit", "poll", "download", "files")
 _FATES = {
     "moderated": "how a job is blocked: a = done without a link, b = HTTP 400, c = failed, d = HTTP 403 and e = HTTP "
     "400 in the words of the usage guidelines (contract §5.2, §7)",
-    "failed": "the job fails with this code; any word is allowed",
+    "failed": "the job fails with this code; any code is allowed",
     "failed_string": "the job fails and its error is a plain string",
     "expired": "the job ends as expired",
     "gone": "the job is not found (404)",
@@ -33,7 +33,7 @@ _SUBMIT = {
     "zdr": "answer as to a zero-data-retention team",
 }
 _POLL = {
-    "unknown_word": "a status word nobody knows",
+    "unknown_word": "a status word that the API does not have",
     "no_status": "200 with the request id and no status",
     "html_202": "202 with an HTML page",
     "html_200": "200 with an HTML page",
@@ -42,9 +42,9 @@ _POLL = {
 }
 _DOWNLOAD = {
     "slow_drip": "the body trickles over so many seconds (default 5)",
-    "truncated": "cut half-way through an honest Content-Length; truncated:short is a complete but halved body",
+    "truncated": "cut half-way through a correct Content-Length; truncated:short is a complete but halved body",
     "wrong_bytes": "200 video/mp4 with something else inside: html (default) or png",
-    "expired_link": "the link dies at this moment (403)",
+    "expired_link": "the link expires at this moment (403)",
     "redirect": "302 to the address after the colon",
 }
 _ANYWHERE = {
@@ -115,7 +115,7 @@ def read_fault(word: str, **options: Any) -> Fault:
     """
     kind, _, argument = word.partition(":")
     if kind not in KINDS:
-        raise ValueError(f"unknown fault {kind!r}; known are: {', '.join(sorted(KINDS))}")
+        raise ValueError(f"unknown fault {kind!r}; expected one of: {', '.join(sorted(KINDS))}")
     unknown = set(options) - {"on", "times", "prompt", "request_id", "retry_after", "body"}
     if unknown:
         raise ValueError(f"unknown fault option {', '.join(sorted(unknown))!s} for {kind!r}")
@@ -131,15 +131,15 @@ def read_fault(word: str, **options: Any) -> Fault:
         body=options.get("body") or "json",
     )
     if fault.body not in BODIES:
-        raise ValueError(f"body {fault.body!r} is none of: {', '.join(BODIES)}")
+        raise ValueError(f"invalid body={fault.body!r}: expected one of {', '.join(BODIES)}")
     return fault
 
 
 def _check_argument(kind: str, argument: str) -> None:
     if kind in _NEEDS and not argument:
-        raise ValueError(f"fault {kind!r} needs an argument, as in {kind}:{_example(kind)}")
+        raise ValueError(f"invalid fault {kind!r}: expected an argument, as in {kind}:{_example(kind)}")
     if argument and kind not in _NEEDS | _MAY_HAVE:
-        raise ValueError(f"fault {kind!r} takes no argument, got {argument!r}")
+        raise ValueError(f"invalid fault {kind}:{argument}: expected {kind} without an argument")
     allowed = {
         "moderated": tuple("abcde"),
         "refused": ("400", "403", "billed"),
@@ -147,11 +147,11 @@ def _check_argument(kind: str, argument: str) -> None:
         "wrong_bytes": ("", "html", "png"),
     }
     if kind in allowed and argument not in allowed[kind]:
-        raise ValueError(f"fault {kind}:{argument} is none of: {', '.join(a for a in allowed[kind] if a)}")
+        raise ValueError(f"invalid fault {kind}:{argument}: expected one of {', '.join(a for a in allowed[kind] if a)}")
     if kind == "http" and not (argument.isdigit() and 200 <= int(argument) <= 599):
-        raise ValueError(f"fault http:{argument} needs a status between 200 and 599")
+        raise ValueError(f"invalid fault http:{argument}: expected a status from 200 to 599")
     if kind in ("hang", "slow_drip") and argument and not _is_seconds(argument):
-        raise ValueError(f"fault {kind}:{argument} needs a number of seconds")
+        raise ValueError(f"invalid fault {kind}:{argument}: expected a number of seconds")
 
 
 def _example(kind: str) -> str:
@@ -167,15 +167,15 @@ def _is_seconds(text: str) -> bool:
 
 
 def _place(kind: str, on: str | None) -> str:
-    backends = ((_FATES, "job"), (_SUBMIT, "submit"), (_POLL, "poll"), (_DOWNLOAD, "download"))
-    for kinds, home in backends:
+    operations = ((_FATES, "job"), (_SUBMIT, "submit"), (_POLL, "poll"), (_DOWNLOAD, "download"))
+    for kinds, operation in operations:
         if kind in kinds:
             # A fate may be written with on=poll, because the poll is where it is seen.
-            if on not in (None, home) and not (home == "job" and on in ("poll", "any")):
-                raise ValueError(f"fault {kind!r} belongs to {home!r}, not to {on!r}")
-            return home
+            if on not in (None, operation) and not (operation == "job" and on in ("poll", "any")):
+                raise ValueError(f"invalid on={on!r} of fault {kind!r}: expected {operation!r}, or no on=")
+            return operation
     if on not in (*OPERATIONS, "any"):
-        raise ValueError(f"fault {kind!r} needs on=, one of: {', '.join(OPERATIONS)}, any")
+        raise ValueError(f"invalid on={on!r} of fault {kind!r}: expected one of {', '.join(OPERATIONS)}, any")
     return on
 
 
@@ -187,7 +187,7 @@ def _count(times: Any) -> int | None:
     except (TypeError, ValueError):
         count = 0
     if count < 1:
-        raise ValueError(f"times {times!r} must be 1 or more, or null for every time")
+        raise ValueError(f"invalid times={times!r}: expected 1 or more, or null for every time")
     return count
 
 
@@ -233,6 +233,6 @@ def read_script(entry: Mapping[str, Any]) -> Fault:
     word = options.pop("fault", None)
     if not isinstance(word, str):
         raise ValueError(  # noqa: TRY004 - one kind of error for every word that is wrong
-            'each entry needs "fault", a word such as "http:503"'
+            'invalid entry: expected a "fault" such as "http:503"'
         )
     return read_fault(word, **options)

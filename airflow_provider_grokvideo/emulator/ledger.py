@@ -1,4 +1,4 @@
-"""What the emulator remembers for its user: starts, looks, requests. Plain frozen values, safe to hand out."""
+"""Ledger entries of the emulator: submissions and requests, as frozen values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SHOWN = 48
 
 @dataclass(frozen=True)
 class Start:
-    """One accepted start.
+    """One accepted submission.
 
     Args:
-        request_id: the id the service gave out, also when its answer was lost.
+        request_id: the id that the emulator returned, even if the response was lost.
         mode: text-to-video, image-to-video, reference-to-video, edit or extend.
         model: the canonical model name that is billed.
         prompt: as received, directives included.

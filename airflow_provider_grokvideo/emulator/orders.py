@@ -1,4 +1,4 @@
-"""What was ordered: a submit body that has been read and found good."""
+"""Order: a valid submit body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service charges, in ticks: 1 USD is 10^10 ticks (contract §4 and §13.5).
+"""Prices of xAI in ticks: 1 USD is 10^10 ticks (contract §4 and §13.5).
 
 The table is written down here a second time on purpose: the emulator is the second witness to the price, so it
 shares nothing with the estimator it is used to test.

@@ -1,4 +1,4 @@
-"""Looking into bytes: is it a picture or a clip, how large, how long. Needs PyAV and Pillow."""
+"""Kind, size and length of a picture or clip, from its bytes. Needs PyAV and Pillow."""
 
 from __future__ import annotations
 

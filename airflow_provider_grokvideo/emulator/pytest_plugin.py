@@ -22,7 +22,7 @@ def _grokvideo_server() -> Iterator[Emulator]:
 
 @pytest.fixture
 def grokvideo_emulator(_grokvideo_server: Emulator) -> Iterator[Emulator]:
-    """Yield an emulator of the Grok video API with an empty ledger; jobs are done at the third look."""
+    """Yield an emulator of the Grok video API with an empty ledger; requests are done at the third poll."""
     _grokvideo_server.reset()
     yield _grokvideo_server
     _grokvideo_server.reset()
@@ -42,7 +42,7 @@ def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.Monke
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,
         "password": grokvideo_emulator.api_key,
-        # Its videos are done sooner than those of the real service, after whose habits the schedule would look.
+        # Its videos are done sooner than those of the real service, which the polling schedule expects.
         "extra": {"poll_interval": 0.2},
     }
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", json.dumps(connection))

@@ -1,4 +1,4 @@
-"""The switches for what is known in more than one version (contract §11 and §13): default first."""
+"""Quirks: behaviours of the API that are known in more than one version (contract §11 and §13), default first."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def read_quirks(chosen: Mapping[str, str] | None = None) -> dict[str, str]:
 def check_quirk(name: str, value: str) -> None:
     """Raise ValueError unless ``value`` is a setting of the switch ``name``."""
     if name not in CHOICES:
-        raise ValueError(f"unknown quirk {name!r}; known are: {', '.join(CHOICES)}")
+        raise ValueError(f"unknown quirk {name!r}; expected one of: {', '.join(CHOICES)}")
     if name == "rate_limit" and value.isdigit() and int(value) > 0:
         return
     if value not in CHOICES[name]:
         more = " or a number per minute" if name == "rate_limit" else ""
-        raise ValueError(f"quirk {name}={value!r} is none of: {', '.join(CHOICES[name])}{more}")
+        raise ValueError(f"invalid quirk {name}={value!r}: expected one of {', '.join(CHOICES[name])}{more}")

@@ -1,4 +1,4 @@
-"""How a clip is to be made: everything that decides its bytes, and nothing else."""
+"""Recipe of a clip: everything that decides its bytes, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emulator as an object: two real HTTP servers in a thread of their own."""
+"""Python API of the emulator: two HTTP servers in a thread."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Emulator:
     on two ports. All state lives in memory and ends with the object.
 
     Args:
-        host: Address to bind; a loopback one, unless `allow_remote` is set.
-        port: Of the API; 0 picks a free one.
-        download_port: Of the downloads; 0 picks a free one.
+        host: Address to listen on; a loopback address, unless `allow_remote` is set.
+        port: Port of the API; 0 chooses a free port.
+        download_port: Port of the downloads; 0 chooses a free port.
         tempo: How long a job takes: ``at-once``, ``polls:N``, ``seconds:T`` or ``realistic``. The default, two polls,
             makes tests deterministic.
         quirks: Switches for behaviours that are known in more than one version; see ``docs/emulator.md``.
-        link_ttl: Seconds until a download link dies.
-        speed: Divides the waiting of ``seconds`` and ``realistic``.
+        link_ttl: Seconds until a download link expires.
+        speed: Divides the times of ``seconds`` and ``realistic``.
         seed: Makes request ids and realistic waits repeatable.
         clock: Returns epoch seconds.
-        allow_remote: Permit an address that other machines can reach; the emulator has no real authentication.
+        allow_remote: Allow an address that other machines can reach; the emulator has no real authentication.
 
     Raises:
         EmulatorError: The address is not loopback, a port is taken, or the servers did not come up.
-        ValueError: A tempo, quirk or speed that does not exist.
+        ValueError: A tempo, quirk or speed is invalid.
     """
 
     def __init__(
@@ -58,9 +58,11 @@ class Emulator:
         allow_remote: bool = False,
     ) -> None:
         if not allow_remote and not _is_loopback(host):
-            raise EmulatorError(f"host {host!r} is not a loopback address; allow_remote=True binds it all the same")
+            raise EmulatorError(
+                f"invalid host={host!r}: expected a loopback address; --allow-remote (allow_remote=True) allows others"
+            )
         if not speed > 0:
-            raise ValueError(f"speed {speed} must be above 0")
+            raise ValueError(f"invalid speed={speed}: expected a number above 0")
         self._place = (host, port, download_port)
         self._world = World(Tempo.parse(tempo), dict(quirks or {}), link_ttl, speed, seed, clock)
         self._thread: threading.Thread | None = None
@@ -109,7 +111,7 @@ class Emulator:
 
     @property
     def starts(self) -> list[Start]:
-        """The accepted starts, in their order: what the service would bill."""
+        """The accepted submissions, in their order: what xAI would bill."""
         return self._world.starts()
 
     @property
@@ -133,22 +135,22 @@ class Emulator:
         return list(self._world.requests.values())
 
     def script(self, fault: str, **options: Any) -> None:
-        """Queue a fault: a word such as ``http:503`` with ``on=``, ``times=``, ``prompt=``, ``request_id=`` and so on.
+        """Queue a fault such as ``http:503``, with ``on=``, ``times=``, ``prompt=``, ``request_id=`` and so on.
 
         Raises:
-            ValueError: The word or an option is unknown; the message lists the known ones.
+            ValueError: The fault or an option is unknown; the message lists the known ones.
         """
         read = read_fault(fault, **options)
         with self._world.lock:
             self._world.faults.add(read)
 
     def set_tempo(self, tempo: str) -> None:
-        """Choose how long jobs take from now on."""
+        """Set the tempo of later requests."""
         with self._world.lock:
             self._world.tempo = Tempo.parse(tempo)
 
     def reset(self) -> None:
-        """Forget jobs, files, faults and records, and go back to the settings of the start."""
+        """Clear jobs, files, faults and records, and restore the initial settings."""
         self._world.reset()
 
     def _bind(self) -> list[socket.socket]:

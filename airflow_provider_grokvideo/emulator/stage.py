@@ -1,4 +1,4 @@
-"""What is seen on each frame of a generated clip. Expensive things are drawn once, cheap ones per frame."""
+"""Contents of the frames of a generated clip. Expensive things are drawn once, cheap ones per frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The place where clips are made when somebody asks for them: worker threads and a cache by content."""
+"""Worker threads that render clips on request, and a cache by content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a job takes: at once, after a number of polls, after some seconds, or as the real service does."""
+"""Tempo of a job: done at once, after a number of polls, after some seconds, or as the real service does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Tempo:
                 amount = -1.0
             if 0 <= amount < math.inf:
                 return cls(word, amount)
-        raise ValueError(f"tempo {text!r} is none of: at-once, polls:N, seconds:T, realistic")
+        raise ValueError(f"invalid tempo={text!r}: expected at-once, polls:N, seconds:T or realistic")
 
     def span(self, dice: random.Random, resolution: str, seconds: float, model: str, speed: float) -> float:
         """Draw how many seconds one job takes; only ``seconds`` and ``realistic`` wait for the clock."""
@@ -42,7 +42,7 @@ class Tempo:
         return 0.0
 
     def is_ready(self, earlier_polls: int, elapsed: float, span: float) -> bool:
-        """Tell whether a job that was looked at so often, and is so old, has come to its end."""
+        """Return whether a job is done after this many polls and seconds."""
         if self.kind == "polls":
             return earlier_polls >= self.amount
         return elapsed >= span

@@ -1,4 +1,4 @@
-"""What an edit does to the picture, found in the words of its prompt."""
+"""Effects of edits, chosen by the words of the prompt."""
 
 from __future__ import annotations
 

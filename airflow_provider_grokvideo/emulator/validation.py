@@ -1,4 +1,4 @@
-"""What the service accepts and refuses: pure functions from a body to an :class:`Order` or a :class:`Refused`.
+"""Validation of submits: pure functions from a body to an :class:`Order` or a :class:`Refused`.
 
 Rules and their numbers are those of contract §3, §4 and §13.2.
 """

@@ -1,4 +1,4 @@
-"""What both origins share below HTTP: cut connections, pauses that end with the server, and the record of requests."""
+"""Shared by both origins, below HTTP: cut connections, pauses that end with the server, and the record of requests."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class StoredFile:
 
 @dataclass
 class Job:
-    """One accepted start and what became of it."""
+    """One accepted submission and its result."""
 
     request_id: str
     order: Order
@@ -353,7 +353,7 @@ class World:
         return Footage("video", made.key, origin, made.width, made.height, made.frames, made.audio, recipe=made)
 
     def starts(self) -> list[Start]:
-        """Return the accepted starts in their order."""
+        """Return the accepted submissions in their order."""
         with self.lock:
             return [
                 Start(

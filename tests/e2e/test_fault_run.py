@@ -162,9 +162,9 @@ def told(text: str) -> str:
     name, _, worker = text.partition(" ")
     match worker:
         case "only its worker":
-            return f"worker killed {POINTS[name]}; the task itself goes on after the next try has bought"
+            return f"worker killed {POINTS[name]}; the task itself continues after the next try has submitted"
         case "frozen with its worker":
-            return f"task and its worker frozen {POINTS[name]}; both go on after the next try has bought"
+            return f"task and its worker frozen {POINTS[name]}; both continue after the next try has submitted"
         case "and its worker":
             return f"task and its worker killed {POINTS[name]}"
     return f"task killed {POINTS[name]}"
@@ -288,11 +288,11 @@ def judge(
 LOST = ("lost_answer", "accept_then_502", "timeout", "http:503", "http:429")
 """Faults of the submit; the first three accept it."""
 WORDS = {
-    "lost_answer": "start accepted, connection cut",
-    "accept_then_502": "start accepted, answered 502",
-    "timeout": "start accepted, no answer in time",
-    "http:503": "start not accepted, answered 503",
-    "http:429": "start not accepted, answered 429 three times",
+    "lost_answer": "submission accepted, connection cut",
+    "accept_then_502": "submission accepted, answered 502",
+    "timeout": "submission accepted, no answer in time",
+    "http:503": "submission not accepted, answered 503",
+    "http:429": "submission not accepted, answered 429 three times",
 }
 TIMES = {"http:429": 3}
 

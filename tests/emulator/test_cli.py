@@ -97,8 +97,8 @@ def test_a_taken_port_is_one_clear_line(option):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        pytest.param(["--host", "0.0.0.0"], "not a loopback address", id="every address"),
-        pytest.param(["--host", "example.org"], "not a loopback address", id="a name"),
+        pytest.param(["--host", "0.0.0.0"], "loopback", id="every address"),
+        pytest.param(["--host", "example.org"], "loopback", id="a name"),
         pytest.param(["--tempo", "allegro"], "at-once, polls:N", id="tempo"),
         pytest.param(["--quirk", "colour=red"], "wrong_key", id="quirk"),
         pytest.param(["--quirk", "wrong_key"], "NAME=VALUE", id="quirk without a value"),

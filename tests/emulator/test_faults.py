@@ -337,9 +337,9 @@ def test_several_brackets_hold_several_faults(api):
         pytest.param("fault=explode", "explode", id="fault"),
         pytest.param("fault=moderated", "moderated:b", id="argument missing"),
         pytest.param("fault=moderated:z", "a, b, c, d, e", id="argument unknown"),
-        pytest.param("fault=gone:1", "no argument", id="argument too many"),
+        pytest.param("fault=gone:1", "without an argument", id="argument too many"),
         pytest.param("fault=http:503", "on=", id="no place"),
-        pytest.param("fault=http:99 on=poll", "200 and 599", id="status"),
+        pytest.param("fault=http:99 on=poll", "200 to 599", id="status"),
         pytest.param("fault=lost_answer on=poll", "'submit'", id="wrong place"),
         pytest.param("fault=http:503 on=moon", "submit, poll", id="unknown place"),
         pytest.param("fault=http:503 on=poll times=0", "times", id="times"),
@@ -348,12 +348,12 @@ def test_several_brackets_hold_several_faults(api):
         pytest.param("fault=gone fault=gone", "twice", id="twice"),
         pytest.param("times=2", "fault=", id="option alone"),
         pytest.param("tempo=slow", "at-once", id="tempo"),
-        pytest.param("tempo=looks:-1", "polls:N", id="polls"),
+        pytest.param("tempo=polls:-1", "polls:N", id="polls"),
         pytest.param("tempo", "tempo=", id="no value"),
     ],
 )
 def test_a_typing_error_in_a_directive_is_refused_and_explained(api, directive, named):
-    """An order that is not understood must not pass for a part of the prompt."""
+    """An unknown directive is refused instead of becoming part of the prompt."""
     answer = api.submit(prompt=f"A red ball [[emulator: {directive}]]")
 
     assert 400 == answer.status_code
@@ -404,7 +404,7 @@ def test_orders_may_be_written_in_three_ways(api, orders):
 
 def test_a_script_with_an_unknown_word_is_a_value_error(emulator):
     """From Python the same refusal is an exception that lists the known words."""
-    with pytest.raises(ValueError, match=r"unknown fault 'explode'; known are: .*wrong_bytes"):
+    with pytest.raises(ValueError, match=r"unknown fault 'explode'.*wrong_bytes"):
         emulator.script("explode")
 
 

@@ -57,7 +57,7 @@ def test_first_video(run, grokvideo_emulator, s3):
 
 
 def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator, monkeypatch):
-    """The DAG of the demo generates, edits and delivers two clips, for two starts."""
+    """The DAG of the demo generates, edits and delivers two clips, for two submissions."""
     monkeypatch.setattr(watching, "FIRST_POLL", DELAY)
     done = run("quickstart.py")
 
@@ -135,7 +135,7 @@ def test_references_and_frames(run, grokvideo_emulator):
 
 
 def test_paid_once(run, grokvideo_emulator):
-    """The clips are bought once although the service loses the answer to one start and gives up on another one."""
+    """The clips are bought once although the response to one submission is lost and another request fails."""
     grokvideo_emulator.script("http:503", on="submit", prompt="sweeps")
     grokvideo_emulator.script("failed:internal_error", prompt="sweeps")
     done = run("paid_once.py")
@@ -143,13 +143,13 @@ def test_paid_once(run, grokvideo_emulator):
     assert "success" == done.state
     assert {"clip": 5.0, "take": 2.0, "cheap": 1.0} == {name.split("/")[-1][:-4]: s for name, s in done.clips.items()}
     assert 4 == len(grokvideo_emulator.starts)
-    # The start that the service gave up on is not billed.
+    # The request that failed is not billed.
     assert_price("paid_once.py", 0.40, grokvideo_emulator, said=("0.25", "0.10", "0.05"))
 
 
 @pytest.mark.parametrize("fault", [None, "lost_answer"])
 def test_upload_to_s3(run, grokvideo_emulator, s3, fault, monkeypatch):
-    """The service puts the clip into the bucket; a lost answer is settled by the upload, without a second start."""
+    """xAI uploads the clip to the bucket; the upload settles a lost response, without a second submission."""
     monkeypatch.setattr("airflow_provider_grokvideo.execution.witness.BETWEEN_CHECKS", 1.0)
     if fault is not None:
         grokvideo_emulator.script(fault, on="submit")
@@ -163,14 +163,14 @@ def test_upload_to_s3(run, grokvideo_emulator, s3, fault, monkeypatch):
 
 
 def test_error_handling(run, grokvideo_emulator, monkeypatch, capfd):
-    """Every trouble ends as its author wanted, the callback sees each error by its type, and the run is green."""
+    """Every error is handled as its author wanted, the callback sees each error by its type, and the run is green."""
     connection = {"conn_type": "grokvideo", "host": grokvideo_emulator.base_url, "password": "xai-emulator-no-credit"}
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_OUT_OF_CREDITS", json.dumps(connection))
     expected = {
         "timeout": "WaitTimeout",
         "failed": "VideoFailed",
         "expired": "VideoExpired",
-        "too_dear": "SpendLimitExceeded",
+        "too_expensive": "SpendLimitExceeded",
         "invalid_url": "InvalidInput",
         "video_too_long": "InvalidInput",
         "refused": "RequestRejected",
@@ -192,7 +192,7 @@ def test_error_handling(run, grokvideo_emulator, monkeypatch, capfd):
 
 
 def test_error_handling_stays_away_from_the_real_service(run, grokvideo_emulator, monkeypatch):
-    """With a connection to the real service the DAG that makes trouble skips itself."""
+    """With a connection to xAI the DAG that causes errors skips itself."""
     monkeypatch.setenv("AIRFLOW_CONN_GROKVIDEO_DEFAULT", '{"conn_type": "grokvideo", "password": "xai-not-a-key"}')
     done = run("error_handling.py")
 
@@ -202,7 +202,7 @@ def test_error_handling_stays_away_from_the_real_service(run, grokvideo_emulator
 
 
 def test_ask_above_five_dollars_within_its_budget(run, grokvideo_emulator):
-    """Takes that the run's budget has room for are bought without a question, for the price the docstring says."""
+    """Takes that the run's budget has room for are bought without approval, for the price the docstring says."""
     done = run("ask_above_five_dollars.py", seconds=1, resolution="480p", ask_above=0.24)
     full = estimate(generation(prompt="A ship", model="grok-imagine-video-1.5", duration=15, resolution="1080p"))
 
