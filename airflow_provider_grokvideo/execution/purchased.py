@@ -116,8 +116,9 @@ class PurchasedRun:
 
     @property
     def _bought(self) -> Record:
-        """The purchase that this run is about."""
-        return cast("Record", self.journal.current)
+        """The purchase that this run is about, with its request even where the journal could not take that."""
+        record = cast("Record", self.journal.current)
+        return record if record.request_id else replace(record, request_id=self.state.request_id)
 
     def _move(self, phase: Phase, request_id: str | None = None) -> None:
         self.state = replace(self.state, phase=phase, request_id=request_id)
@@ -184,7 +185,7 @@ class PurchasedRun:
         record = self._remember()
         if not self.options.wait_for_completion:
             return self._handed_on(request)
-        since = record.submitted_at or self._now()
+        since = record.sent_at or self._now()
         deadline = self.options.deadline(self._started, since)
         self.host.show("waiting", request=request, record=record, deadline=deadline)
         kind = None if request is None else request.kind()

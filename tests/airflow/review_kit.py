@@ -71,7 +71,7 @@ class Review:
     """
 
     def __init__(self, make: Callable[..., Any], store: Any, task_id: str = "review") -> None:
-        self._make, self._store = make, store
+        self._make, self.store = make, store
         self._words: dict[str, Any] = {}
         self.ti = TaskInstance(task_id=task_id)
         self.ti.id = TI_ID  # type: ignore[attr-defined]
@@ -82,7 +82,7 @@ class Review:
 
     @property
     def _context(self) -> dict[str, Any]:
-        return {"ti": self.ti, "task_state_store": self._store, "outlet_events": self.outlet_events}
+        return {"ti": self.ti, "task_state_store": self.store, "outlet_events": self.outlet_events}
 
     @property
     def card(self) -> dict[str, Any]:

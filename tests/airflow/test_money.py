@@ -390,7 +390,7 @@ def test_the_price_is_in_the_log_before_the_start(drive, grokvideo_emulator, log
     said = logs()
     before = "estimated cost 0.14 USD (2 s of 720p: 0.14; prices of 2026-10-08)"
 
-    assert said.index(before) < said.index("was accepted and is billed")
+    assert said.index(before) < said.index("was accepted by xAI")
     assert "cost 0.14 USD (estimate: 0.14 USD)" in said
     assert "differs" not in said
 

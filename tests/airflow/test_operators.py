@@ -228,7 +228,7 @@ def test_an_ambiguous_submit_is_repeated_by_airflow_where_the_user_said_so(drive
     """With resubmit_on=['unconfirmed'] the error is one that Airflow retries."""
     grokvideo_emulator.script("lost_answer", on="submit")
 
-    with pytest.raises(AmbiguousSubmit, match="buys again") as caught:
+    with pytest.raises(AmbiguousSubmit, match="submits again") as caught:
         drive(make(resubmit_on=["unconfirmed"]))
 
     assert not isinstance(caught.value, AirflowFailException)
@@ -440,7 +440,7 @@ def test_killing_a_blocking_task_says_what_goes_on(grokvideo_emulator, ti, logs)
 
     task.on_kill()
 
-    assert f"Request {grokvideo_emulator.starts[0].request_id} goes on" in logs()
+    assert f"Request {grokvideo_emulator.starts[0].request_id} keeps running" in logs()
 
 
 def test_an_unreachable_service_is_retried_by_airflow(drive, monkeypatch):

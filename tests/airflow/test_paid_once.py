@@ -186,7 +186,6 @@ def test_a_wait_that_timed_out_is_salvaged(drive, backend, ti, grokvideo_emulato
             ti = retried(ti)
 
     assert timeouts
-    assert "buys nothing" in str(timeouts[0])
     assert not isinstance(timeouts[0], AirflowFailException)
     assert (tmp_path / f"{course.result['request_id']}.mp4").exists()
     assert 1 == len(grokvideo_emulator.starts)

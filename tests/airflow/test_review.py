@@ -34,6 +34,7 @@ from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoGenerateOperator,
 )
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
+from airflow_provider_grokvideo.operators.review_leg import ReviewLeg
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -194,13 +195,13 @@ def test_a_yes_is_for_what_was_seen(review, drive, film, grokvideo_emulator, tmp
         monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_GROKVIDEO_DEFAULT"])
         task.words(grokvideo_conn_id="other")
     if changed == "price":
-        price = GrokVideoReviewOperator._price
+        price = ReviewLeg._price
 
-        def more_expensive(self, words):
-            found = price(self, words)
+        def more_expensive(self, prompt):
+            found = price(self, prompt)
             return replace(found, usd=found.usd * 2)
 
-        monkeypatch.setattr(GrokVideoReviewOperator, "_price", more_expensive)
+        monkeypatch.setattr(ReviewLeg, "_price", more_expensive)
     before = len(grokvideo_emulator.starts)
     matters = changed == "video" or (changed != "nothing" and answer == "Another take")
     with pytest.raises(GrokVideoError) if matters else contextlib.nullcontext() as stopped:
@@ -273,7 +274,7 @@ def test_a_take_that_a_limit_refuses_leaves_the_one_before(review, desk, film, g
     assert film == task.result
     assert 1 == len(grokvideo_emulator.starts)
     assert "SpendLimitExceeded" == problem["type"]
-    assert "There is no new take: the request would cost 0.05 USD" in logs()
+    assert "Could not create another take: the request would cost 0.05 USD" in logs()
     assert [desk.questions[0]["options"]] * 2 == [each["options"] for each in desk.questions]
 
 
@@ -337,7 +338,7 @@ def test_a_start_in_doubt_stops_the_review_until_it_is_settled(review, backend, 
         task.answer("Another take")
     with pytest.raises(AmbiguousSubmit):
         task.begin()
-    adopt(task.ti, grokvideo_emulator.starts[1].request_id, backend)
+    adopt(task.ti, grokvideo_emulator.starts[1].request_id, task.store)
     shown = asked_about(task.begin())
     task.answer("Another take")
 
@@ -450,7 +451,7 @@ def without_links(body: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "words",
     [
-        {"duration": 2, "resolution": "720p", "aspect_ratio": "9:16", "generate_audio": False, "user": "u-1"},
+        {"duration": 2, "resolution": "720p", "aspect_ratio": "9:16", "generate_audio": False},
         {"image": "{picture}", "duration": 1},
         {"image": "https://example.com/ball.png", "duration": 1},
         {"image": {"file_id": "{file_id}"}, "duration": 1},
@@ -655,7 +656,7 @@ def test_what_is_no_answer_is_refused(review, film, grokvideo_emulator, event):
 def test_a_lost_wait_for_an_answer_is_no_lost_video(review, film):
     """Before 3.3 a trigger waits for the answer; where it dies a retry asks again."""
     task = review(film)
-    with pytest.raises(GrokVideoError, match="asks again and buys nothing") as caught:
+    with pytest.raises(GrokVideoError, match="asks again at no charge") as caught:
         task.fail("Trigger failure")
 
     assert not isinstance(caught.value, AirflowFailException)
@@ -681,7 +682,7 @@ def test_a_lost_wait_for_a_take_is_told_as_elsewhere(desk, film, grokvideo_emula
         (None, {"max_takes": 0}, "a whole number from 1"),
         (None, {"max_takes": "many"}, "a whole number from 1"),
         (None, {"on_reject": "retry"}, "one of skip, fail"),
-        (None, {"wait_for_completion": False}, "True: a person"),
+        (None, {"wait_for_completion": False}, "wait_for_completion=False"),
         (None, {"response_timeout": 0}, "more than 0"),
     ],
     ids=["path", "list", "submitted", "no takes", "many takes", "on_reject", "no wait", "response_timeout"],

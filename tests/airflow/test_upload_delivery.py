@@ -126,7 +126,7 @@ def test_a_lost_wait_for_an_upload_is_taken_up_again(drive, backend, s3, ti, gro
     task = make("A red ball [[emulator: tempo=seconds:2]]", timeout=60)
     with pytest.raises(TaskDeferred):
         task().execute({"ti": ti, "task_state_store": backend})
-    with pytest.raises(GrokVideoError, match="video of a submission whose answer was lost") as lost:
+    with pytest.raises(GrokVideoError, match="video of an unconfirmed submission") as lost:
         task().resume_execution("__fail__", {"error": "Trigger timeout"}, {"ti": ti, "task_state_store": backend})
     upload_in(s3)
 

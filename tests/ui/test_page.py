@@ -196,7 +196,7 @@ def test_the_link_that_is_copied_leads_to_the_tab(studio, open_page):
         ("expired", "Forgotten", ["VideoExpired", "may have been billed $0.10"]),
         ("doubtful", "Unconfirmed", ["may have been accepted", "journal adopt", "journal forget"]),
         ("too_dear", "Refused", ["SpendLimitExceeded"]),
-        ("late", "Stopped", ["WaitTimeout", "goes on with it and buys nothing"]),
+        ("late", "Stopped", ["WaitTimeout", "resumes it at no new charge"]),
         ("not_stored", "Stopped", ["DeliveryFailed"]),
     ],
 )
