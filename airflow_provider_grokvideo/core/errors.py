@@ -253,7 +253,7 @@ class WaitTimeout(GrokVideoError):
 
 
 class DeliveryFailed(GrokVideoError):
-    """The video is finished and paid, but the download, check or storage failed. A retry delivers it at no new charge."""
+    """The video is paid, but the download, check or storage failed. A retry delivers it at no new charge."""
 
     advice = "The video is paid. Retry to download it again at no new charge, while xAI still has it."
 

@@ -1,7 +1,7 @@
 """Images, videos and audio clips as inputs of a request.
 
-The API takes an object with exactly one source, ``{"url": ...}`` or ``{"file_id": ...}``; it may silently ignore another
-shape and bill an unrelated clip (contract §3.1). Tasks may give a string. This module turns the string into the object
+The API takes an object with exactly one source, ``{"url": ...}`` or ``{"file_id": ...}``; it may silently ignore other
+shapes and bill an unrelated clip (contract §3.1). Tasks may give a string. This module turns the string into the object
 and adds a third source, ``path``: a file that Airflow's ObjectStorage can read. It is inlined or uploaded before the
 request is sent.
 """
