@@ -344,7 +344,7 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
         return RateLimited(said, retry_after=retry_after(headers, now))
     if 300 <= status < 400:
         return RequestRejected(
-            f"the service redirected the call (HTTP {status}); redirects are not followed because they lose the API key",
+            f"the service redirected (HTTP {status}); redirects are not followed because they lose the API key",
             advice="Set the connection's host to the final URL, https://api.x.ai/v1 by default.",
         )
     if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
