@@ -192,7 +192,7 @@ def unusable(problem: BaseException) -> ServiceUnavailable:
     files = [f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     settings = ", ".join([*named, *files]) or "no proxy or certificate is set"
     return ServiceUnavailable(
-        f"the HTTP client cannot be created on this worker ({type(problem).__name__}: {foreign(str(problem))}; {settings})",
+        f"this worker's HTTP client cannot be created ({type(problem).__name__}: {foreign(str(problem))}; {settings})",
         advice="Nothing was sent or billed. Fix the setting in the environment of workers and triggerers.",
     )
 

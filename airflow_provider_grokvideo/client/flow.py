@@ -122,7 +122,7 @@ def poll(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[
         The job, or the error of the poll.
     """
     if not is_request_id(request_id):
-        return InvalidInput("request_id", request_id, "the id of a request, such as a UUID")
+        return InvalidInput("request_id", request_id, "a request id, such as a UUID")
     call = Call("GET", f"/videos/{quote(request_id, safe='')}")
     try:
         reply = yield from _exchange(call, retry=retry)
