@@ -432,7 +432,7 @@ def check_source(request: VideoRequest, seconds: float | None) -> None:
     # A container's length and the one the service measures differ by a frame.
     if not low - 0.05 <= seconds <= high + 0.05:
         allowed = f"a clip of at most {high:g} s" if edits else f"a clip of {low:g} to {high:g} s"
-        raise InvalidInput("video", request.video, f"{allowed}; this one lasts {seconds:g} s")
+        raise InvalidInput("video", request.video, f"{allowed}, but it has {seconds:g} s")
 
 
 def _given(words: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 MISSING_FOR = 15.0
-"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same, and
+"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same, but
 the task had the connection a moment ago."""
 
 
@@ -88,8 +88,8 @@ class GrokVideoTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Log that the request keeps running when the task is cleared or marked."""
         self.log.warning(
-            "Request %s keeps running at xAI and will be billed; the API has no cancel. Retry or clear its task to resume "
-            "it (needs a journal), or use GrokVideoSensor(request_id=...).",
+            "Request %s keeps running at xAI and will be billed; the API has no cancel. Retry or clear its task to "
+            "resume it (needs a journal), or use GrokVideoSensor(request_id=...).",
             self._kwargs.request_id,
         )
 

@@ -29,8 +29,8 @@ from airflow_provider_grokvideo.core.watching import Abandoned, Settled, Watch
 from airflow_provider_grokvideo.triggers.metrics import Meter
 
 LANES = 6
-"""Simultaneous polls and connections: enough for 60 polls per second if a response takes 0.1 s; with more of them, httpx
-needs more time for each."""
+"""Simultaneous polls and connections: enough for 60 polls per second if a response takes 0.1 s; with more of them httpx
+is slower."""
 
 Heard = Callable[[Watch, "Job | GrokVideoError", float], None]
 """Callback of a poll: the wait, the result and the time."""
