@@ -17,8 +17,8 @@ from airflow_provider_grokvideo.core.watching import Watch
 Key = TypeVar("Key", bound=Hashable)
 
 PATIENCE = 60.0
-"""Seconds after which an overdue poll goes first. No poll is overdue for longer than this plus the time that one poll of
-every wait takes at the rate limit."""
+"""Seconds after which an overdue poll goes first. No poll is overdue for longer than this plus the time that one poll
+of every wait takes at the rate limit."""
 
 TEACHERS = 24
 """Requests of a kind that the latency is learned from at a time, chosen when their waits begin: a choice when they

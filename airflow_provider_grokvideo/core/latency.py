@@ -27,8 +27,8 @@ WINDOW = 96
 """Finished requests of a kind that are remembered: enough for its shape, few enough to follow changes."""
 
 SURPRISES = 4
-"""After this many outliers in a row on the same side, the service has changed its speed: older requests are forgotten. By
-chance this happens less than once in a hundred thousand requests."""
+"""After this many outliers in a row on the same side, the service has changed its speed: older requests are forgotten.
+By chance this happens less than once in a hundred thousand requests."""
 
 _STEP = 0.02
 _FIRST, _LAST = 0.5, 4000.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 DEFAULT_PACE = 4.0
 """Default polls per second. xAI's page of one video model says 10 requests a second; the limits of the others are not
-known, nor is whether polls count (contract §7.1). Less than half of it leaves room for submits and for a second triggerer; a 429 halves it."""
+known, nor is whether polls count (contract §7.1). Less than half of it leaves room for submits and for a second
+triggerer; a 429 halves it."""
 
 LOCAL_PACE = 1000.0
 """The default for a service on this machine, such as the emulator, which has no limit."""

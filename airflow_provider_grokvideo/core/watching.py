@@ -28,8 +28,8 @@ from airflow_provider_grokvideo.core.numbers import checked_number
 from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
-"""Seconds between polls without a schedule, and after a failed poll, doubled with each further one in a row, as in xAI's
-client (contract §6.1)."""
+"""Seconds between polls without a schedule, and after a failed poll, doubled with each further one in a row, as in
+xAI's client (contract §6.1)."""
 
 SHORTEST_GAP = 1.0
 """Seconds that the schedule leaves between two polls, however likely the video is to finish."""

@@ -1,7 +1,7 @@
 """SSRF guard: checks the addresses of downloads.
 
-A link comes from the service's response, and a redirect from the server of the link. Neither may lead this worker to its
-own network, so every hop is checked before anything is sent: https only, public addresses only. The caller resolves
+A link comes from the service's response, and a redirect from the server of the link. Neither may lead this worker to
+its own network, so every hop is checked before anything is sent: https only, public addresses only. The caller resolves
 names and connects to the checked address, so a name that resolves differently a moment later changes nothing.
 """
 

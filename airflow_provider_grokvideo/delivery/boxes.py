@@ -1,8 +1,8 @@
-"""The structure of an MP4 file, read without decoding anything (ISO/IEC 14496-12).
+"""Structure of an MP4 file, read without decoding (ISO/IEC 14496-12).
 
-A clip that was cut off, in the download or before it, is caught here: every top-level box must end where the next
-begins, and no sample may lie outside of the data boxes. Bytes behind a whole index and its data, as phones, proxies and
-tape-like storage append them, are no damage.
+This finds incomplete clips: every top-level box must end where the next begins, and no sample may be outside of the
+data boxes. Bytes after a complete index and its data, as phones, proxies and tape-like storage append them, are
+allowed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _LARGEST_INDEX = 64 * 1024 * 1024
-"""Bytes of ``moov`` that are read into memory; a clip of minutes needs some hundred kilobytes."""
+"""Largest ``moov`` in bytes, which is read into memory; a clip of minutes needs some hundred kilobytes."""
 
 _MOST_SAMPLES = 10_000_000
 _PARTS_OF_A_CLIP = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"mfra"})
 _NEEDED = (b"ftyp", b"moov", b"mdat")
 _MOST_BOXES = 100_000
-"""Top-level boxes; a fragmented file has two for each fragment."""
+"""Most top-level boxes; a fragmented file has two for each fragment."""
 
 _MOST_TRACKS = 64
 
@@ -41,14 +41,14 @@ _CODECS = {
 
 
 class Broken(Exception):
-    """The file is not a whole MP4; the message says where, as part of a sentence."""
+    """The file is not a complete MP4; the message says why, as part of a sentence."""
 
 
 @dataclass
 class Structure:
-    """What the boxes say: seconds, pixels, tracks, codec of the picture, samples of the longest track.
+    """Content of the boxes: seconds, pixels, tracks, video codec, samples of the longest track.
 
-    `trailing` are the bytes behind the last box.
+    `trailing` is the number of bytes after the last box.
     """
 
     duration: float | None = None
@@ -82,7 +82,7 @@ def walk(file: BinaryIO) -> Structure:
     """Read the structure of an MP4 file; only its box headers and its index are read.
 
     Raises:
-        Broken: It is cut off, lacks ``ftyp``, ``moov`` or ``mdat``, or points outside of itself.
+        Broken: It is incomplete, lacks ``ftyp``, ``moov`` or ``mdat``, or points outside of itself.
         OSError: It cannot be read.
     """
     length = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""What FFmpeg makes of a file, through PyAV (the extra ``media``)."""
+"""Decoding of media files with FFmpeg, through PyAV (the extra ``media``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the headers of images and sounds say: pixels, seconds, and whether the file ends where it should."""
+"""Headers of image and sound files: pixels, seconds, and whether the file is complete."""
 
 from __future__ import annotations
 

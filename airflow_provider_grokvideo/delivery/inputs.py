@@ -109,7 +109,7 @@ class Loaded:
 
 
 def classify(value: str) -> Source:
-    """Return what kind of source a string is: ``url`` (http or https), ``data`` (a data: URI), ``file_id`` or else a ``path``."""
+    """Return the kind of a source: ``url`` (http or https), ``data`` (a data: URI), ``file_id`` or else ``path``."""
     source = source_of(value)
     return "data" if source == "url" and value.startswith("data:") else source
 
@@ -161,7 +161,7 @@ def load(
 
 
 def to_reference(loaded: Loaded, *, room_bytes: int, upload: Upload | None) -> dict[str, str]:
-    """Return the reference in the request: ``{"url": "data:..."}`` if there is room, else an uploaded ``{"file_id": ...}``.
+    """Return the reference: ``{"url": "data:..."}`` if there is room, else ``{"file_id": ...}`` of an upload.
 
     Args:
         loaded: The file, with :func:`load` still open.

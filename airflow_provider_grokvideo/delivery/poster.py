@@ -1,7 +1,7 @@
-"""The picture that stands for a video until it is played: one of its first frames, as a JPEG.
+"""Poster of a video: one of its first frames, as a JPEG.
 
-FFmpeg makes it, through PyAV (the extra ``media``). It says in a comment of its own which request it belongs to, so
-that a picture of the user's that happens to have its name is told from it.
+FFmpeg makes it, through PyAV (the extra ``media``). A JPEG comment has the hash of its request, so that it differs
+from a user's picture with the same name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a media file is, by its content.
+"""Inspection of media files by their content.
 
-The one judge of files in both directions: of what a request carries before money is spent, and of what the service
-delivered before it counts.
+It checks the input files of a request before the purchase, and the downloaded video before it is delivered.
 """
 
 from __future__ import annotations
@@ -125,7 +124,7 @@ def _with_boxes(found: Probe, file: BinaryIO) -> Probe:
         height=structure.height,
         has_audio=structure.has_audio,
         codec=structure.codec,
-        odd=(f"{structure.trailing} bytes stand behind its last box",) if structure.trailing else (),
+        odd=(f"it has {structure.trailing} bytes after its last box",) if structure.trailing else (),
         odd_size=_odd_size(structure),
     )
 

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""File formats by their first bytes, whatever the name."""
 
 from __future__ import annotations
 

@@ -39,9 +39,7 @@ def upload_uri(destination: str, token: str) -> str:
     """
     to = destinations.target(destination, default_name="video")
     if to.is_local or not to.directory.startswith(tuple(f"{scheme}://" for scheme in _SIGNS)):
-        raise InvalidInput(
-            "deliver_via", "upload", f"'download' for {to.uri}; 'upload' requires a destination in S3 (s3://...)"
-        )
+        raise InvalidInput("deliver_via", "upload", f"'download', because {to.uri} is not in S3 (s3://...)")
     return f"{to.directory}/{hidden(to.stem, f'.{token}.upload.mp4')}"
 
 
@@ -64,7 +62,7 @@ def signed(uri: str, seconds: float) -> str:
             address = signer.sign(path, expiration=int(min(seconds, LONGEST)), client_method="put_object")
         except (AttributeError, NotImplementedError, TypeError) as error:
             raise InvalidInput(
-                "deliver_via", "upload", f"'download' for storage that cannot sign uploads ({error})"
+                "deliver_via", "upload", f"'download', because the storage cannot sign uploads ({error})"
             ) from error
     return str(address)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 MISSING_FOR = 15.0
-"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same, but
-the task had the connection a moment ago."""
+"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same,
+but the task had the connection a moment ago."""
 
 
 @dataclass(frozen=True)
