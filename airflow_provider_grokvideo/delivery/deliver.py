@@ -224,7 +224,7 @@ def _gone(error: LinkExpired) -> DeliveryFailed:
     return DeliveryFailed(
         f"{error.what}, and xAI returned no newer link",
         advice=(
-            "Links are valid for about a day at most, so deliver soon after a video is done. A retry polls once more at "
-            "no charge. If it fails the same way, the video is gone, and submitting it again is a new purchase."
+            "Links are valid for about a day at most, so deliver soon after a video is done. A retry polls once more "
+            "at no charge. If it fails the same way, the video is gone, and submitting it again is a new purchase."
         ),
     )

@@ -164,7 +164,7 @@ class LocalPlace:
         self._write_aside(name, fill)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create exclusively: by a hard link, so that no reader gets a partial file, or without if links are missing."""
+        """Create exclusively: by a hard link, so that no reader gets a partial file, or directly without links."""
         final = self.directory / name
         part = self.directory / part_name(name)
         try:
