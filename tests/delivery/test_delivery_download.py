@@ -166,7 +166,7 @@ def test_a_rest_of_another_file_is_not_glued_on(server, get, tmp_path):
 def test_a_download_that_always_breaks_is_given_up(server, get):
     """A body shorter than announced is never taken for the file."""
     server.routes["/clip.mp4"] = body(DATA[:1000], content_length="5000")
-    with pytest.raises(DeliveryFailed, match="5 tries: .* after 1000 bytes"):
+    with pytest.raises(DeliveryFailed, match=r"5 tries: .* after 1000 bytes"):
         get()
 
 
