@@ -300,7 +300,7 @@ WORDS_TOLD = "one or more of dag_run, dag, connection, day, month, and not both 
         pytest.param([per("day", conn_id={"a": 1})], "conn_id={'a': 1}: expected a name", id="an object"),
         pytest.param([per("day", timezone="Mars")], "budgets[0]: timezone='Mars': expected", id="no zone"),
         pytest.param([per("day", timezone=3600)], "budgets[0]: timezone=3600: expected", id="an offset"),
-        pytest.param([per("day", timezone="../UTC")], "budgets[0]: timezone='../UTC' is not", id="a path"),
+        pytest.param([per("day", timezone="../UTC")], "budgets[0]: timezone='../UTC': expected", id="a path"),
         pytest.param([per("day", timezone=None)], "missing budgets[0]: timezone: expected", id="null"),
     ],
 )

@@ -298,13 +298,13 @@ def test_whatever_a_price_file_holds_is_read_or_refused(entries, as_of):
         pytest.param(
             None,
             "5",
-            "nobody knows its price, so max_cost_usd=5 cannot be kept; [grokvideo] prices_path can name one",
+            "no price is known for this model, so max_cost_usd=5 cannot be enforced; add one in [grokvideo] prices_path",
             id="unknown, limited",
         ),
     ],
 )
-def test_what_is_dearer_than_allowed(usd, limit, reason):
-    """The limit itself is allowed, and what nobody knows the price of is over every limit."""
+def test_what_is_more_expensive_than_allowed(usd, limit, reason):
+    """The limit itself is allowed; a request without a known price exceeds every limit."""
     price = Estimate(None if usd is None else Decimal(usd))
 
     assert reason == over_limit(price, None if limit is None else Decimal(limit))
@@ -355,7 +355,7 @@ def test_an_amount_is_read_exactly(value, expected):
 )
 def test_what_is_no_amount_is_refused(value):
     """A template that rendered to nothing is a mistake, and not the absence of a limit."""
-    with pytest.raises(InvalidInput, match=r"max_cost_usd=.*: expected 0 to 100000000 USD, or a word\."):
+    with pytest.raises(InvalidInput, match=r" max_cost_usd.*: expected 0 to 100000000 USD, or a word\."):
         amount(value, "max_cost_usd", also=", or a word")
 
 
