@@ -107,7 +107,7 @@ def walk(file: BinaryIO) -> Structure:
 
 
 def _top_level(file: BinaryIO, length: int) -> Iterator[_Box]:
-    """Yield the boxes of the file; what is no box ends it, once everything that a clip needs has come."""
+    """Yield the boxes of the file; other bytes end it, once all boxes of a clip were found."""
     at, seen = 0, set()
     while at < length:
         file.seek(at)
@@ -196,7 +196,7 @@ def _read_index(moov: bytes, data: list[tuple[int, int]]) -> Structure:
 
 
 def _seconds(data: bytes, header: _Box) -> float | None:
-    """Return the length that a movie or media header tells; None if it is 0 or all ones, which means unknown."""
+    """Return the length of a movie or media header; None if it is 0 or all ones, which means unknown."""
     at = header.content
     if data[at] == 1:
         scale, ticks = struct.unpack_from(">IQ", data, at + 20)
@@ -226,9 +226,9 @@ def _read_track(data: bytes, track: _Box, structure: Structure) -> None:
 
 
 def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> int:
-    """Hold every chunk against the data boxes, and return the number of samples.
+    """Check every chunk against the data boxes, and return the number of samples.
 
-    This is what finds a cut in a data box that has no length of its own.
+    This finds an incomplete data box that has no length of its own.
     """
     table = _child(data, track, b"mdia", b"minf", b"stbl")
     if table is None:
@@ -247,7 +247,7 @@ def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> i
         end = begin + sum(itertools.islice(sizes, samples))
         at = bisect.bisect_right(starts, begin) - 1
         if at < 0 or end > places[at][1]:
-            raise Broken(f"it is cut off: a sample that ends at byte {end} is not there")
+            raise Broken(f"it is cut off: a sample that ends at byte {end} is missing")
     return int(struct.unpack_from(">I", data, parts[b"stsz"].content + 8)[0])
 
 

@@ -298,7 +298,8 @@ def test_whatever_a_price_file_holds_is_read_or_refused(entries, as_of):
         pytest.param(
             None,
             "5",
-            "no price is known for this model, so max_cost_usd=5 cannot be enforced; add one in [grokvideo] prices_path",
+            "no price is known for this model, so max_cost_usd=5 cannot be enforced; "
+            "add one in [grokvideo] prices_path",
             id="unknown, limited",
         ),
     ],
