@@ -1,4 +1,4 @@
-"""Names that live elsewhere, or do not exist, in older Airflow."""
+"""Airflow names that older versions have elsewhere or not at all."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ except ImportError:
 try:
     from airflow.sdk.exceptions import TaskAwaitingInput
 except ImportError:
-    # Before 3.3 a task that waits for a person is deferred.
+    # Before 3.3 a task that waits in Required Actions is deferred.
     TaskAwaitingInput = None  # type: ignore[assignment,misc]
 
 try:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 except ImportError:
-    # Before 3.3 there is no task state store, so nothing is given to it.
+    # Before 3.3 there is no task state store.
     NEVER_EXPIRE = None  # type: ignore[assignment]
 
 
 def metrics() -> Any:
-    """Return Airflow's metrics client of this process; its first use reads files and may resolve a host name."""
+    """Return Airflow's metrics client; its first use reads files and may resolve a host name."""
     try:
         from airflow.observability.stats import Stats
     except ImportError:

@@ -1,1 +1,1 @@
-"""HTTP for Grok video: flows say what to send, carriers send it."""
+"""HTTP client for the Grok video API: flows define the calls, carriers send them."""

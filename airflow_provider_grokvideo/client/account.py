@@ -1,4 +1,4 @@
-"""Where calls go and who pays for them, from the plain parts of an Airflow connection."""
+"""Account of an Airflow connection: base URL, API key, timeouts and limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.money import amount
 from airflow_provider_grokvideo.core.pacing import DEFAULT_PACE, LOCAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
-"""The global endpoint; regional ones served no video when last seen (contract §2.3)."""
+"""The global endpoint; regional endpoints do not offer the video API (contract §2.3)."""
 
 SHORTEST_INTERVAL = 1.0
 
@@ -29,19 +29,19 @@ ENV_KEY = "XAI_API_KEY"
 
 @dataclass(frozen=True)
 class Account:
-    """Where to send calls and who pays for them; the key stays out of every representation.
+    """Base URL, API key and settings of a connection; ``repr`` leaves the key out.
 
     Attributes:
-        base_url: Address including the version, without a slash at the end.
+        base_url: URL including the version, without a slash at the end.
         api_key: The bearer key.
-        timeout: Seconds that a call may take to connect, and to answer between two reads.
-        submit_timeout: The same for a paid start; longer, because giving up leaves it unconfirmed.
-        poll_interval: Seconds between two polls for tasks that do not say; None lets the schedule decide.
-        requests_per_second: The most polls a second that each triggerer sends; None is the default, see :attr:`pace`.
-        witness: Requests whose user stores nothing are stored at the service for some days, too, so that one whose
-            answer was lost can be found by its file (contract §6.3).
-        download_hosts: Hosts and networks that videos may come from although they are not public.
-        limits: Dollars that may be spent with this connection per ``dag_run``, ``day``, ``month``; waits do not care.
+        timeout: Seconds that a call may take to connect, and between two reads of its response.
+        submit_timeout: The same for a submit; longer, because a timeout leaves the submission unconfirmed.
+        poll_interval: Seconds between polls for tasks that do not set it; None lets the schedule decide.
+        requests_per_second: Maximum polls per second of each triggerer; None is the default, see :attr:`pace`.
+        witness: xAI stores every output for some days, so that an unconfirmed submission can be found by its file
+            (contract §6.3).
+        download_hosts: Hosts and networks without a public address that the SSRF guard allows for downloads.
+        limits: USD that this connection may spend per ``dag_run``, ``day``, ``month``.
     """
 
     base_url: str
@@ -56,12 +56,12 @@ class Account:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the key is sent over plain http; only to this machine, or to a private host that the user allowed."""
+        """Whether the key is sent over plain http; only to this machine, or to a private host with ``allow_http``."""
         return self.base_url.startswith("http://")
 
     @property
     def pace(self) -> float:
-        """The most polls a second, for all waits of a triggerer together."""
+        """Maximum polls per second, for all waits of a triggerer together."""
         return self.requests_per_second or (LOCAL_PACE if self.is_local else DEFAULT_PACE)
 
     @property
@@ -70,7 +70,7 @@ class Account:
         return is_loopback(httpx.URL(self.base_url).host)
 
     def interval(self, wanted: float | None) -> float | None:
-        """Return the seconds between two polls: the task's, else the connection's, and not below one second.
+        """Return the seconds between polls: the task's, else the connection's, and at least one second.
 
         Polls may count against a rate limit of 60 a minute (contract §7.1); a service on this machine has none.
         """
@@ -81,21 +81,21 @@ class Account:
 def account_from(
     *, host: str | None, port: int | None, schema: str | None, password: str | None, extra: Mapping[str, Any]
 ) -> Account:
-    """Return the account that a connection describes.
+    """Return the account of a connection.
 
     Args:
         host: Base URL or bare host name; empty for the default.
-        port: Port, where the host is a bare name.
-        schema: Path of the base URL, where the connection was written as a URI.
+        port: Port, if the host is a bare name.
+        schema: Path of the base URL, if the connection was given as a URI.
         password: The API key.
         extra: ``timeout``, ``submit_timeout``, ``poll_interval`` in seconds, ``requests_per_second``, ``witness``,
             ``max_usd_per_dag_run``, ``max_usd_per_day``, ``max_usd_per_month``; numbers or numeric text;
-            ``download_hosts``, see :mod:`airflow_provider_grokvideo.client.allowed`. ``allow_http``: true lets the base
-            URL be plain http to a private host.
+            ``download_hosts``, see :mod:`airflow_provider_grokvideo.client.allowed`. ``allow_http``: true allows
+            plain http to a private host.
 
     Raises:
-        AuthenticationFailed: There is no usable key.
-        InvalidInput: The address or a number is unusable.
+        AuthenticationFailed: The key is missing or invalid.
+        InvalidInput: The host or another field is invalid.
     """
     base_url = _base_url((host or "").strip(), port, schema, allow_http=_switch(extra, "allow_http"))
     return Account(
@@ -104,7 +104,9 @@ def account_from(
         timeout=_seconds(extra, "timeout") or Account.timeout,
         submit_timeout=_seconds(extra, "submit_timeout") or Account.submit_timeout,
         poll_interval=_seconds(extra, "poll_interval"),
-        requests_per_second=_number(extra, "requests_per_second", 1000, "polls a second, more than 0 and at most 1000"),
+        requests_per_second=_number(
+            extra, "requests_per_second", 1000, "more than 0 and at most 1000 polls per second"
+        ),
         witness=_switch(extra, "witness"),
         limits=_limits(extra),
         download_hosts=allowed.parse(
@@ -114,13 +116,13 @@ def account_from(
 
 
 def account_from_env() -> Account | None:
-    """Return the account of the key in ``XAI_API_KEY`` at the default address, or None without one."""
+    """Return the account of the key in ``XAI_API_KEY`` with the default base URL, or None without a key."""
     key = os.environ.get(ENV_KEY, "").strip()
     return Account(DEFAULT_BASE_URL, _key(key)) if key else None
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host name or address is this machine by its very name."""
+    """Return whether a host name or address is this machine, without resolving it."""
     if host.lower() == "localhost":
         return True
     try:
@@ -130,9 +132,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_private(address: str) -> bool:
-    """Say whether an IP address is of this machine or of a private network; a text that is no address is not.
+    """Return whether an IP address belongs to this machine or to a private network; False for other texts.
 
-    Only such a host may be sent a key over plain http, and the connection is held against this before the key is sent.
+    Only such a host may get a key over plain http; the connection is checked before the key is sent.
     """
     try:
         found = ip_address(address.strip("[]").partition("%")[0])
@@ -143,7 +145,7 @@ def is_private(address: str) -> bool:
 
 
 def _is_private_name(host: str) -> bool:
-    """Say whether a name can only be one of a private network: without a dot, or below a suffix that is not public."""
+    """Return whether a name can only be private: without a dot, or below a suffix that is not public."""
     name = host.rstrip(".").lower()
     labels = name.split(".")
     # 127.1, 2130706433 and 0x7f.1 are addresses in disguise.
@@ -179,10 +181,8 @@ def _base_url(host: str, port: int | None, schema: str | None, *, allow_http: bo
     if url.scheme == "http" and not is_loopback(url.host):
         private = is_private(url.host) or _is_private_name(url.host)
         if not allow_http or not private:
-            hint = "; the connection field allow_http lets a private host have it" if private else ""
-            raise InvalidInput(
-                "host", host, f"an https address: plain http would send the API key readable by anyone{hint}"
-            )
+            hint = "; to allow it for this private host, set the connection field allow_http" if private else ""
+            raise InvalidInput("host", host, f"an https URL, because plain http would expose the API key{hint}")
     path = url.path.rstrip("/") or f"/{(schema or 'v1').strip('/')}"
     return f"{url.scheme}://{url.netloc.decode()}{path}"
 
@@ -198,16 +198,16 @@ def _key(password: str | None) -> str:
     if not key:
         raise AuthenticationFailed("the connection has no API key")
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise AuthenticationFailed("the connection's API key has characters that no key has")
+        raise AuthenticationFailed("the connection's API key contains invalid characters")
     return key
 
 
 def _seconds(extra: Mapping[str, Any], name: str) -> float | None:
-    return _number(extra, name, 3600, "seconds, more than 0 and at most 3600")
+    return _number(extra, name, 3600, "more than 0 and at most 3600 seconds")
 
 
 def _limits(extra: Mapping[str, Any]) -> dict[str, Decimal]:
-    """Return what a connection may spend; an empty field of its form is no limit, and 0 is one."""
+    """Return the budgets of a connection; an empty field of its form is no limit, and 0 is one."""
     limits = {}
     for per in ("dag_run", "day", "month"):
         name = f"max_usd_per_{per}"
@@ -218,7 +218,7 @@ def _limits(extra: Mapping[str, Any]) -> dict[str, Decimal]:
 
 
 def _switch(extra: Mapping[str, Any], name: str) -> bool:
-    """Return a yes or no; connections that are written as a URI hold text."""
+    """Return a boolean; connections that are given as a URI have text."""
     value = extra.get(name)
     known = {"true": True, "1": True, "false": False, "0": False, "": False, "none": False}
     said = known.get(str(value).strip().lower()) if isinstance(value, bool | int | str | None) else None
@@ -241,10 +241,10 @@ def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> f
 
 
 def check_conn_id(value: object) -> None:
-    """Check the name of a connection.
+    """Check a connection id.
 
     Raises:
-        InvalidInput: It is no text, or an empty one.
+        InvalidInput: It is not text, or it is empty.
     """
     if not isinstance(value, str) or value.strip() in ("", "None"):
-        raise InvalidInput("grokvideo_conn_id", value, "the name of an Airflow connection")
+        raise InvalidInput("grokvideo_conn_id", value, "the id of an Airflow connection")

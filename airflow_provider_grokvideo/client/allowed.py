@@ -1,4 +1,4 @@
-"""Hosts and networks that a connection allows for downloads although they are not public."""
+"""Hosts and networks without a public address that a connection allows for downloads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from airflow_provider_grokvideo.core.errors import InvalidInput
 FIELD = "download_hosts"
 
 _EXPECTED = (
-    "a list of host names (cdn.example), names with all below them (.example) and networks (198.18.0.0/15), "
-    "or a text of them with commas"
+    "a list, or text with commas, of host names (cdn.example), domains with a leading dot (.example) and networks "
+    "(198.18.0.0/15)"
 )
 _NAME = re.compile(r"\.?[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*", re.IGNORECASE)
 
@@ -23,12 +23,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True)
 class Allowed:
-    """What may be downloaded from beside public hosts.
+    """Hosts and networks without a public address that the SSRF guard allows.
 
     Attributes:
-        names: Host names in lower case; one with a dot in front means all names below it.
-        networks: Addresses that any host may have.
-        plain: The host that may be asked over plain http, too, where the connection itself does so (``allow_http``).
+        names: Host names in lower case; a leading dot means all names below.
+        networks: Networks that any host may be in.
+        plain: The host that may also be reached over plain http, as the connection itself is (``allow_http``).
     """
 
     names: tuple[str, ...] = ()
@@ -36,9 +36,9 @@ class Allowed:
     plain: str | None = None
 
     def covers(self, host: str, address: Address) -> bool:
-        """Say whether a host with a certain address is allowed.
+        """Return whether a host with this address is allowed.
 
-        Never link-local addresses, behind which clouds keep their credentials, nor multicast.
+        Link-local addresses, where clouds keep their credentials, and multicast ones are never allowed.
         """
         if any(each.is_link_local or each.is_multicast or each.is_unspecified for each in meanings(address)):
             return False
@@ -64,17 +64,17 @@ def meanings(address: Address) -> tuple[Address, ...]:
 
 
 def parse(value: object, *, own_host: str, plain: bool = False) -> Allowed:
-    """Read the connection's field; the connection's own host is always allowed, as plain as the connection is.
+    """Parse the connection's field; the connection's own host is always allowed, over http if the connection uses it.
 
     Raises:
-        InvalidInput: An entry is neither a host name nor a network, or is everything.
+        InvalidInput: An entry is neither a host name nor a network, or it is a network of all addresses.
     """
     names, networks = [own_host.lower()], []
     for entry in _entries(value):
         network = _network(entry)
         if network is not None:
             if network.prefixlen == 0:
-                raise InvalidInput(f"connection extra {FIELD}", entry, f"{_EXPECTED}; not all addresses")
+                raise InvalidInput(f"connection extra {FIELD}", entry, f"{_EXPECTED}, but not all addresses")
             networks.append(network)
         elif _NAME.fullmatch(entry) and not entry.isdigit():
             names.append(entry.lower())

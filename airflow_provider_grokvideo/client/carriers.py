@@ -1,4 +1,4 @@
-"""Send what a flow says, with httpx: once for workers, once for the triggerer."""
+"""HTTP clients of workers and triggerer, on httpx."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ T = TypeVar("T")
 CHUNK = 1024 * 1024
 
 KEPT_OPEN = 60.0
-"""Seconds that an unused connection of the triggerer stays open: polls are often more than httpx's 5 s apart, and a new
-TLS connection costs more than all the rest of a poll."""
+"""Seconds that an idle connection of the triggerer stays open: polls are often more than httpx's 5 s apart, and a new
+TLS connection costs more than the rest of a poll."""
 
 LARGEST_FILE = 500 * 1024 * 1024
-"""Bytes of a stored file: as many as a download may have."""
+"""Largest stored file in bytes, the same as for a download."""
 
 LONGEST_SAVE = 900.0
-"""Seconds that fetching a stored file may take in all."""
+"""Seconds that the download of a stored file may take in total."""
 
 log = logging.getLogger(__name__)
 
 
 PARSED_HERE = 64 * 1024
-"""Bytes of an answer that the triggerer's event loop parses itself, within a millisecond; more goes to a thread."""
+"""Largest response in bytes that the triggerer parses in its event loop; larger ones are parsed in a thread."""
 
 
 def user_agent() -> str:
-    """Return how we name ourselves: package, version and Python."""
+    """Return the User-Agent header: package, Python and httpx with their versions."""
     return f"airflow-provider-grokvideo/{__version__} python/{platform.python_version()} httpx/{httpx.__version__}"
 
 
 class Client:
-    """Runs flows for a worker. Not thread-safe; close it, or use it as a context manager."""
+    """HTTP client of a worker. Not thread-safe; close it, or use it as a context manager."""
 
     def __init__(self, account: Account, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._account = account
@@ -62,7 +62,7 @@ class Client:
         self._paid = Sending()
 
     def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow and return its result."""
+        """Run a flow and return its result."""
         outcome: Reply | Fault | None = None
         try:
             while True:
@@ -78,15 +78,15 @@ class Client:
 
     @property
     def may_have_bought(self) -> bool:
-        """Whether any byte of a submit reached a socket; tells after an interruption if there is a doubt."""
+        """Whether any byte of the last submit reached a socket; if so, an interruption left it unconfirmed."""
         return self._paid.began
 
     @cut_logs()
     def save(self, path: str, into: Path) -> tuple[str, int]:
-        """Stream what is below the base URL into a file; return its SHA-256 and its length.
+        """Download a path below the base URL into a file; return its SHA-256 and its length.
 
         Raises:
-            GrokVideoError: The service refused, or the transfer broke off.
+            GrokVideoError: The service refused, or the transfer was interrupted.
         """
         call, sending = Call("GET", path), Sending(stream=self._open, plain=self._account.is_plain)
         until = time.monotonic() + LONGEST_SAVE
@@ -102,7 +102,7 @@ class Client:
                 return _written(answer, into)
         except (httpx.HTTPError, exchange.AnswerTooLarge) as problem:
             what = exchange.fault(problem, sending, self._account.api_key).what
-            raise ServiceUnavailable(f"{call} broke off: {what}") from problem
+            raise ServiceUnavailable(f"{call} was interrupted: {what}") from problem
 
     def close(self) -> None:
         """Close the connections."""
@@ -153,18 +153,18 @@ def _written(answer: httpx.Response, into: Path) -> tuple[str, int]:
         for chunk in answer.iter_bytes(CHUNK):
             size += len(chunk)
             if size > LARGEST_FILE:
-                raise exchange.AnswerTooLarge(f"the file has more than {LARGEST_FILE} bytes")
+                raise exchange.AnswerTooLarge(f"the file is larger than {LARGEST_FILE} bytes")
             file.write(chunk)
             digest.update(chunk)
     return digest.hexdigest(), size
 
 
 class AsyncClient:
-    """Runs flows for the triggerer. Bound to one event loop; close it, or use it as a context manager.
+    """HTTP client of the triggerer. Bound to one event loop; close it, or use it as a context manager.
 
     Args:
-        account: Where to send calls.
-        sleep: Carries out pauses.
+        account: The account.
+        sleep: Waits for the seconds of a pause.
         connections: The most connections to keep open at once.
     """
 
@@ -183,7 +183,7 @@ class AsyncClient:
         self._http = _client(httpx.AsyncClient, account, limits=limits)
 
     async def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow and return its result."""
+        """Run a flow and return its result."""
         outcome: Reply | Fault | None = None
         try:
             while True:
@@ -222,7 +222,7 @@ class AsyncClient:
                     with fail_after(seconds):
                         answer, reading = await _exchanged(http, request, seconds)
         except TimeoutError:
-            return exchange.fault(httpx.ReadTimeout("the answer did not end in time"), sending, self._account.api_key)
+            return exchange.fault(httpx.ReadTimeout("the response did not end in time"), sending, self._account.api_key)
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
             return exchange.fault(problem, sending, self._account.api_key)
         return _reply(self._account, call, answer, reading)
@@ -256,7 +256,7 @@ class _Ended(Exception):
 
 
 async def _next(flow: Flow[Any], outcome: Reply | Fault | None) -> Call | Pause:
-    """Go one step further in a flow; a large answer is parsed in a thread, so that other waits continue."""
+    """Run the next step of a flow; a large response is parsed in a thread, so that other waits continue."""
 
     def step() -> Call | Pause:
         try:
@@ -270,10 +270,10 @@ async def _next(flow: Flow[Any], outcome: Reply | Fault | None) -> Call | Pause:
 
 
 def _client(kind: Callable[..., T], account: Account, **more: Any) -> T:
-    """Make a client of httpx.
+    """Create an httpx client.
 
     Raises:
-        ServiceUnavailable: A proxy setting or a file of certificates cannot be used; nothing was sent.
+        ServiceUnavailable: A proxy setting or a certificate file is invalid; nothing was sent.
     """
     try:
         return kind(**_settings(account), **more)
@@ -301,7 +301,7 @@ def _seconds(account: Account, call: Call) -> float:
 
 
 def _longest(account: Account, call: Call) -> float:
-    """Return the seconds that a whole exchange may take, however many reads it has."""
+    """Return the seconds that a whole exchange may take, with any number of reads."""
     # An upload takes as long as its bytes do.
     return exchange.PATIENCE * _seconds(account, call) * (10 if call.upload else 1)
 
@@ -330,7 +330,7 @@ def _body(call: Call) -> Iterator[dict[str, Any]]:
 
 
 def _reply(account: Account, call: Call, answer: httpx.Response, reading: Reading) -> Reply:
-    # One line for each submit, so that a log tells the service's own name for it; polls are too many for that.
+    # One line for each submit, so that a log has xAI's own id of it; polls are too many for that.
     level = logging.INFO if call.paid else logging.DEBUG
     headers = {name: without_key(value, account.api_key) for name, value in answer.headers.items()}
     service_id = foreign(headers.get("x-request-id", ""), 100) or None

@@ -1,6 +1,6 @@
-"""One HTTP exchange: what was sent, how much of an answer is read, and for how long.
+"""One HTTP exchange: sent bytes, size and time limits of the response, errors.
 
-Shared by the sync and the async carrier; holds no connection.
+Shared by the sync and the async client; it holds no connection.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from airflow_provider_grokvideo.core.redaction import foreign, forms_of, without
 from airflow_provider_grokvideo.core.retrying import Fault
 
 LARGEST_ANSWER = 2 * 1024 * 1024
-"""Bytes of an answer of the API, unpacked: a page of a hundred files takes some 30 kB."""
+"""Largest response of the API in bytes, unpacked: a page of a hundred files has some 30 kB."""
 
 PATIENCE = 2.0
-"""A whole exchange may take so many times the seconds that a single read may: a body that drips ends, too."""
+"""Time limit of a whole exchange, as a multiple of that of a single read; it also ends slow bodies."""
 
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "https_proxy", "http_proxy")
 
 _UNTRUSTED = "the server's TLS certificate is not trusted"
-_UNKNOWN_HOST = "the host name is not known"
+_UNKNOWN_HOST = "the host name cannot be resolved"
 _LASTING = (_UNTRUSTED, _UNKNOWN_HOST)
-"""What is wrong now is wrong a second later, too."""
+"""An immediate retry would fail the same way."""
 
 
 class PublicHost(Exception):
-    """A host that may have plain http because its name is private has a public address."""
+    """A host with a private name, to which plain http is allowed, has a public address."""
 
 
 class AnswerTooLarge(Exception):
-    """An answer has more bytes than any of the API's."""
+    """A response is larger than any of the API."""
 
 
 @dataclass
 class Sending:
-    """Whether anything of a call reached a socket, as httpcore's trace events tell.
+    """Whether a call reached a socket, from httpcore's trace events.
 
     Args:
-        plain: The call goes over plain http, which only a private host may have.
+        plain: The call uses plain http, which is allowed to private hosts only.
 
     Attributes:
         began: The request's first bytes were handed to a connection to the service; a tunnel's CONNECT does not count.
@@ -63,7 +63,7 @@ class Sending:
     plain: bool = False
 
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of an event."""
+        """Record an event."""
         if event.endswith("send_request_headers.started"):
             self.began |= info["request"].method != b"CONNECT"
         elif event.endswith(("connect_tcp.complete", "start_tls.complete", "connect_unix_socket.complete")):
@@ -71,19 +71,19 @@ class Sending:
             if self.plain and event.endswith("connect_tcp.complete"):
                 address = self.stream.get_extra_info("server_addr")
                 if not is_private(str(address[0] if address else "")):
-                    raise PublicHost("the host's address is public, and plain http would send it the API key readably")
+                    raise PublicHost("the host's address is public, and plain http would expose the API key")
 
     async def atrace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of an event, for the async client."""
+        """Record an event, for the async client."""
         self.trace(event, info)
 
 
 @contextmanager
 def watchdog(sending: Sending, until: float) -> Iterator[None]:
-    """End an exchange that takes too long in all: httpx limits each read, and headers that drip are many reads.
+    """End an exchange that takes too long in total; httpx limits only each read.
 
     Args:
-        sending: Knows the connection.
+        sending: The call, with its connection.
         until: Monotonic seconds.
     """
 
@@ -104,11 +104,11 @@ def watchdog(sending: Sending, until: float) -> Iterator[None]:
 
 @dataclass
 class Reading:
-    """The body of an answer while it arrives: unpacked, with a largest size and an end in time.
+    """The body of a response while it is read: unpacked, with limits of size and time.
 
     Args:
-        headers: Of the answer.
-        until: Monotonic seconds by which the body has to be there.
+        headers: Headers of the response.
+        until: Monotonic seconds by which the body must be complete.
     """
 
     headers: Mapping[str, str]
@@ -120,14 +120,14 @@ class Reading:
         self._body = bytearray()
 
     def take(self, chunk: bytes) -> None:
-        """Add what arrived.
+        """Add a chunk.
 
         Raises:
-            AnswerTooLarge: There is more than an answer has.
+            AnswerTooLarge: The body is too large.
             httpx.ReadTimeout: It takes too long.
         """
         if time.monotonic() > self.until:
-            raise httpx.ReadTimeout("the answer did not end in time")
+            raise httpx.ReadTimeout("the response did not end in time")
         if self._head is not None:
             self._head += chunk
             if len(self._head) < _TELLING:
@@ -146,7 +146,7 @@ class Reading:
         room = LARGEST_ANSWER - len(self._body) + 1
         self._body += chunk if self._unpack is None else self._unpack.decompress(chunk, room)
         if len(self._body) > LARGEST_ANSWER:
-            raise AnswerTooLarge(f"the answer has more than {LARGEST_ANSWER} bytes")
+            raise AnswerTooLarge(f"the response is larger than {LARGEST_ANSWER} bytes")
 
     def body(self, key: str) -> bytes:
         """Return the body without the API key, which some errors quote."""
@@ -176,10 +176,10 @@ def _window(head: bytes, label: str) -> int | None:
 
 
 def encoded(document: Mapping[str, Any] | None) -> bytes | None:
-    """Return a JSON body as it is sent.
+    """Return a JSON body as bytes.
 
     Raises:
-        ValueError: It holds what JSON or UTF-8 has no form for, such as half a surrogate pair or NaN.
+        ValueError: JSON or UTF-8 cannot encode it, such as a lone surrogate or NaN.
     """
     if document is None:
         return None
@@ -187,27 +187,27 @@ def encoded(document: Mapping[str, Any] | None) -> bytes | None:
 
 
 def unusable(problem: BaseException) -> ServiceUnavailable:
-    """Return the error of a client that cannot be made here: a proxy setting, a file of certificates."""
+    """Return the error of a client that cannot be created: invalid proxy setting or certificate file."""
     named = [f"{name}={without_user(os.environ[name])}" for name in PROXIES if os.environ.get(name)]
     files = [f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     settings = ", ".join([*named, *files]) or "no proxy or certificate is set"
     return ServiceUnavailable(
-        f"this worker's HTTP client cannot be used ({type(problem).__name__}: {foreign(str(problem))}; {settings})",
-        advice="Nothing was sent or billed. Correct the setting in the environment of workers and triggerer.",
+        f"this worker's HTTP client cannot be created ({type(problem).__name__}: {foreign(str(problem))}; {settings})",
+        advice="Nothing was sent or billed. Fix the setting in the environment of workers and triggerers.",
     )
 
 
 def without_user(url: str) -> str:
-    """Return an address without user and password."""
+    """Return a URL without user and password."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return "an address that cannot be read"
+        return "an invalid URL"
     return foreign(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
 
 
 def fault(problem: Exception, sending: Sending, key: str) -> Fault:
-    """Say whether the service can have received a call that failed: only if its bytes began to be sent."""
+    """Return the fault of a failed call; the service may have received it only if bytes were sent."""
     what = without_key(problem.what if isinstance(problem, GrokVideoError) else describe(problem), key)
     if sending.began:
         return Fault("unknown", what)
@@ -217,7 +217,7 @@ def fault(problem: Exception, sending: Sending, key: str) -> Fault:
 
 
 def describe(problem: Exception) -> str:
-    """Return what happened, in words that may be kept."""
+    """Return the message of an error without secrets."""
     said = foreign(str(problem)) or type(problem).__name__
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return f"{_UNTRUSTED}: {said}"

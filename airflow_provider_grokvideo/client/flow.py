@@ -1,6 +1,6 @@
-"""One call, with its retries, as a generator: it says what to send and how long to pause; a carrier does it.
+"""Calls of the API with their retries, as generators that yield calls and pauses.
 
-Written once and driven by both colours (see :mod:`airflow_provider_grokvideo.client.carriers`).
+The sync and the async client run the same generators (see :mod:`airflow_provider_grokvideo.client.carriers`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that a call carries as multipart."""
+    """A file in the multipart body of a call."""
 
     path: Path
     filename: str
@@ -45,9 +45,9 @@ class Call:
         path: Path below the base URL.
         json: Body.
         upload: A file to send instead of a JSON body.
-        form: Form fields that go before the file.
-        paid: It starts something that is billed.
-        client_id: The ``x-client-request-id``, the same in all attempts of the call: what xAI's support can search for
+        form: Form fields before the file.
+        paid: The call is a submit, which is billed.
+        client_id: The ``x-client-request-id``, the same in all attempts of the call; xAI support can search for it
             (contract §6.3).
     """
 
@@ -65,7 +65,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """A raw HTTP answer."""
+    """A raw HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -80,22 +80,22 @@ class Pause:
 
 
 Flow = Generator[Call | Pause, "Reply | Fault | None", T]
-"""Yields what to do, is sent what came of it, returns the decoded result."""
+"""Yields calls and pauses, receives their outcome, returns the decoded result."""
 
 
 def submit(request: VideoRequest, *, client_id: str | None = None) -> Flow[str]:
-    """Submit a request. Sent again only where the first was provably not accepted.
+    """Submit a request. It is sent again only if xAI provably did not accept it.
 
     Args:
-        request: What to make.
+        request: The request.
         client_id: The ``x-client-request-id`` of all attempts; a random one if not given.
 
     Returns:
         The request id.
 
     Raises:
-        AmbiguousSubmit: The answer was lost or unreadable: it may be accepted and billed.
-        GrokVideoError: Refused; nothing was accepted.
+        AmbiguousSubmit: The response was lost or unreadable; the request may be accepted and billed.
+        GrokVideoError: It was refused; nothing was accepted.
     """
     call = Call("POST", request.endpoint, json=request.body(), paid=True)
     if client_id is not None:
@@ -111,18 +111,18 @@ def submit(request: VideoRequest, *, client_id: str | None = None) -> Flow[str]:
 
 
 def poll(request_id: str, *, uploads: bool = False, retry: bool = True) -> Flow[Job | GrokVideoError]:
-    """Look at a request once.
+    """Poll a request once.
 
     Args:
         request_id: The request; any text, it is quoted.
-        uploads: The request carried ``output.upload_url``.
-        retry: Repeat a poll that failed at once. Waits look again anyway and turn it off.
+        uploads: The request has ``output.upload_url``.
+        retry: Repeat a failed poll at once. Waits poll again anyway and turn this off.
 
     Returns:
-        The job, or the error that kept us from seeing it.
+        The job, or the error of the poll.
     """
     if not is_request_id(request_id):
-        return InvalidInput("request_id", request_id, "the id of a request, such as a UUID")
+        return InvalidInput("request_id", request_id, "a request id, such as a UUID")
     call = Call("GET", f"/videos/{quote(request_id, safe='')}")
     try:
         reply = yield from _exchange(call, retry=retry)
@@ -138,28 +138,28 @@ def document(path: str) -> Flow[dict[str, Any]]:
 
 
 def upload(file: Upload, *, expires_after: int) -> Flow[str]:
-    """Upload an input through ``/v1/files`` and return its file id; it is deleted by the service after that time.
+    """Upload an input through ``/v1/files`` and return its file id; xAI deletes it after `expires_after` seconds.
 
     Raises:
-        GrokVideoError: Refused, or no file id came back.
+        GrokVideoError: The upload was refused, or its response has no file id.
     """
     # The service reads the fields in order: expires_after has to stand before the file (contract §8).
     call = Call("POST", "/files", upload=file, form={"expires_after": str(expires_after)})
     answer = yield from _document(call)
     file_id = answer.get("id")
     if not isinstance(file_id, str) or not file_id:
-        raise ServiceUnavailable(f"the upload of {file.filename} was answered without a file id")
+        raise ServiceUnavailable(f"the response to the upload of {file.filename} has no file id")
     return file_id
 
 
 def find_file(filename: str) -> Flow[StoredFile | None]:
-    """Look for the stored file of exactly this name, on all pages of those whose names are like it.
+    """Find the stored file with exactly this name, on all pages of xAI's list.
 
     Returns:
-        The file; None where there is none, which proves nothing (contract §6.3).
+        The file; None if there is none, which proves nothing (contract §6.3).
 
     Raises:
-        GrokVideoError: The list could not be read, or has no end.
+        GrokVideoError: The list could not be read, or it has too many pages.
     """
     words, seen = {"filter": filename, "limit": str(files.PAGE)}, set[str]()
     for _ in range(files.MOST_PAGES):
@@ -171,15 +171,15 @@ def find_file(filename: str) -> Flow[StoredFile | None]:
             break
         seen.add(page.next)
         words["pagination_token"] = page.next
-    raise ServiceUnavailable("the service's list of files has no end")
+    raise ServiceUnavailable("the service's list of files has too many pages")
 
 
 def refusal(reply: Reply) -> GrokVideoError:
-    """Return the error of an answer that should have been something else than JSON."""
+    """Return the error of a response without the expected file."""
     answer = decode_document(reply.status, reply.headers, reply.body, now=time.time())
     if isinstance(answer, GrokVideoError):
         return _named(answer, reply)
-    return _named(ServiceUnavailable(f"the service answered HTTP {reply.status} with something unexpected"), reply)
+    return _named(ServiceUnavailable(f"the service answered HTTP {reply.status} with an unexpected response"), reply)
 
 
 def _document(call: Call) -> Flow[dict[str, Any]]:
@@ -195,7 +195,7 @@ def _exchange(call: Call, *, retry: bool = True) -> Flow[Reply]:
     while True:
         outcome = yield call
         if outcome is None:
-            raise TypeError("a carrier answers every call")
+            raise TypeError("the client sent no outcome of a call")
         seen = outcome if isinstance(outcome, Fault) else Answer(outcome.status, outcome.headers)
         jitter = random()  # noqa: S311 - spreads callers, protects nothing
         pause = delay(attempt, seen, paid=call.paid, now=time.time(), jitter=jitter) if retry else None
@@ -209,10 +209,10 @@ def _exchange(call: Call, *, retry: bool = True) -> Flow[Reply]:
 
 def _lost(call: Call, fault: Fault) -> GrokVideoError:
     if call.paid and fault.kind == "unknown":
-        return AmbiguousSubmit(f"the answer to {call} was lost: {fault.what}")
+        return AmbiguousSubmit(f"the response to {call} was lost: {fault.what}")
     nothing = " Nothing was accepted or billed." if call.paid else ""
     return ServiceUnavailable(
-        f"{call} got no answer: {fault.what}",
+        f"{call} got no response: {fault.what}",
         advice=f"{ServiceUnavailable.advice}{nothing} Check the connection's host (Base URL) and the worker's network.",
     )
 

@@ -1,4 +1,4 @@
-"""Signed addresses are secrets, and the libraries that carry them log them: their lines are cut while we use them."""
+"""Redaction of log lines of HTTP and storage libraries: signed URLs are secrets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from airflow_provider_grokvideo.core.redaction import foreign
 LIBRARIES = frozenset(
     {"httpx", "httpcore", "botocore", "aiobotocore", "boto3", "s3transfer", "s3fs", "urllib3", "fsspec", "aiohttp"}
 )
-"""Whose lines may hold an address; other people's lines stay as they are."""
+"""Libraries whose log lines may contain a signed URL; other lines stay as they are."""
 
 SIGNERS = ("botocore.auth", "aiobotocore.signers", "botocore.signers")
-"""These log a signature and what was signed, from which an address can be put together again."""
+"""Loggers of signatures and signed strings, which together reveal the signed URL."""
 
 LONGEST_LINE = 2000
 
@@ -25,9 +25,9 @@ _ours: ContextVar[bool] = ContextVar("grokvideo_calls", default=False)
 
 @contextmanager
 def cut_logs() -> Iterator[None]:
-    """Cut queries, tokens and payloads out of what the libraries log meanwhile, in this task or thread only.
+    """Remove queries, tokens and payloads from the libraries' log lines, in this task or thread only.
 
-    A context variable decides, so what a library logs for others is not touched. fsspec's own thread inherits it.
+    A context variable decides, so log lines of other callers are not changed. fsspec's own thread inherits it.
     """
     _install()
     token = _ours.set(True)
@@ -55,7 +55,7 @@ def _install() -> None:
 
 def _cut(record: logging.LogRecord) -> None:
     if record.name in SIGNERS:
-        record.msg, record.args = "(not shown, because it may hold a signature)", ()
+        record.msg, record.args = "(not shown, because it may contain a signature)", ()
         return
     try:
         said = record.getMessage()

@@ -1,4 +1,4 @@
-"""Whom this process trusts over TLS."""
+"""TLS context of this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import httpx
 
 
 def trust() -> ssl.SSLContext:
-    """Return the TLS context of this process, made once: reading the authorities takes 20 to 30 ms of CPU.
+    """Return the TLS context of this process, created once: loading the certificates takes 20 to 30 ms of CPU.
 
-    Whom it trusts is httpx's own default: its bundle, or what ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` of the environment
-    name. It holds no session, cookie or key, so that connections to different hosts can share it.
+    It trusts the same certificates as httpx does by default: its bundle, or those in ``SSL_CERT_FILE`` and
+    ``SSL_CERT_DIR``. It has no session, cookie or key, so that connections to different hosts can share it.
     """
     return _made_for(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 

@@ -1,1 +1,1 @@
-"""What is known about Grok video requests: no Airflow, no I/O, no clock."""
+"""Core logic of Grok video requests: no Airflow, no I/O, no clock."""

@@ -1,4 +1,4 @@
-"""Who is looked at next: the waits of one account, the pace they share, and the order where the pace is short.
+"""Poll queue of one account: its waits, their rate limit, and their order if the limit is reached.
 
 No clock and no I/O: the poller of the triggerer and the simulation of the tests drive the same code.
 """
@@ -17,12 +17,12 @@ from airflow_provider_grokvideo.core.watching import Watch
 Key = TypeVar("Key", bound=Hashable)
 
 PATIENCE = 60.0
-"""Seconds that a poll may be overdue before it goes ahead of all that are more promising. So no poll is more overdue
-than this plus the time that the pace needs for one poll of every wait."""
+"""Seconds after which an overdue poll goes first. No poll is overdue for longer than this plus the time that one poll
+of every wait takes at the rate limit."""
 
 TEACHERS = 24
-"""How many requests of a kind are learned from at a time, chosen when their waits begin. The first that finish of a
-thousand simultaneous ones are the fast ones; of all that were chosen beforehand, the same is known in the end."""
+"""Requests of a kind that the latency is learned from at a time, chosen when their waits begin: a choice when they
+finish would prefer the fast ones."""
 
 _RANKED_FOR = 1.0
 
@@ -37,13 +37,12 @@ class _Entry:
 class Agenda(Generic[Key]):
     """The waits of one account.
 
-    While the pace allows it, everybody is looked at as soon as its look is due. Where more is due than the pace allows,
-    the poll with the most to gain goes first: the chance that the video is finished, times the seconds it can be
-    expected to have lain unseen.
+    Requests are polled when their poll is due. If more polls are due than the rate limit allows, the most useful one
+    goes first: the probability that the video is finished, times the expected seconds since then.
 
     Args:
-        pace: The account's bucket.
-        latencies: What is known of each kind.
+        pace: The account's rate limit.
+        latencies: Latencies of each kind.
     """
 
     def __init__(self, pace: Pace, latencies: Latencies) -> None:
@@ -63,11 +62,11 @@ class Agenda(Generic[Key]):
 
     @property
     def overdue(self) -> int:
-        """How many polls were due when somebody last asked for one."""
+        """Number of due polls at the last call of :meth:`take`."""
         return len(self._due)
 
     def put(self, key: Key, watch: Watch, at: float) -> None:
-        """Put a poll at epoch seconds `at` on the agenda; one poll for each key."""
+        """Add a poll at epoch seconds `at`; there is one poll for each key."""
         if key not in self._entries:
             teachers = self._teachers.setdefault(watch.kind, {})
             if len(teachers) < TEACHERS:
@@ -78,7 +77,7 @@ class Agenda(Generic[Key]):
         heapq.heappush(self._later, (at, self._count, key))
 
     def drop(self, key: Key) -> None:
-        """Forget a wait; unknown ones are forgotten already."""
+        """Remove a wait; unknown ones are ignored."""
         entry = self._entries.pop(key, None)
         self._due.pop(key, None)
         if entry is not None and (teachers := self._teachers.get(entry.watch.kind)) is not None:
@@ -90,9 +89,9 @@ class Agenda(Generic[Key]):
             heapq.heapify(self._later)
 
     def take(self, now: float) -> Key | None:
-        """Return who is to be looked at now, and spend a poll on it; None if nobody is due or the pace forbids it.
+        """Return the next wait to poll, and count the poll; None if none is due or the rate limit forbids it.
 
-        Whoever is taken comes back by :meth:`put`.
+        :meth:`put` adds it again.
         """
         self._collect(now)
         if not self._due or self.pace.next_at(now) > now:
@@ -103,7 +102,7 @@ class Agenda(Generic[Key]):
         return key
 
     def next_at(self, now: float) -> float | None:
-        """Return when :meth:`take` will have somebody, in epoch seconds; None if nobody waits."""
+        """Return when :meth:`take` will return a wait, in epoch seconds; None without waits."""
         self._collect(now)
         if self._due:
             return self.pace.next_at(now)
@@ -113,16 +112,16 @@ class Agenda(Generic[Key]):
         return max(at, self.pace.next_at(at))
 
     def limited(self, now: float, asked_at: float, retry_after: float | None) -> None:
-        """Slow everybody down after an HTTP 429."""
+        """Lower the rate limit after an HTTP 429."""
         self.pace = self.pace.limited(now, asked_at, retry_after)
 
     def teaches(self, key: Key) -> bool:
-        """Say whether the latency of a request is to be learned from."""
+        """Return whether the latency of a request is learned from."""
         entry = self._entries.get(key)
         return entry is not None and key in self._teachers.get(entry.watch.kind, {})
 
     def running(self, kind: str | None) -> list[float]:
-        """Return the ages at which requests of a kind that are learned from were last seen pending."""
+        """Return the ages at which the requests of a kind that are learned from were last pending."""
         watches = (self._entries[key].watch for key in self._teachers.get(kind, {}))
         return [watch.seen_at - watch.since for watch in watches if watch.seen_at > watch.since]
 
@@ -141,7 +140,7 @@ class Agenda(Generic[Key]):
                 self._due[item[2]] = None
 
     def _set_back(self, seconds: float) -> None:
-        """Follow a clock that was set back, so that no poll is as much later than it was meant to be."""
+        """Adjust to a clock that was set back, so that no poll is late by that time."""
         self.pace = self.pace.set_back(seconds)
         for entry in self._entries.values():
             entry.at -= seconds

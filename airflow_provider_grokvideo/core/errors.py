@@ -1,28 +1,28 @@
-"""Every error this package raises, sorted by who can do something about it.
+"""Errors of this package, with what each one means and what to do about it.
 
 ::
 
     GrokVideoError
-      RequestRejected         the request is wrong            change the task
-        InvalidInput          we saw it first               change the task; nothing was sent or billed
-      AuthenticationFailed    the key or connection is wrong  change the connection
-      OutOfCredits            the team cannot pay             top up, or raise the spending limit
-      RateLimited             too fast                        a retry helps
-      ServiceUnavailable      unreachable or broken           a retry helps
-      AmbiguousSubmit         maybe bought, maybe not         a person decides
-      VideoFailed             the service gave up             a retry is a new purchase
-        VideoModerated        it was not to be shown        change the prompt or input
-      VideoExpired            the service forgot it           a retry is a new purchase
-      WaitTimeout             not finished by the deadline    the request goes on; pick it up later
-      DeliveryFailed          bought but not stored           a retry fetches it again
-      SpendLimitExceeded      more expensive than allowed             raise the limit
-      JournalCorrupt          the memory is unreadable        a person decides
-      JournalUnavailable      the memory cannot be reached    a retry helps
-      LedgerUnavailable       the budgets cannot be reached   a retry helps
-      EventRejected           a trigger event makes no sense  look at the triggerer
+      RequestRejected         xAI refused the request           change the task's arguments
+        InvalidInput          an argument is invalid            change the task's arguments; nothing was sent
+      AuthenticationFailed    the API key was refused           change the connection
+      OutOfCredits            the team cannot pay               add credits, or raise the spending limit
+      RateLimited             HTTP 429                          retry later
+      ServiceUnavailable      no usable response                retry
+      AmbiguousSubmit         the submission is unconfirmed     check the xAI console, then adopt or resubmit
+      VideoFailed             xAI could not make the video      a retry is a new purchase
+        VideoModerated        content moderation blocked it     change the prompt or the input media
+      VideoExpired            xAI does not know the request     a retry is a new purchase
+      WaitTimeout             not finished by the deadline      resume the request later
+      DeliveryFailed          bought, but not delivered         retry; there is no new charge
+      SpendLimitExceeded      more expensive than the limit     raise the limit
+      JournalCorrupt          the journal cannot be read        check the log of the earlier try
+      JournalUnavailable      the journal cannot be reached     retry
+      LedgerUnavailable       the ledger cannot be reached      retry
+      EventRejected           the trigger event is invalid      check the triggerer's provider version
 
-``retry_helps`` says whether doing the same thing again can end differently *without a new purchase*; operators turn
-the others into Airflow's fail-without-retry exception.
+``retry_helps`` says whether a retry can end differently *without a new purchase*. Operators turn all other errors into
+Airflow's fail-without-retry exception.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from typing_extensions import Self
 
 
 class GrokVideoError(Exception):
-    """Base of the family.
+    """Base class of all errors of this package.
 
-    The message is assembled from parts, so that each layer adds what it knows: core the fact, the client the
-    service's ``x-request-id``, the hook the connection, the operator the request.
+    The message has parts that different layers fill in: the core states the fact, the client adds xAI's
+    ``x-request-id``, the hook the connection, and the operator the request.
 
     Args:
-        what: The fact, one sentence, without a full stop.
-        request_id: The video's request id, once there is one.
+        what: The fact in one sentence, without a full stop.
+        request_id: The video's request id, if there is one.
         conn_id: The Airflow connection that was used.
-        service_id: The service's ``x-request-id`` of the failing call; xAI support asks for it.
-        client_id: The ``x-client-request-id`` of a submit, the same in all its attempts (contract §6.3); in the journal
-            it is the record's token.
+        service_id: xAI's ``x-request-id`` of the failed call; xAI support asks for it.
+        client_id: The ``x-client-request-id`` of a submit, the same in all its attempts (contract §6.3). The journal
+            stores it as the record's token.
         advice: What to do; defaults to the advice of the class.
     """
 
     retry_helps: bool = True
     resubmits: bool = False
-    """Whether the user allowed a retry of the task to submit again."""
+    """Whether ``resubmit_on`` allows a retry of the task to submit again."""
 
     advice: ClassVar[str] = ""
 
@@ -81,7 +81,7 @@ class GrokVideoError(Exception):
         service_id: str | None = None,
         client_id: str | None = None,
     ) -> Self:
-        """Fill in what a lower layer could not know; what is known already stays."""
+        """Add ids that a lower layer did not have; ids that are set already stay."""
         self.request_id = self.request_id or request_id
         self.conn_id = self.conn_id or conn_id
         self.service_id = self.service_id or service_id
@@ -89,7 +89,7 @@ class GrokVideoError(Exception):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle by state, because constructors differ within the family."""
+        """Copy and pickle by state, because the constructors of the subclasses differ."""
         return _rebuilt, (type(self), self.args, self.__dict__)
 
     def __str__(self) -> str:
@@ -105,19 +105,19 @@ class GrokVideoError(Exception):
 
 
 class RequestRejected(GrokVideoError):
-    """The request is wrong, by the service's word. Nothing was accepted; a retry repeats the same answer."""
+    """xAI refused the request. Nothing was accepted or billed; a retry would be refused again."""
 
     retry_helps = False
     advice = "Nothing was accepted or billed. Change the task's arguments; a retry would be refused again."
 
 
 class InvalidInput(RequestRejected):
-    """The request is wrong, and we saw it before sending. Nothing was sent; a retry repeats the same check.
+    """An argument is missing or invalid. Nothing was sent or billed; a retry would fail the same way.
 
     Args:
-        field: The operator argument at fault.
-        value: What it was; shortened and without data.
-        allowed: What it may be.
+        field: The invalid argument.
+        value: Its value; None where it is missing. The message shows it shortened and without data.
+        allowed: The allowed values; the message puts it after "expected".
     """
 
     advice = "Nothing was sent or billed."
@@ -133,34 +133,35 @@ class InvalidInput(RequestRejected):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}={shorten(value)} is not allowed: {allowed}", conn_id=conn_id)
+        problem = f"missing {field}" if value is None else f"invalid {field}={shorten(value)}"
+        super().__init__(f"{problem}: expected {allowed}", conn_id=conn_id)
 
 
 class AuthenticationFailed(GrokVideoError):
-    """The key is missing, wrong, blocked or not permitted. A retry fails the same way until the key changes."""
+    """The API key is missing, wrong, blocked or lacks a permission. A retry fails until the key changes."""
 
     retry_helps = False
     advice = (
-        "Put a valid xAI API key into the connection's password (Admin > Connections, type Grok video) "
-        "and run 'airflow connections test' for it."
+        "Set the connection's password to a valid xAI API key (Admin > Connections, type Grok video), "
+        "then run 'airflow connections test'."
     )
 
 
 class OutOfCredits(GrokVideoError):
-    """The team has no credits left or hit its spending limit. A retry fails the same way until that changes."""
+    """The xAI team has no credits left or reached its spending limit. A retry fails until that changes."""
 
     retry_helps = False
     advice = "Add credits or raise the spending limit in the xAI console, then clear the task."
 
 
 class RateLimited(GrokVideoError):
-    """The service asks to slow down (HTTP 429). Nothing was accepted; a retry later helps.
+    """xAI's rate limit was exceeded (HTTP 429). Nothing was accepted or billed; a later retry can succeed.
 
     Args:
-        retry_after: Seconds the service asked to wait, if it said so.
+        retry_after: The seconds of the response's ``Retry-After`` header, if there is one.
     """
 
-    advice = "Nothing was accepted or billed; a retry later helps. Limit parallel submits with a pool."
+    advice = "Nothing was accepted or billed. Retry later, and limit parallel submits with an Airflow pool."
 
     def __init__(
         self,
@@ -177,35 +178,35 @@ class RateLimited(GrokVideoError):
 
 
 class ServiceUnavailable(GrokVideoError):
-    """The service cannot be reached or answers nonsense. No start was accepted by this call; a retry helps."""
+    """The service cannot be reached or sent no usable response. This call submitted nothing; a retry can succeed."""
 
-    advice = "A retry helps if this passes."
+    advice = "A retry helps if this is temporary."
 
 
 class AmbiguousSubmit(GrokVideoError):
-    """The start was sent but its answer was lost. It may have been accepted and billed.
+    """The submit was sent but its response was lost, so the submission is unconfirmed: it may be billed.
 
-    The API has no list and no idempotency key (contract §6.3), so nobody can tell from here. A retry would buy
-    again if it was accepted.
+    The API has no list of requests and no idempotency key (contract §6.3), so the provider cannot find out. A retry
+    stops with the same error unless ``resubmit_on`` has ``unconfirmed``, because it could be a second purchase.
     """
 
     retry_helps = False
     advice = (
-        "The video may have been accepted and billed. Look into the xAI console; buy again only on purpose, with "
+        "xAI may have accepted and billed the video. Check the xAI console. To submit again anyway, set "
         "resubmit_on=['unconfirmed']."
     )
 
 
 class VideoFailed(GrokVideoError):
-    """The service accepted the request and gave up on it. A retry is a new purchase.
+    """xAI accepted the request and could not make the video. A retry is a new purchase.
 
     Args:
-        code: The service's code, an open string such as ``internal_error`` (contract §5.1).
-        cost_usd: What the service billed for it, if it said so.
+        code: xAI's error code, an open string such as ``internal_error`` (contract §5.1).
+        cost_usd: The billed cost, if xAI reported it.
     """
 
     retry_helps = False
-    advice = "Trying again is a new purchase."
+    advice = "Submitting it again is a new purchase."
 
     def __init__(
         self,
@@ -224,47 +225,50 @@ class VideoFailed(GrokVideoError):
 
 
 class VideoModerated(VideoFailed):
-    """The service's content rules blocked the request or its result; it is usually billed (contract §5.2).
+    """Content moderation blocked the request or its result; it is usually billed (contract §5.2).
 
-    A retry with the same input is blocked and billed again.
+    A retry with the same input would be blocked and billed again.
     """
 
     advice = "Change the prompt or the input media; the same input would be blocked and billed again."
 
 
 class VideoExpired(GrokVideoError):
-    """The service no longer knows the request (404, 410 or ``expired``). A retry is a new purchase."""
+    """xAI does not know the request, or no longer (404, 410 or ``expired``). A retry is a new purchase."""
 
     retry_helps = False
     advice = (
-        "Check that the connection belongs to the account that submitted it. Otherwise the video is gone, and another "
-        "one is a new purchase."
+        "Check that the connection uses the account that submitted the request. If it does, the video is gone; "
+        "submitting it again is a new purchase."
     )
 
 
 class WaitTimeout(GrokVideoError):
-    """The deadline passed while the service was still working. The request goes on and is billed."""
+    """The request was not finished by the deadline. It keeps running and will be billed.
 
-    advice = "It goes on at the service and is billed; nothing can cancel it."
+    A retry resumes it at no new charge if the task has a journal.
+    """
+
+    advice = "The request keeps running at xAI and will be billed; the API has no cancel."
 
 
 class DeliveryFailed(GrokVideoError):
-    """The video is finished and paid, but could not be fetched, checked or stored. Fetching again is free."""
+    """The video is paid, but the download, check or storage failed. A retry delivers it at no new charge."""
 
-    advice = "The video is paid; fetching it again is free while the service keeps it."
+    advice = "The video is paid. Retry to download it again at no new charge, while xAI still has it."
 
 
 class SpendLimitExceeded(GrokVideoError):
-    """The request costs more than the task or a budget allows. Nothing was sent; a retry repeats the same check.
+    """The request costs more than the task or a budget allows. Nothing was sent; a retry checks the limits again.
 
     Args:
-        why: The limits it exceeds, without the price.
+        why: The exceeded limits, without the price.
     """
 
     retry_helps = False
     advice = (
-        "Nothing was sent or billed. Raise the limit, ask for a shorter or smaller video, or let a person decide with "
-        "on_limit='ask'."
+        "Nothing was sent or billed. Raise the limit, request a shorter or smaller video, or set on_limit='ask' to "
+        "approve the price in Required Actions."
     )
 
     def __init__(
@@ -282,32 +286,32 @@ class SpendLimitExceeded(GrokVideoError):
 
 
 class JournalCorrupt(GrokVideoError):
-    """What an earlier try remembered cannot be read. Nobody may buy on such ground; a person decides."""
+    """The journal record of an earlier try cannot be read. Nothing was sent; a retry would fail the same way."""
 
     retry_helps = False
     advice = (
-        "Nothing was sent. Run this task with the newest version of the provider that ran it before. Look at the "
-        "log of the earlier try; remove the record only if nothing was bought."
+        "Nothing was sent. Run this task with the newest provider version that it ran with before. Check the log of "
+        "the earlier try, and remove the record only if nothing was bought."
     )
 
 
 class JournalUnavailable(GrokVideoError):
-    """What an earlier try remembered cannot be read or written now. Nothing was sent by this try; a retry helps."""
+    """The journal cannot be read or written now. This try sent nothing; a retry can succeed."""
 
-    advice = "Nothing was sent. A retry helps if this passes."
+    advice = "Nothing was sent. A retry helps if this is temporary."
 
 
 class LedgerUnavailable(GrokVideoError):
-    """A budget applies and what was spent cannot be looked up. Nothing was sent by this try; a retry helps."""
+    """A budget applies and the ledger cannot be read or written. This try sent nothing; a retry can succeed."""
 
-    advice = "Nothing was sent. A retry helps if this passes."
+    advice = "Nothing was sent. A retry helps if this is temporary."
 
 
 class EventRejected(GrokVideoError):
-    """A trigger event has the wrong shape, version or request id and is not believed."""
+    """The trigger event has an invalid format, version or request id. The task fails; a retry does not help."""
 
     retry_helps = False
-    advice = "Check that worker and triggerer run the same version of this provider."
+    advice = "Check that workers and triggerers run the same version of this provider."
 
 
 def _rebuilt(kind: type[GrokVideoError], args: tuple[Any, ...], state: Mapping[str, Any]) -> GrokVideoError:
@@ -317,7 +321,7 @@ def _rebuilt(kind: type[GrokVideoError], args: tuple[Any, ...], state: Mapping[s
 
 
 def shorten(value: object, limit: int = 120) -> str:
-    """Return a repr fit for a message: no payload of a ``data:`` URI, no query of a URL, never longer than `limit`."""
+    """Return a repr for a message: without ``data:`` payload or URL query, at most `limit` characters."""
     try:
         text = repr(_harmless(value))
     except Exception:  # noqa: BLE001 - an integer of 5000 digits, or an object of the user's, has no repr
@@ -352,7 +356,7 @@ def _harmless_text(text: str) -> str:
 
 
 class _Data(str):
-    """A text that is shown as it is, because it is a description already."""
+    """A text that is shown without quotes, because it is a description already."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""The one event a trigger yields, and how it is checked before it is believed.
+"""The trigger's event, and its check by the worker.
 
-It carries neither a link nor a price: the worker looks once more and finds both fresh, and Airflow prints events into
-the task log.
+It has no link and no price: the worker polls once more and gets both fresh, and Airflow writes events into the task
+log.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Outcome = Literal["settled", "abandoned"]
 
 @dataclass(frozen=True)
 class Event:
-    """What a trigger found out.
+    """The result of a trigger's wait.
 
     Attributes:
-        request_id: The request it waited for.
-        outcome: ``settled`` if the request ended, however; ``abandoned`` if the waiting did.
-        error: Name of the error class that ended the waiting.
+        request_id: The request.
+        outcome: ``settled`` if the request ended in any way; ``abandoned`` if only the wait ended.
+        error: Name of the error class that ended the wait.
         message: Its message.
-        advice: What to do about it.
-        service_id: The service's ``x-request-id`` of the failing call.
-        submitted_at: Epoch seconds of the submit, handed through to the manifest.
+        advice: Its advice.
+        service_id: xAI's ``x-request-id`` of the failed call.
+        submitted_at: Epoch seconds of the submit, for the manifest.
     """
 
     request_id: str
@@ -41,7 +41,7 @@ class Event:
     service_id: str | None = None
 
     def payload(self) -> dict[str, Any]:
-        """Return the event as plain JSON, stamped with its version."""
+        """Return the event as plain JSON with its version."""
         return {
             "version": VERSION,
             "request_id": self.request_id,
@@ -54,7 +54,7 @@ class Event:
         }
 
     def as_error(self, conn_id: str | None = None) -> GrokVideoError | None:
-        """Return the error that ended the waiting, as the class it was; None if the request settled."""
+        """Return the error that ended the wait, in its own class; None if the request settled."""
         if self.outcome == "settled":
             return None
         kind = getattr(errors, self.error or "", GrokVideoError)
@@ -63,7 +63,7 @@ class Event:
         if issubclass(kind, errors.InvalidInput):
             # What was wrong with which argument is in the message already.
             kind = errors.RequestRejected
-        message = self.message or "the trigger gave up without a reason"
+        message = self.message or "the trigger stopped waiting and gave no reason"
         problem: GrokVideoError = kind(message, service_id=self.service_id, advice=self.advice)
         return problem.about(request_id=self.request_id, conn_id=conn_id)
 
@@ -82,19 +82,19 @@ def abandoned(request_id: str, error: GrokVideoError, submitted_at: float | None
 
 
 def parse(payload: object) -> Event:
-    """Check what came back through Airflow and return it as an :class:`Event`.
+    """Check an event that came through Airflow and return it as an :class:`Event`.
 
     Raises:
-        EventRejected: It is not an object, of another version, without request id, or with an unknown outcome.
+        EventRejected: It is not an object, has another version, no request id, or an unknown outcome.
     """
     if not isinstance(payload, Mapping):
         raise EventRejected(f"the trigger's event is not an object: {shorten(payload)}")
     request_id = payload.get("request_id")
     if not isinstance(request_id, str) or not request_id:
-        raise EventRejected(f"the trigger's event names no request: {shorten(dict(payload))}")
+        raise EventRejected(f"the trigger's event has no request id: {shorten(dict(payload))}")
     if payload.get("version") != VERSION:
         raise EventRejected(
-            f"the trigger's event has version {payload.get('version')!r}, this worker reads {VERSION}",
+            f"the trigger's event has version {payload.get('version')!r}, but this worker expects {VERSION}",
             request_id=request_id,
         )
     outcome: Any = payload.get("outcome")
@@ -116,7 +116,7 @@ def _text(value: object) -> str | None:
 
 
 def _time(value: object) -> float | None:
-    """Return epoch seconds, or None for what is no time of this millennium."""
+    """Return epoch seconds; None if the value is not a plausible time."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value < 4e9 else None

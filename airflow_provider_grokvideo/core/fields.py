@@ -1,4 +1,4 @@
-"""How single arguments are read, from a DAG file or a rendered template: a wrong one is an :class:`InvalidInput`."""
+"""Argument types that accept values of DAG files and of rendered templates, or raise :class:`InvalidInput`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
 def _text(value: object, info: ValidationInfo) -> str:
     field = info.field_name or "prompt"
     if not isinstance(value, str):
-        hint = "" if value is None else "; a template with native rendering makes numbers and lists"
+        hint = "" if value is None else "; native template rendering may have changed its type"
         raise InvalidInput(field, value, f"text{hint}")
     if not can_be_sent(value):
-        raise InvalidInput(field, value, "text without half an emoji (a lone surrogate), which cannot be sent")
+        raise InvalidInput(field, value, "text without a lone surrogate (half an emoji), which cannot be sent")
     if not value.strip() or value.strip() == "None":
-        raise InvalidInput(field, value, "text that is not empty; a template may have rendered to nothing")
+        raise InvalidInput(field, value, "non-empty text; a template may have rendered to nothing")
     return value
 
 
@@ -76,14 +76,14 @@ def _one_of(*allowed: str) -> BeforeValidator:
 
 
 def sequence(value: object, info: ValidationInfo) -> Sequence[Any]:
-    """Insist on a list: a template renders one to text, and its characters would become its items."""
+    """Return a list, and refuse text: a template may have rendered a list to text."""
     # Airflow hands over the results of a mapped task as a lazy sequence.
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return list(value)
     raise InvalidInput(
         info.field_name or "list",
         value,
-        "a list; from a template, pass the upstream task's output itself or set render_template_as_native_obj=True",
+        "a list; pass the upstream task's .output, or set render_template_as_native_obj=True on the DAG",
     )
 
 
@@ -97,7 +97,7 @@ Moment = Annotated[float, BeforeValidator(_moment)]
 
 
 class Value(BaseModel):
-    """A frozen value whose every complaint is an :class:`InvalidInput`."""
+    """A frozen model that raises :class:`InvalidInput` instead of pydantic's errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -108,19 +108,19 @@ class Value(BaseModel):
             raise _readable(problem, type(self)) from None
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Leave out what was not given and what may be signed, so that a request can be logged."""
+        """Leave out unset fields and signed URLs, so that a request can be logged."""
         for name, value in super().__repr_args__():
             if value not in (None, ()):
                 yield name, "..." if name == "output" else value
 
 
 def _readable(problem: ValidationError, kind: type[BaseModel]) -> InvalidInput:
-    """Turn pydantic's first complaint into ours."""
+    """Turn pydantic's first error into an :class:`InvalidInput`."""
     first = problem.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "request"
     if first["type"] == "missing":
-        return InvalidInput(field, None, f"{kind.__name__} needs it")
+        return InvalidInput(field, None, f"a value; {kind.__name__} requires it")
     if first["type"] == "extra_forbidden":
         allowed = ", ".join(kind.model_fields)
-        return InvalidInput(field, first["input"], f"{kind.__name__} has no such argument; it has {allowed}")
-    return InvalidInput(field, first["input"], first["msg"])
+        return InvalidInput(field, first["input"], f"one of the arguments of {kind.__name__} ({allowed})")
+    return InvalidInput(field, first["input"], first["msg"].removeprefix("Input should be "))

@@ -1,8 +1,8 @@
-"""Stored outputs as the second witness of a submission whose answer was lost (contract §6.3).
+"""Stored files as proof that an unconfirmed submission was accepted (contract §6.3).
 
-A request that stores its output names the file. A name that no other purchase has shows up in the list of files once
-the video is done, so a file of that name proves that the request was accepted, and has the video without a request id.
-That there is none proves nothing: the request may still be under way, or was blocked, or storing failed.
+A request that stores its output sets the file's name. If the name is unique, a file of that name proves that the
+request was accepted, and it is the video, even without a request id. It is listed once the video is done. A missing
+file proves nothing: the request may still be running, was blocked, or storing failed.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from airflow_provider_grokvideo.core.errors import ServiceUnavailable
 from airflow_provider_grokvideo.core.jobs import StoredFile
 
 PAGE = 100
-"""Files on one page of the list, the most that the service gives (contract §8)."""
+"""Files on one page of the list, the most that xAI allows (contract §8)."""
 
 MOST_PAGES = 50
-"""Pages of hits that are looked through; a name with a random part has a handful of hits."""
+"""Most pages of the list that are searched; a name with a random part has only a few hits."""
 
 KEPT_SECONDS = 3 * 24 * 3600
-"""How long a file is kept that is stored for the sake of its name: long enough for retries and a weekend."""
+"""Seconds that a file is kept that is stored only as a witness: enough for retries and a weekend."""
 
 _LONGEST_STEM = 120
 _LONGEST_SUFFIX = 16
 
 
 def unique_name(filename: str | None, token: str) -> str:
-    """Return the name under which a purchase's output is stored: the user's, with the purchase's token in it.
+    """Return the file name of a purchase's stored output: the user's name with the purchase's token.
 
     Args:
-        filename: The user's ``storage_options.filename``; None where the file is stored for the sake of its name.
-        token: Of the purchase; random, so that nobody can guess the name.
+        filename: The user's ``storage_options.filename``; None where the file is stored only as a witness.
+        token: The purchase's token; it is random, so that the name cannot be guessed.
     """
     stem, dot, suffix = (filename or "airflow.mp4").rpartition(".")
     if not stem or len(suffix) > _LONGEST_SUFFIX:
@@ -41,12 +41,12 @@ def unique_name(filename: str | None, token: str) -> str:
 
 
 def stored_as(options: Mapping[str, Any] | None, token: str, *, wanted: bool) -> dict[str, Any] | None:
-    """Return the ``storage_options`` that a request is sent with; None where nothing is to be stored.
+    """Return the ``storage_options`` of a request; None if its output is not stored.
 
     Args:
-        options: The user's.
-        token: Of the purchase.
-        wanted: Whether the connection wants a witness for requests whose user stores nothing.
+        options: The user's options.
+        token: The purchase's token.
+        wanted: The connection has ``witness`` on, so that outputs are stored even without options.
     """
     if options is not None:
         return {**options, "filename": unique_name(str(options["filename"]), token)}
@@ -58,8 +58,8 @@ class Page:
     """One page of the list of files.
 
     Attributes:
-        found: The file of exactly that name, if it is on it.
-        next: The token of the page after it; None where this one is the last.
+        found: The file of exactly that name, if the page has it.
+        next: The token of the next page; None for the last page.
     """
 
     found: StoredFile | None
@@ -67,16 +67,16 @@ class Page:
 
 
 def page(answer: Mapping[str, Any], filename: str) -> Page:
-    """Read one page of files whose names are like one, and look for exactly that one.
+    """Read one page of the list of files, and find the file of exactly this name.
 
-    A page without files is the last one: the service may give a token with every page.
+    A page without files is the last one, even if it has a token.
 
     Raises:
-        ServiceUnavailable: It is no list of files.
+        ServiceUnavailable: It is not a list of files.
     """
     rows = answer.get("data", answer.get("files"))
     if not isinstance(rows, list):
-        raise ServiceUnavailable("the service answered the question for files with no list")
+        raise ServiceUnavailable("the service's response has no list of files")
     token = answer.get("pagination_token")
     further = token if rows and isinstance(token, str) and token else None
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a poll of a request can find: ``Job = Pending | Done | Moderated | Failed | Expired``."""
+"""Results of a poll: ``Job = Pending | Done | Moderated | Failed | Expired``."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Pending:
     """Accepted and not finished.
 
     Attributes:
-        request_id: The request that was looked at.
+        request_id: The request.
         progress: 0 to 100, or None; approximate, may stand still and jump (contract §5.5).
-        word: A status word this package does not know; the request is looked at again until the deadline.
+        word: A status word that is unknown to this package; the request is polled again until the deadline.
     """
 
     request_id: str = ""
@@ -31,12 +31,12 @@ class Pending:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """Where the service keeps the output beyond the temporary link (contract §5.3).
+    """The output as a file stored by xAI, beyond the temporary link (contract §5.3).
 
     Attributes:
-        file_id: The service's id.
-        public_url: An address that needs no key, if one was asked for.
-        filename: Its name, where it was found by that.
+        file_id: xAI's id.
+        public_url: A URL that needs no key, if one was requested.
+        filename: Its name, if it was found by its name.
     """
 
     file_id: str
@@ -46,16 +46,16 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Done:
-    """Finished.
+    """The video is finished.
 
     Attributes:
-        request_id: The request that was looked at.
+        request_id: The request.
         url: The temporary link, or None if the output went to an upload address or a stored file only.
-        duration: Seconds, as the service says; measure the file before believing it (contract §3.3).
-        model: The model that was billed; retired names are redirected (contract §4).
-        cost_ticks: What was billed, in 1/10^10 USD, or None if the service did not say.
-        file: The stored output, if one was asked for.
-        storage_error: Why storing failed, if it did; the temporary link is still good then.
+        duration: Seconds as reported by xAI; the file may differ (contract §3.3).
+        model: The billed model; retired names are redirected (contract §4).
+        cost_ticks: The billed cost in 1/10^10 USD, or None if xAI did not report it.
+        file: The stored output, if one was requested.
+        storage_error: Why storing failed, if it did; the temporary link still works then.
     """
 
     request_id: str = ""
@@ -69,7 +69,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Moderated:
-    """Blocked by the service's content rules; usually billed in full (contract §5.2)."""
+    """Content moderation blocked the video; it is usually billed in full (contract §5.2)."""
 
     request_id: str = ""
     code: str = ""
@@ -79,13 +79,13 @@ class Moderated:
 
 @dataclass(frozen=True)
 class Failed:
-    """Given up by the service.
+    """xAI could not make the video.
 
     Attributes:
-        request_id: The request that was looked at.
-        code: An open string; the service documents five (contract §5.1).
-        message: The service's words.
-        cost_ticks: What was billed, or None if the service did not say.
+        request_id: The request.
+        code: An open string; xAI documents five (contract §5.1).
+        message: xAI's message.
+        cost_ticks: The billed cost, or None if xAI did not report it.
     """
 
     request_id: str = ""
@@ -96,14 +96,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Expired:
-    """Not known to the service, or no longer (contract §5.1)."""
+    """xAI does not know the request, or no longer (contract §5.1)."""
 
     request_id: str = ""
     message: str = ""
 
 
 Job = Pending | Done | Moderated | Failed | Expired
-"""What a poll found."""
+"""The result of a poll."""
 
 FinalJob = Done | Moderated | Failed | Expired
-"""What a poll found when nothing more will change."""
+"""The result of a poll of an ended request."""

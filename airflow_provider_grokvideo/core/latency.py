@@ -1,9 +1,9 @@
-"""How long requests take: what is known of each kind, what finished requests teach, and when a poll pays.
+"""Latency of requests by kind, learned from finished ones, and the polling schedule that follows from it.
 
-A finished video that nobody has looked at lies unseen. :meth:`Curve.unseen` is how many seconds it can be expected to
-have lain there, and a poll pays as soon as that reaches a price (:data:`PRICE`). Where videos become likely to finish
-this makes looks dense, before and long after it makes them rare. On lognormal latencies the rule is within two percent
-of the best schedule there is, which dynamic programming over all look times finds.
+:meth:`Curve.unseen` is the expected time since a video finished that was not polled yet. The next poll is due when it
+reaches :data:`PRICE`. So polls are frequent where videos are likely to finish, and rare before and long after. On
+lognormal latencies the rule is within two percent of the best schedule, found by dynamic programming over all poll
+times.
 
 No clock here: ages are seconds since the submit.
 """
@@ -20,15 +20,15 @@ from typing import NamedTuple
 from airflow_provider_grokvideo.core import models
 
 PRICE = 0.25
-"""Seconds that a finished video may be expected to lie unseen before a poll pays: about half the polls of a fixed
-interval of 5 s, and less than two thirds of its delay."""
+"""Expected seconds since the video finished at which a poll is due: this needs about half the polls of a fixed interval
+of 5 s, and causes less than two thirds of its delay."""
 
 WINDOW = 96
-"""How many finished requests of a kind are remembered: enough for its shape, few enough to follow the service."""
+"""Finished requests of a kind that are remembered: enough for its shape, few enough to follow changes."""
 
 SURPRISES = 4
-"""After so many in a row far off on the same side, the service has changed its speed, and the older ones are forgotten.
-By chance this is rarer than once in a hundred thousand requests."""
+"""After this many outliers in a row on the same side, the service has changed its speed: older requests are forgotten.
+By chance this happens less than once in a hundred thousand requests."""
 
 _STEP = 0.02
 _FIRST, _LAST = 0.5, 4000.0
@@ -55,7 +55,7 @@ class Curve:
         self._area = _integrated(self._done)
 
     def done(self, age: float) -> float:
-        """Return the share of requests that is finished at an age."""
+        """Return the share of requests that are finished at an age."""
         return self._at(self._done, age)
 
     def chance(self, seen: float, age: float) -> float:
@@ -70,14 +70,14 @@ class Curve:
         return max(0.0, area - before * (age - seen)) / max(1.0 - before, 1e-9)
 
     def gain(self, seen: float, age: float) -> float:
-        """Return what a poll at `age` promises: :meth:`chance` times :meth:`unseen`."""
+        """Return the use of a poll at `age`: :meth:`chance` times :meth:`unseen`."""
         before = self.done(seen)
         left = max(1.0 - before, 1e-9)
         area = self._at(self._area, age) - self._at(self._area, seen)
         return (self.done(age) - before) / left * ((area - before * (age - seen)) / left + 0.1)
 
     def when(self, seen: float, price: float = PRICE) -> float:
-        """Return the age at which a poll of a request that was pending at age `seen` pays."""
+        """Return the age at which to poll a request that was pending at age `seen`."""
         if seen >= _LAST:
             return seen * (1.0 + _STEP)
         before, start = self.done(seen), self._at(self._area, seen)
@@ -124,13 +124,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class History:
-    """What is known of one kind.
+    """Latency of one kind.
 
     Attributes:
-        guess: Where requests are expected as long as few have finished.
+        guess: The expected latency until enough requests have finished.
         samples: Logarithms of the seconds of the last :data:`WINDOW` finished requests, oldest first.
-        surprises: How many in a row were far off what was expected: counted up if slower, down if faster.
-        fresh: How many samples the curve does not know yet.
+        surprises: Outliers in a row: counted up if slower, down if faster.
+        fresh: Samples that are not in the curve yet.
         curve: The distribution.
     """
 
@@ -148,13 +148,13 @@ class History:
         return cls(guess, tuple(samples), surprises, 0, Curve(_components(guess, samples, running)))
 
     def learned(self, low: float, high: float, share: float, running: Sequence[float]) -> History:
-        """Return what is known after a request was found finished.
+        """Return the history after a request was found finished.
 
         Args:
             low: Age of the last poll that found it pending; 0 if there was none.
             high: Age of the poll that found it finished.
-            share: From 0 to 1, which moment between the two to believe in; spread evenly over requests.
-            running: Ages at which those that go on were last seen pending, of all that are learned from.
+            share: From 0 to 1, the assumed moment between the two; spread evenly over requests.
+            running: Ages at which the other requests that are learned from were last pending.
         """
         high = max(high, _FIRST)
         age = max(self.curve.value(min(low, high), high, share), _FIRST)
@@ -171,10 +171,10 @@ class History:
 
 
 class Latencies:
-    """What this process knows of all kinds; the only state there is.
+    """Latencies of all kinds in this process.
 
     Args:
-        most: How many kinds to remember; the ones used longest ago are forgotten first.
+        most: Kinds to remember; the least recently used ones are forgotten first.
     """
 
     def __init__(self, most: int = 256) -> None:
@@ -182,7 +182,7 @@ class Latencies:
         self._known: dict[str | None, History] = {}
 
     def of(self, kind: str | None) -> History:
-        """Return what is known of a kind."""
+        """Return the history of a kind."""
         found = self._known.pop(kind, None) or History.of(guess(kind))
         self._known[kind] = found
         while len(self._known) > self._most:
@@ -190,13 +190,13 @@ class Latencies:
         return found
 
     def learn(self, kind: str | None, low: float, high: float, share: float, running: Sequence[float]) -> None:
-        """Take note of a finished request; see :meth:`History.learned`. Of no kind, there is nothing to learn."""
+        """Add a finished request; see :meth:`History.learned`. Without a kind, nothing is learned."""
         if kind is not None:
             self._known[kind] = self.of(kind).learned(low, high, share, running)
 
 
 def guess(kind: str | None) -> Component:
-    """Return where requests of a kind (a request's ``kind()``) are expected before any has finished.
+    """Return the expected latency of a kind (a request's ``kind()``) before any request has finished.
 
     Published timings are about proportional to the length of the video: 22 s for 5 s of 480p, 50 s for 8 s and 90 s
     for 15 s of 720p, one to two minutes for the 1.5 models (contract §5.5).
@@ -217,7 +217,7 @@ _GUESS_SPREAD = 0.5
 _GUESS_WORTH = 1.5
 """How many finished requests a guess is worth."""
 _FLOOR = Component(0.02, 0.3, 0.7)
-"""A little of everything around the middle, so that no learned distribution is ever sure of itself."""
+"""A wide component around the middle, so that no learned distribution is too narrow."""
 _NARROWEST = 0.02
 _CROWD = 1.4
 _ENOUGH = 16
@@ -227,7 +227,7 @@ def _anew(recent: Sequence[float], *, faster: bool) -> History:
     """Return the history of a service whose speed has changed."""
     middle = recent[len(recent) // 2]
     if faster:
-        # Polls that came too late found them, so nothing tells how much faster.
+        # They were polled too late, so it is unknown how much faster.
         return History.of(Component(1.0, middle - 0.4, _GUESS_SPREAD))
     return History.of(Component(1.0, middle, _GUESS_SPREAD), recent)
 

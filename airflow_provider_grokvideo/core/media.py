@@ -1,9 +1,9 @@
-"""How an image, a video or an audio clip is named in a request.
+"""Images, videos and audio clips as inputs of a request.
 
-The API takes an object with exactly one source, ``{"url": ...}`` or ``{"file_id": ...}``; a wrong shape can be ignored
-silently and an unrelated clip is billed (contract §3.1). People write a string. This module turns one into the other
-and knows a third source, ``path``: something Airflow's ObjectStorage can read, which has to be inlined or uploaded
-before the request is sent.
+The API takes an object with exactly one source, ``{"url": ...}`` or ``{"file_id": ...}``; it may silently ignore other
+shapes and bill an unrelated clip (contract §3.1). Tasks may give a string. This module turns the string into the object
+and adds a third source, ``path``: a file that Airflow's ObjectStorage can read. It is inlined or uploaded before the
+request is sent.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _SOUNDS = "a voice id, an https URL, a data: URI or the path of an audio file"
 class Media(BaseModel):
     """One image, video or audio clip: exactly one of `url`, `file_id`, `path` and `voice_id`.
 
-    `sha256` names the bytes behind a path once they were read, so that the same file uploaded twice is still the
-    same request. `known_as` names a clip that has several addresses, some of them temporary.
+    `sha256` is the hash of a path's bytes once they were read, so that the same file uploaded twice is the same
+    request. `known_as` is the stable name of a clip that has several addresses, some of them temporary.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +49,7 @@ class Media(BaseModel):
     known_as: str | None = None
 
     def __repr__(self) -> str:
-        """Name the source without payload and without query string, which may sign a private address."""
+        """Return the source without its payload and without the query string, which may hold a signature."""
         return f"Media({self})"
 
     def __str__(self) -> str:
@@ -59,20 +59,22 @@ class Media(BaseModel):
         """Return the object the API wants.
 
         Raises:
-            InvalidInput: It is still a path; paths are inlined or uploaded before.
+            InvalidInput: It is still a path; paths are inlined or uploaded first.
         """
         if self.path is not None:
-            raise InvalidInput(field, self.path, "a path has to be inlined or uploaded before the request is sent")
+            raise InvalidInput(
+                field, self.path, "a URL or a file id; a path must be inlined or uploaded before the request is sent"
+            )
         named = {"url": self.url, "file_id": self.file_id, "voice_id": self.voice_id}
         return {name: value for name, value in named.items() if value is not None}
 
     def identity(self) -> str:
-        """Return what makes this the same input next time: its name or bytes where they are known, else the address."""
+        """Return the stable identity of the input: its name or hash if known, else its address."""
         return self.known_as or self.sha256 or self.url or self.file_id or self.path or self.voice_id or ""
 
 
 def source_of(text: str) -> Source:
-    """Say what a plain string names: a ``url`` (https, http or data:), a ``file_id``, or else a ``path``."""
+    """Return what kind of source a string is: ``url`` (https, http or data:), ``file_id``, or else ``path``."""
     if re.match(r"data:|https?://", text, re.IGNORECASE):
         return "url"
     if _FILE_ID.fullmatch(text):
@@ -89,10 +91,10 @@ def _parse_audio(value: object, info: ValidationInfo) -> object:
 
 
 def parse_media(value: object, *, field: str) -> Media:
-    """Turn what a task was given into one :class:`Media`.
+    """Turn a task's argument into one :class:`Media`.
 
     Raises:
-        InvalidInput: Empty, of a wrong type, with no source or with more than one.
+        InvalidInput: It is empty, has a wrong type, or does not have exactly one source.
     """
     if isinstance(value, Media):
         return value
@@ -103,7 +105,7 @@ def parse_media(value: object, *, field: str) -> Media:
         if is_rendered_data(text):
             raise InvalidInput(field, "the text of another task's result", f"{_ALLOWED}, {USE_THE_OUTPUT}")
         if not can_be_sent(text):
-            raise InvalidInput(field, text, "an address or name without half an emoji (a lone surrogate)")
+            raise InvalidInput(field, text, "a URL, file id or path without a lone surrogate (half an emoji)")
         source = source_of(text)
         return _checked(Media(**{source: text}), field)
     if isinstance(value, Mapping):
@@ -123,15 +125,15 @@ def _split(url: str) -> SplitResult | None:
 
 
 def parse_audio(value: object, *, field: str) -> Media:
-    """Turn a reference audio into a :class:`Media`: ``{voice_id}``, ``{url}``, or a string meaning either.
+    """Turn a reference audio into a :class:`Media`: ``{voice_id}``, ``{url}``, or a string with either.
 
     Raises:
-        InvalidInput: As :func:`parse_media`; a file id is not possible here (contract §3.1).
+        InvalidInput: As :func:`parse_media`, and for a file id (contract §3.1).
     """
     if isinstance(value, Mapping):
         return _checked(_from_object(value, field, allowed=("voice_id", "url")), field)
     if value is None or (isinstance(value, str) and source_of(value) == "file_id"):
-        raise InvalidInput(field, value, f"{_SOUNDS}; not a file id")
+        raise InvalidInput(field, value, f"{_SOUNDS}, but not a file id")
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value) and value != "None":
         return Media(voice_id=value)
     media = parse_media(value, field=field)
@@ -148,7 +150,7 @@ def _from_object(value: Mapping[Any, Any], field: str, allowed: tuple[str, ...])
         raise InvalidInput(
             field,
             sorted(map(str, given)),
-            f"an object with exactly one of {' and '.join(allowed)}, not both or none",
+            f"an object with exactly one of {' and '.join(allowed)}",
         )
     ((name, part),) = given.items()
     if not isinstance(part, str) or not part.strip():
@@ -173,10 +175,10 @@ def _checked(media: Media, field: str) -> Media:
 def clean_data_uri(uri: str, field: str) -> str:
     """Return a ``data:`` URI as it is sent: ``data:<type>;base64,<data>``.
 
-    Parameters and line breaks are left out; the case of ``data:`` and ``base64`` does not matter (RFC 2397).
+    Parameters and line breaks are removed; ``data:`` and ``base64`` may have any case (RFC 2397).
 
     Raises:
-        InvalidInput: It has no type, is not in base64, or has no data.
+        InvalidInput: It has no type, no base64 or no data.
     """
     head, comma, data = uri.partition(",")
     kind, *parameters = [part.strip() for part in head[5:].split(";")]
@@ -188,7 +190,7 @@ def clean_data_uri(uri: str, field: str) -> str:
 
 
 def is_storage_url(path: str) -> bool:
-    """Say whether a path names its storage, as ``s3://bucket/key`` does, or is a local one."""
+    """Return whether a path has a scheme, as ``s3://bucket/key`` does; else it is local."""
     return bool(_SCHEME.match(path))
 
 

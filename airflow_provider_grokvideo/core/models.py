@@ -1,6 +1,6 @@
-"""What each model can do: the one table to edit when xAI adds or changes a model.
+"""Models and their limits: the one table to edit when xAI adds or changes a model.
 
-Source: contract §3 and §4 (limits as of August to October 2026). A model that is not in the table is passed on with a
+Source: contract §3 and §4 (limits as of August to October 2026). A model that is not in the table is sent with a
 warning, because new names appear faster than releases of this package.
 """
 
@@ -29,15 +29,15 @@ EXTENSION_SOURCE_SECONDS = (2.0, 15.0)
 
 MAX_KEYFRAMES = 4
 KEYFRAME_GRID = 3
-"""Keyframes snap to a grid of this many slots a second; two in one slot are refused (contract §3.1)."""
+"""Keyframes snap to a grid of this many slots a second; xAI refuses two in one slot (contract §3.1)."""
 
 PROMPT_WARNING_LENGTH = 4000
-"""The limit is not published; third parties saw trouble above this many characters (contract §3.1)."""
+"""Longer prompts were sometimes refused, in characters; the limit is not published (contract §3.1)."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """Limits of one way to generate: seconds inclusive, and the resolutions on offer."""
+    """Limits of one mode: seconds (inclusive) and resolutions."""
 
     seconds: tuple[int, int] = (1, 15)
     resolutions: tuple[str, ...] = ("480p", "720p")
@@ -55,7 +55,7 @@ class References:
 
 @dataclass(frozen=True)
 class Model:
-    """What one model offers; None where it does not offer the mode."""
+    """Limits of one model; None for a mode that it does not have."""
 
     name: str
     aliases: tuple[str, ...] = ()

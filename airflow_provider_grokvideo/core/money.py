@@ -1,4 +1,4 @@
-"""Amounts of money: as users write them, as people read them, as the service bills them."""
+"""Amounts of money: parsing, formatting, and the unit of xAI's bills."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD
 
 MOST = Decimal(100_000_000)
-"""Dollars above which an amount is taken for a mistake; in ticks it fits a database's integers."""
+"""Larger amounts in USD are refused as mistakes; in ticks this one fits a database's integers."""
 
 TOLERATED = Decimal("0.1")
-"""Share of the estimate by which a bill may differ before it is worth a warning."""
+"""Share of the estimate by which a bill may differ without a warning."""
 
 
 def amount(value: object, field: str, *, most: Decimal = MOST, also: str = "") -> Decimal:
-    """Read dollars as a user writes them, as a number or as text.
+    """Return an amount in USD, given as a number or as text.
 
-    A text that is empty is a mistake, such as a template that rendered to nothing, and not the absence of a limit.
+    Empty text is refused: a template may have rendered to nothing, and that must not remove a limit.
 
     Args:
-        value: What the user wrote.
-        field: Where, for the message.
-        most: The largest amount that makes sense there.
-        also: What else is allowed there, for the message.
+        value: The amount.
+        field: The argument or setting, for the message.
+        most: The largest amount allowed.
+        also: Other allowed values, for the message.
 
     Raises:
-        InvalidInput: It is no amount.
+        InvalidInput: It is not an amount from 0 to `most`.
     """
     usd = Decimal("NaN")
     try:
@@ -37,17 +37,17 @@ def amount(value: object, field: str, *, most: Decimal = MOST, also: str = "") -
     except InvalidOperation:
         usd = Decimal("NaN")
     if isinstance(value, bool) or not usd.is_finite() or not 0 <= usd <= most:
-        raise InvalidInput(field, value, f"dollars, 0 to {most}{also}")
+        raise InvalidInput(field, value, f"0 to {most} USD{also}")
     return usd
 
 
 def ticks_of(usd: Decimal) -> int:
-    """Return dollars in the unit of the service's bills, never rounded down."""
+    """Return an amount in the unit of xAI's bills, never rounded down."""
     return int((usd * TICKS_PER_USD).to_integral_value(ROUND_CEILING))
 
 
 def differ(estimated: Decimal | None, actual: Decimal | None) -> bool:
-    """Say whether a bill is so far from its estimate that a person should know."""
+    """Return whether a bill differs from its estimate by more than :data:`TOLERATED`."""
     if estimated is None or actual is None:
         return False
     return abs(actual - estimated) > TOLERATED * estimated

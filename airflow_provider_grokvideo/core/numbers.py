@@ -1,4 +1,4 @@
-"""Check numbers that users write: of the right type, finite, within bounds."""
+"""Checks of numbers: type, finite, within bounds."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def checked_number(
     """Return a number within its bounds.
 
     Args:
-        value: A number, or a numeric text where a template may have made it.
+        value: A number, or numeric text from a template.
         field: The argument.
-        least: Smallest value; excluded where it is 0.
+        least: Smallest value; 0 itself is excluded.
         most: Largest value.
-        expected: The bounds in words.
-        may_be_text: Whether numeric text counts.
+        expected: The bounds, for the message.
+        may_be_text: Whether numeric text is allowed.
 
     Raises:
-        InvalidInput: Of another type, not finite, or out of bounds.
+        InvalidInput: The value has another type, is not finite, or is out of bounds.
     """
     number = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):

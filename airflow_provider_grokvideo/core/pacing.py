@@ -1,26 +1,26 @@
-"""How fast one account may look: a token bucket that a rate limit closes for everybody and slows for a while."""
+"""Rate limit of one account: a token bucket that an HTTP 429 closes and slows for a while."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 DEFAULT_PACE = 4.0
-"""Polls a second if the connection does not say. xAI's page of one video model says 10 requests a second; those of the
-others are not known, nor is whether polls count (contract §7.1). Less than half of it leaves room for the submits of
-the workers and a second triggerer; a 429 halves it."""
+"""Default polls per second. xAI's page of one video model says 10 requests a second; the limits of the others are not
+known, nor is whether polls count (contract §7.1). Less than half of it leaves room for submits and for a second
+triggerer; a 429 halves it."""
 
 LOCAL_PACE = 1000.0
-"""The same for a service on this machine, which has no limit; the emulator is one."""
+"""The default for a service on this machine, such as the emulator, which has no limit."""
 
 RECOVERY = 300.0
-"""Seconds after which a pace that was slowed to nothing would be the usual one again."""
+"""Seconds in which the rate recovers from zero to the usual one."""
 
 LONGEST_CLOSURE = 300.0
-"""Cap on a rate limit's ``Retry-After``, in seconds: a typing error must not silence an account for a day."""
+"""Longest accepted ``Retry-After`` of a 429, in seconds: a wrong header must not stop all polls for a day."""
 
 _BURST = 0.25
 _TICK = 1e-6
-"""Seconds that do not count: epoch seconds have steps of a quarter of a millionth."""
+"""Seconds that are ignored: epoch seconds have steps of a quarter of a millionth."""
 _SLOWEST = 1 / 64
 
 
@@ -29,11 +29,11 @@ class Pace:
     """The state of one account's bucket; times are epoch seconds.
 
     Attributes:
-        usual: Polls a second without a rate limit.
-        rate: Polls a second at `at`.
-        tokens: Polls that may be taken at once at `at`.
-        at: When `rate` and `tokens` were true.
-        closed_until: Nobody looks before.
+        usual: Polls per second without an HTTP 429.
+        rate: Polls per second at `at`.
+        tokens: Polls that are allowed immediately at `at`.
+        at: Time of `rate` and `tokens`.
+        closed_until: No polls before.
         slowed_at: When the rate was last halved.
     """
 
@@ -46,15 +46,15 @@ class Pace:
 
     @classmethod
     def of(cls, usual: float, now: float) -> Pace:
-        """Return a bucket that nobody has used yet."""
+        """Return a new bucket."""
         return cls(usual=usual, rate=usual, at=now)
 
     def changed(self, usual: float) -> Pace:
-        """Return the pace after a new usual one was set; a rate limit goes on to slow it."""
+        """Return the pace with a new usual rate; it stays slowed by earlier 429s."""
         return self if usual == self.usual else replace(self, usual=usual, rate=self.rate * usual / self.usual)
 
     def now(self, now: float) -> Pace:
-        """Return the bucket as it is now: filled by what has passed, and recovered a little."""
+        """Return the bucket at a later time: filled and recovered by the time that has passed."""
         rate, tokens = self._level(now)
         return replace(self, rate=rate, tokens=tokens, at=max(now, self.at))
 
@@ -85,9 +85,9 @@ class Pace:
         """Return the bucket after an HTTP 429.
 
         Args:
-            now: When it came.
-            asked_at: When the call was sent. One that was under way when the rate was halved says nothing new.
-            retry_after: Seconds the service asked for, if it did.
+            now: Time of the response.
+            asked_at: When the call was sent; one that was sent before the last halving does not halve again.
+            retry_after: The seconds of the ``Retry-After`` header, if there is one.
         """
         state = self.now(now)
         pause = min(max(retry_after or 0.0, 1.0 / state.rate), LONGEST_CLOSURE)
@@ -98,7 +98,7 @@ class Pace:
         return replace(state, rate=rate, tokens=0.0, closed_until=closed_until, slowed_at=now)
 
     def set_back(self, seconds: float) -> Pace:
-        """Return the same pace by a clock that was set back."""
+        """Return the same pace after the clock was set back."""
         return replace(
             self,
             at=self.at - seconds,

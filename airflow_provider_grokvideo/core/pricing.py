@@ -1,7 +1,7 @@
-"""What a request costs, before it is sent.
+"""Price estimates of requests.
 
-Source: contract §4, checked there against measured bills. The price list has a date; the bill is what the service
-says afterwards.
+Source: contract §4, checked there against measured bills. The price list has a date; xAI reports the billed cost
+afterwards.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, Vid
 _PER_INPUT = ("input_image", "input_video_second")
 
 _HIGHEST_RATE = Decimal(1000)
-"""Dollars per second or image above which a price is taken for a mistake."""
+"""Higher prices per second or image, in USD, are refused as mistakes."""
 
 ANY_MODEL = "*"
-"""The name under which a price file prices the models that no list names."""
+"""The name in a price file that prices all models without an entry."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Prices:
     """A price list.
 
     Attributes:
-        as_of: The day it was read.
-        models: By the model's name.
-        others: For every model that is not listed; None leaves those without a price.
-        source: Where it comes from, for people.
+        as_of: The day when the prices were read.
+        models: Prices by model name.
+        others: The price of all models that are not listed; None leaves them without a price.
+        source: The origin of the prices, for messages.
     """
 
     as_of: str
@@ -51,7 +51,7 @@ class Prices:
     source: str = ""
 
     def of(self, model: str) -> ModelPrice | None:
-        """Return the price of a model by its name or alias; None if nobody knows it."""
+        """Return the price of a model by its name or alias; None if it has no known price."""
         known = models.find_model(model)
         names = (model, known.name) if known else (model,)
         return next((self.models[name] for name in names if name in self.models), self.others)
@@ -76,12 +76,12 @@ DEFAULT_PRICES = Prices(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a request should cost.
+    """The estimated price of a request.
 
     Attributes:
-        usd: The sum, exact; None if the model has no known price.
-        parts: What it is made of, in words with their dollars.
-        at_most: The sum is an upper bound, because the length or the size of the source is not known.
+        usd: The exact sum; None if the model has no known price.
+        parts: The parts of the sum in USD, by their label.
+        at_most: The sum is an upper bound, because the length or resolution of the source is not known.
         as_of: The day of the price list.
     """
 
@@ -97,11 +97,11 @@ class Estimate:
 
     @property
     def ticks(self) -> int | None:
-        """The sum in the unit of the service's bills, never rounded down."""
+        """The sum in the unit of xAI's bills, never rounded down."""
         return None if self.usd is None else ticks_of(self.usd)
 
     def explained(self) -> str:
-        """Return the sum with its parts and the date of the prices, for a log line or a question."""
+        """Return the sum with its parts and the date of the prices, for a log line or an approval."""
         parts = ", ".join(f"{what}: {plain(usd)}" for what, usd in self.parts.items())
         dated = f"prices of {self.as_of}" if self.as_of else ""
         more = "; ".join(part for part in (parts, dated) if part)
@@ -118,9 +118,10 @@ def estimate(
     """Return the price of a request: output seconds, input images and input video seconds (contract §4).
 
     Args:
-        request: What will be sent.
+        request: The request.
         source_seconds: Length of the clip that is edited or extended; without it the longest allowed is assumed.
-        source_resolution: Its resolution; without it the worst case is assumed, because the output follows the source.
+        source_resolution: Its resolution; without it the most expensive one is assumed, because the output has the
+            same resolution.
         prices: The price list.
     """
     price = prices.of(request.model)
@@ -140,25 +141,25 @@ def estimate(
 
 
 def price_list(document: object, *, where: str, base: Prices = DEFAULT_PRICES) -> Prices:
-    """Return the prices of a user's price file: the models it names, and those of `base` for the rest.
+    """Return the prices of a price file, and those of `base` for the models without an entry.
 
     Args:
         document: Parsed JSON: ``{"as_of": "2026-12-01", "models": {NAME: {"output_second": {"480p": "0.05"},
             "input_image": "0.002", "input_video_second": "0.01"}}}`` with an optional ``source``. The name ``"*"``
-            prices every model that no list names. Dollars are text or numbers. ``input_image`` and
-            ``input_video_second`` stay as they are in `base` where they are left out.
+            prices all models without an entry. Amounts are USD, as text or numbers. ``input_image`` and
+            ``input_video_second`` may be left out; they are then taken from `base`.
         where: The file, for messages.
-        base: What the file overrides.
+        base: The prices that the file overrides.
 
     Raises:
-        InvalidInput: It is no price list; the message names the entry.
+        InvalidInput: It is not a price list; the message names the entry.
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("models"), Mapping):
         raise InvalidInput(where, document, 'an object with "as_of" and "models"')
     _only(document, ("as_of", "models", "source"), where)
     as_of = document.get("as_of")
     if not isinstance(as_of, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", as_of):
-        raise InvalidInput(f"{where}: as_of", as_of, "the day the prices were read, such as 2026-12-01")
+        raise InvalidInput(f"{where}: as_of", as_of, "a date such as 2026-12-01, the day the prices were read")
     listed = {
         str(name): _price_of(entry, f"{where}: {name}", base.of(str(name)))
         for name, entry in document["models"].items()
@@ -170,18 +171,21 @@ def price_list(document: object, *, where: str, base: Prices = DEFAULT_PRICES) -
 def over_limit(estimate: Estimate, limit: Decimal | None, field: str = "max_cost_usd") -> str | None:
     """Return why a request is more expensive than allowed; None if it is not.
 
-    What nobody knows the price of is over every limit.
+    A request without a known price exceeds every limit.
     """
     if limit is None:
         return None
     if estimate.usd is None:
-        return f"nobody knows its price, so {field}={plain(limit)} cannot be kept; [grokvideo] prices_path can name one"
+        return (
+            f"no price is known for this model, so {field}={plain(limit)} cannot be enforced; "
+            "add one in [grokvideo] prices_path"
+        )
     return f"{field} is {plain(limit)}" if estimate.usd > limit else None
 
 
 def _price_of(entry: object, where: str, known: ModelPrice | None) -> ModelPrice:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("output_second"), Mapping):
-        raise InvalidInput(where, entry, 'an object with "output_second": {"480p": dollars, ...}')
+        raise InvalidInput(where, entry, 'an object with "output_second": {"480p": USD, ...}')
     _only(entry, ("output_second", *_PER_INPUT), where)
     for name in entry["output_second"]:
         if name not in models.RESOLUTIONS:
@@ -200,7 +204,7 @@ def _rate(value: object, where: str) -> Decimal:
 
 def _only(entry: Mapping[str, object], known: tuple[str, ...], where: str) -> None:
     if unknown := sorted(set(map(str, entry)) - set(known)):
-        raise InvalidInput(f"{where}: {unknown[0]}", entry[unknown[0]], f"the keys are {', '.join(known)}")
+        raise InvalidInput(f"{where}: {unknown[0]}", entry[unknown[0]], f"one of the keys {', '.join(known)}")
 
 
 def _of_changed(

@@ -1,4 +1,4 @@
-"""Cut secrets out of texts: API keys, queries of addresses, payloads of data URIs."""
+"""Removal of secrets from texts: API keys, queries of URLs, payloads of data URIs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 MARK = "[key removed]"
-"""Stands where a key was. No text of a user has it by chance."""
+"""Replaces a key. No text of a user has it by chance."""
 
 SHORTEST_KEY = 8
 """Characters of a key that is cut wherever it stands; a shorter one only where it is a word of its own."""
@@ -37,7 +37,7 @@ _TEXTS_OF_THE_USER = frozenset({"prompt"})
 
 
 def without_key(text: str, key: str) -> str:
-    """Return a text without an API key, also where it was quoted for a URL, for JSON or for HTML."""
+    """Return a text without an API key, even if it is quoted for a URL, for JSON or for HTML."""
     for form in forms_of(key):
         if form not in text:
             continue
@@ -49,17 +49,17 @@ def without_key(text: str, key: str) -> str:
 
 
 def forms_of(key: str) -> list[str]:
-    """Return the ways in which an answer may write a key, the longest first."""
+    """Return the forms that a key may have in a response, the longest first."""
     in_json = json.dumps(key)[1:-1]
     forms = {key, quote(key, safe=""), quote(key), in_json, in_json.replace("/", "\\/"), escape(key)}
     return sorted(filter(None, forms), key=len, reverse=True)
 
 
 def foreign(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text that came from outside as it may be kept: in an error, a log, XCom, a card, the journal.
+    """Return a text from outside without secrets: for errors, logs, XCom, cards and the journal.
 
-    Keys are masked; of an address the query, the fragment and the user are cut, of a ``data:`` URI its data. Characters
-    that do not print become blanks.
+    Keys are masked; URLs lose query, fragment and user, ``data:`` URIs their data. Characters that do not print become
+    blanks.
     """
     text = without_tokens(text)
     text = _DATA.sub(r"\1,…", text)
@@ -70,18 +70,18 @@ def foreign(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """Return a text without what has the form of a key or token; every other word stays."""
+    """Return a text without keys and tokens; every other word stays."""
     return _KEY.sub(MARK, _PARTLY_SHOWN.sub(MARK, text))
 
 
 def shareable(value: Any, name: str = "") -> Any:
-    """Return a value of a request or manifest as it may be kept: addresses without query, data URIs without data.
+    """Return a value of a request or manifest without secrets: URLs without query, data URIs without data.
 
-    A prompt stays as it was sent, but for a whole key of xAI's.
+    A prompt stays as it was sent, except for a whole xAI key.
 
     Args:
         value: Plain JSON.
-        name: The key it stands under.
+        name: Its key in the object.
     """
     if isinstance(value, Mapping):
         return {str(key): _part(str(key), part) for key, part in value.items()}

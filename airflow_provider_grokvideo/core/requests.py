@@ -1,7 +1,7 @@
-"""The requests one can make, each checking itself against the contract before money is spent.
+"""Requests to the API, checked against the contract before they are sent.
 
-One class per thing the API can do. A request is a value: build it, read ``.endpoint`` and ``.body()``, send it.
-Everything a model decides (lengths, resolutions, counts) is looked up in :mod:`airflow_provider_grokvideo.core.models`.
+There is one class per operation of the API. A request is a value: build it, read ``.endpoint`` and ``.body()``, send
+it. The limits of the models (lengths, resolutions, counts) are in :mod:`airflow_provider_grokvideo.core.models`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from airflow_provider_grokvideo.core.media import Audio, Media, Visual
 from airflow_provider_grokvideo.core.texts import can_be_sent
 
 STORED_FILE_SECONDS = (3600, 2_592_000)
-"""How long the service can keep a stored output (contract §3.1)."""
+"""The shortest and the longest time that xAI keeps a stored output, in seconds (contract §3.1)."""
 
 
 class Keyframe(Value):
-    """An image at a moment of the clip, in seconds after its start."""
+    """An image at a moment of the clip, in seconds from its beginning."""
 
     image: Visual
     timestamp_s: Moment
@@ -59,15 +59,15 @@ def _keyframes(value: object, info: ValidationInfo) -> list[Keyframe]:
 
 
 class _Request(Value):
-    """What all requests share.
+    """Base of all requests.
 
     Args:
-        prompt: What to make, or what to change. Never empty: image-to-video without one was accepted by the service
+        prompt: What to make, or what to change. It must not be empty: xAI accepted image-to-video without a prompt
             and failed later (contract §3.1).
-        model: Model name; unknown names pass with a warning.
+        model: Model name; unknown names are sent with a warning.
         storage_options: ``{"filename": ..., "expires_after": seconds, "public_url": ...}`` to have xAI store the
             output beyond the temporary link (contract §5.3).
-        output: ``{"upload_url": <signed PUT URL>}``: the service uploads there; required for teams with zero data
+        output: ``{"upload_url": <signed PUT URL>}``: xAI uploads the video there; required for teams with zero data
             retention (contract §3.5).
     """
 
@@ -84,35 +84,35 @@ class _Request(Value):
         yield from ()
 
     def with_media(self, found: Mapping[Media, Media]) -> Self:
-        """Return the same request with some inputs replaced, as after an upload."""
+        """Return the request with some inputs replaced, for example after an upload."""
         return self.model_validate({name: _replaced(value, found) for name, value in _fields(self)})
 
     def body(self) -> dict[str, Any]:
-        """Return exactly the JSON the endpoint wants: what was not given is left to the service's default."""
+        """Return the JSON body of the request; xAI's defaults apply to unset fields."""
         words: dict[str, Any] = {"model": self.model, "prompt": self.prompt}
         words |= self._own_words()
         words |= {"storage_options": _plain(self.storage_options), "output": _plain(self.output)}
         return {name: value for name, value in words.items() if value is not None}
 
     def warnings(self) -> list[str]:
-        """Return what is worth a line in the log although it is allowed."""
+        """Return warnings for the log about allowed but doubtful arguments."""
         found = []
         if models.find_model(self.model) is None:
             known = ", ".join(model.name for model in models.MODELS)
             found.append(
-                f"model {self.model!r} is not known to this version (known: {known}); its limits are unchecked"
+                f"model {self.model!r} is unknown to this version (known: {known}); its limits are not checked"
             )
         if len(self.prompt) > models.PROMPT_WARNING_LENGTH:
             found.append(
-                f"the prompt has {len(self.prompt)} characters; the service publishes no limit, and some prompts "
-                f"above {models.PROMPT_WARNING_LENGTH} were refused"
+                f"the prompt has {len(self.prompt)} characters; xAI publishes no limit, but refused some prompts with "
+                f"more than {models.PROMPT_WARNING_LENGTH}"
             )
         return found
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of what is bought: the same inputs give the same one, whatever form they came in.
+        """Return a SHA-256 of the inputs; equal inputs have the same one, in whatever form they were given.
 
-        An upload address is where the result goes, not what it is, so it does not count.
+        The upload address does not count, because it does not change the video.
         """
         parts: dict[str, Any] = {"mode": self.mode}
         for name, value in _fields(self):
@@ -121,20 +121,20 @@ class _Request(Value):
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     def kind(self) -> str:
-        """Return what its latency has in common with others: mode, model, seconds and resolution, ``-`` if unknown."""
+        """Return the group of its latency: mode, model, seconds and resolution, ``-`` if unknown."""
         model = models.find_model(self.model)
         seconds, resolution = self._size()
         return f"{self.mode}/{model.name if model else self.model}/{seconds or '-'}/{resolution or '-'}"
 
     def _size(self) -> tuple[int | None, str | None]:
-        """Return seconds and resolution of what will be rendered, as far as the request decides them."""
+        """Return seconds and resolution of the rendered video; None if the request does not set them."""
         return None, None
 
     def _own_words(self) -> dict[str, Any]:
         return {}
 
     def _decides(self, name: str) -> bool:
-        """Say whether a field that is given changes what is bought."""
+        """Return whether a set field changes the video."""
         return name != "output"
 
     @model_validator(mode="after")
@@ -142,7 +142,7 @@ class _Request(Value):
         for name, value in _fields(self):
             for text in _texts(value):
                 if not can_be_sent(text):
-                    raise InvalidInput(name, text, "text without half an emoji (a lone surrogate)")
+                    raise InvalidInput(name, text, "text without a lone surrogate (half an emoji)")
         return self
 
     @model_validator(mode="after")
@@ -151,7 +151,7 @@ class _Request(Value):
             address = self.output.get("upload_url")
             if set(self.output) != {"upload_url"} or not _is_https(address):
                 raise InvalidInput(
-                    "output", sorted(map(str, self.output)), "an object with one key, upload_url, an https URL"
+                    "output", sorted(map(str, self.output)), "an object with one key, upload_url, and an https URL"
                 )
         if self.storage_options is not None:
             _check_storage(self.storage_options)
@@ -159,14 +159,14 @@ class _Request(Value):
 
 
 class _Generated(_Request):
-    """What all generations share.
+    """Base of all generations.
 
     Args:
-        duration: Seconds of the clip; None is the service's default, 8.
-        aspect_ratio: None is the service's default, 16:9.
-        resolution: None is the service's default, 480p.
+        duration: Seconds of the clip; None is xAI's default, 8.
+        aspect_ratio: None is xAI's default, 16:9.
+        resolution: None is xAI's default, 480p.
         generate_audio: False for a silent clip; costs the same (contract §4).
-        user: An opaque id of your end user, passed on to the service.
+        user: An opaque id of your end user, which is sent to xAI.
     """
 
     duration: Seconds = None
@@ -202,7 +202,7 @@ class _Generated(_Request):
             return
         limits: models.Generation | None = getattr(model, offers)
         if limits is None:
-            raise InvalidInput("model", self.model, f"{what} is offered by {models.names_of(offers)}")
+            raise InvalidInput("model", self.model, f"a model with {what}: {models.names_of(offers)}")
         _check_seconds("duration", self.duration, limits.seconds, f"{what} with {self.model}")
         if self.resolution is not None and self.resolution not in limits.resolutions:
             raise InvalidInput(
@@ -213,7 +213,7 @@ class _Generated(_Request):
 
 
 class TextToVideo(_Generated):
-    """A clip from words."""
+    """A clip from a prompt."""
 
     mode: ClassVar[str] = "text-to-video"
 
@@ -238,7 +238,7 @@ class ImageToVideo(_Generated):
     def warnings(self) -> list[str]:
         found = super().warnings()
         if self.aspect_ratio is not None:
-            found.append(f"aspect_ratio={self.aspect_ratio!r} is left out: the clip takes the image's ratio")
+            found.append(f"aspect_ratio={self.aspect_ratio!r} is not sent: the clip has the image's aspect ratio")
         return found
 
     @override
@@ -256,10 +256,10 @@ class ImageToVideo(_Generated):
 
 
 class ReferenceToVideo(_Generated):
-    """A clip guided by reference images or voices, or pinned to frames; at least one of them is given.
+    """A clip guided by reference images or voices, or pinned to frames; at least one of them is required.
 
     Args:
-        reference_images: Up to 7 images whose subjects appear in the clip, on 1.5 up to 14.
+        reference_images: Up to 7 images whose subjects appear in the clip; up to 14 with grok-imagine-video-1.5.
         reference_audios: Up to 3 voices or audio clips (``{"voice_id": ...}``, ``{"url": ...}``).
         image: The first frame.
         last_frame: The last frame.
@@ -316,21 +316,23 @@ class ReferenceToVideo(_Generated):
             )
         if len(self.reference_audios) > limits.audios:
             raise InvalidInput(
-                "reference_audios", len(self.reference_audios), f"at most {limits.audios} with {self.model}"
+                "reference_audios",
+                len(self.reference_audios),
+                f"at most {limits.audios} voices or audio clips with {self.model}",
             )
         if limits.pinned_frames:
             return
         for field in ("last_frame", "keyframes"):
             if getattr(self, field):
-                raise InvalidInput(field, "...", f"a model that pins frames, grok-imagine-video-1.5; not {self.model}")
+                raise InvalidInput(field, "...", f"None with {self.model}; use grok-imagine-video-1.5 to pin frames")
         if self.image is not None:
             raise InvalidInput(
-                "image", self.image, f"not together with references on {self.model}; grok-imagine-video-1.5 can"
+                "image", self.image, f"None with references and {self.model}; use grok-imagine-video-1.5"
             )
 
 
 class EditVideo(_Request):
-    """A changed copy of a clip of at most 8.7 s; it keeps the clip's length and shape (contract §3.2)."""
+    """A changed copy of a clip of at most 8.7 s, with the same length and aspect ratio (contract §3.2)."""
 
     mode: ClassVar[str] = "edit"
     endpoint: ClassVar[str] = "/videos/edits"
@@ -356,7 +358,7 @@ class ExtendVideo(_Request):
     """A clip of 2 to 15 s with 2 to 10 s added; the result is the whole clip (contract §3.3).
 
     Args:
-        duration: Seconds to add; None is the service's default, 6.
+        duration: Seconds to add; None is xAI's default, 6.
     """
 
     mode: ClassVar[str] = "extend"
@@ -385,17 +387,17 @@ class ExtendVideo(_Request):
 
 
 VideoRequest = TextToVideo | ImageToVideo | ReferenceToVideo | EditVideo | ExtendVideo
-"""Anything that can be submitted."""
+"""All requests that can be submitted."""
 
 
 def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
-    """Build the generation that the given words ask for, as the service itself tells them apart (contract §3.1).
+    """Build the generation that fits the arguments, by the rules of the API (contract §3.1).
 
     References, voices, a last frame or keyframes make it reference-to-video; else an image makes it image-to-video;
-    else it is text-to-video. Words that are None count as not given.
+    else it is text-to-video. Arguments that are None count as unset.
 
     Raises:
-        InvalidInput: A word is wrong.
+        InvalidInput: An argument is missing or invalid.
     """
     given = _given(words)
     pinning = ("reference_images", "reference_audios", "last_frame", "keyframes")
@@ -408,20 +410,20 @@ def generation(**words: Any) -> TextToVideo | ImageToVideo | ReferenceToVideo:
 
 
 def edit(**words: Any) -> EditVideo:
-    """Build an edit; words that are None count as not given."""
+    """Build an edit; arguments that are None count as unset."""
     return EditVideo(**_given(words))
 
 
 def extension(**words: Any) -> ExtendVideo:
-    """Build an extension; words that are None count as not given."""
+    """Build an extension; arguments that are None count as unset."""
     return ExtendVideo(**_given(words))
 
 
 def check_source(request: VideoRequest, seconds: float | None) -> None:
-    """Check the length of the clip that is edited or extended, where somebody knows it.
+    """Check the length of the clip that is edited or extended, if it is known.
 
     Raises:
-        InvalidInput: The service would take it, fail later, and might bill it.
+        InvalidInput: xAI would accept the request, fail later, and might bill it.
     """
     if seconds is None or not isinstance(request, EditVideo | ExtendVideo):
         return
@@ -430,7 +432,7 @@ def check_source(request: VideoRequest, seconds: float | None) -> None:
     # A container's length and the one the service measures differ by a frame.
     if not low - 0.05 <= seconds <= high + 0.05:
         allowed = f"a clip of at most {high:g} s" if edits else f"a clip of {low:g} to {high:g} s"
-        raise InvalidInput("video", request.video, f"{allowed}; this one lasts {seconds:g} s")
+        raise InvalidInput("video", request.video, f"{allowed}, but it has {seconds:g} s")
 
 
 def _given(words: Mapping[str, Any]) -> dict[str, Any]:
@@ -440,7 +442,7 @@ def _given(words: Mapping[str, Any]) -> dict[str, Any]:
 def _check_offered(name: str, offers: str, what: str) -> None:
     model = models.find_model(name)
     if model is not None and not getattr(model, offers):
-        raise InvalidInput("model", name, f"{what} is offered by {models.names_of(offers)}")
+        raise InvalidInput("model", name, f"a model with {what}: {models.names_of(offers)}")
 
 
 def _check_seconds(field: str, value: int | None, allowed: tuple[int, int], what: str) -> None:
@@ -456,10 +458,12 @@ def _check_keyframes(frames: tuple[Keyframe, ...], seconds: int) -> None:
     for index, frame in enumerate(frames):
         field = f"keyframes[{index}].timestamp_s"
         if not 0 < frame.timestamp_s < seconds:
-            raise InvalidInput(field, frame.timestamp_s, f"a moment inside the clip, after 0 and before {seconds} s")
+            raise InvalidInput(
+                field, frame.timestamp_s, f"a moment inside the clip: more than 0 and less than {seconds} s"
+            )
         slot = round(frame.timestamp_s * models.KEYFRAME_GRID)
         if slot in taken:
-            raise InvalidInput(field, frame.timestamp_s, "a third of a second of its own; another keyframe is there")
+            raise InvalidInput(field, frame.timestamp_s, "a third of a second without another keyframe")
         taken.add(slot)
     moments = sorted(frame.timestamp_s for frame in frames)
     for earlier, later in pairwise(moments):
@@ -493,7 +497,7 @@ def _check_stored_seconds(field: str, seconds: object) -> None:
 
 
 def _is_https(address: object) -> bool:
-    """Say whether an address is https; plain http is for this machine, where the emulator and tests run."""
+    """Return whether an address is https; http is allowed on this machine, for the emulator and tests."""
     try:
         parts = urlsplit(address) if isinstance(address, str) else None
     except ValueError:

@@ -1,7 +1,7 @@
-"""Whether and when a call may be sent again.
+"""Retry policy of HTTP calls.
 
-The policy is xAI's own TypeScript client's (contract §6.2), with one difference: a call that was provably never sent
-may be repeated whatever it is. A paid start is never repeated on anything that leaves doubt.
+The policy is that of xAI's own TypeScript client (contract §6.2), with one difference: every call that was provably
+never sent may be repeated. A submit is not repeated if xAI may have received it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavai
 
 MAX_RETRIES = 2
 LONGEST_PAUSE = 60.0
-"""Cap on a ``Retry-After``, in seconds; longer waits belong to Airflow's retry_delay."""
+"""Longest ``Retry-After`` that a call waits for, in seconds; longer waits are left to Airflow's retry_delay."""
 
 LONGEST_ASKED = 86_400.0
-"""Seconds: a day. A service that asks for more has a broken header."""
+"""Longest ``Retry-After`` that is accepted: a day, in seconds."""
 
 _SAFE_TO_REPEAT = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, as far as repeating the call is concerned."""
+    """Status and headers of an HTTP response."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -35,13 +35,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Fault:
-    """A call without an answer.
+    """A call without a response.
 
     Attributes:
-        kind: ``not_sent`` if the service provably did not get it (name not found, connection refused, TLS refused);
+        kind: ``not_sent`` if the service provably did not receive it (name not found, connection refused, TLS refused);
             ``unknown`` if it may have.
-        what: What happened, for the message.
-        lasting: A repetition at once would end the same way (unknown host, untrusted certificate).
+        what: The reason, for the message.
+        lasting: An immediate retry would fail the same way (unknown host, untrusted certificate).
     """
 
     kind: Literal["not_sent", "unknown"]
@@ -55,11 +55,11 @@ def delay(
     """Return the seconds to wait before the call may be sent again, or None if it may not.
 
     Args:
-        attempt: How often it was sent, from 1.
-        answer: What came of it.
-        paid: It starts something that is billed.
+        attempt: Number of the attempt, from 1.
+        answer: Its response, or why there is none.
+        paid: The call is a submit, which is billed.
         now: Epoch seconds, to read a ``Retry-After`` date.
-        jitter: From 0 to 1, spreads simultaneous callers: up to a quarter is added.
+        jitter: From 0 to 1; adds up to a quarter to the pause, to spread simultaneous callers.
     """
     if attempt > MAX_RETRIES:
         return None
@@ -71,7 +71,7 @@ def delay(
         asked = retry_after(answer.headers, now)
         # An asked-for pause that is too long to sit out is left to Airflow's own retry.
         if asked is not None:
-            # Many tasks are told the same pause; none may come sooner, and not all at once.
+            # Many tasks get the same pause; none may come sooner, and not all at once.
             return asked * spread if asked <= LONGEST_PAUSE else None
         return _backoff(attempt, 1.0, 30.0) * spread
     if paid or answer.status not in _SAFE_TO_REPEAT:
@@ -81,15 +81,15 @@ def delay(
 
 
 def after_failure(error: BaseException, *, shortest: float) -> float | Literal["fail", "default"]:
-    """Say what a task's retry policy does with an error.
+    """Return what a task's retry policy does after an error.
 
     Args:
-        error: What the task raised.
-        shortest: Seconds that an attempt is put off at least.
+        error: The error that the task raised.
+        shortest: Shortest delay of the next attempt, in seconds.
 
     Returns:
-        Seconds until the next attempt, which needs no retry: a rate limit, a journal or a ledger that is out of reach.
-        ``fail`` for an error that no retry can mend. ``default`` for everything else, and for what the user allowed a
+        Seconds until the next attempt, which uses no retry: after a rate limit or an unreachable journal or ledger.
+        ``fail`` for an error that no retry can fix. ``default`` for all other errors, and if ``resubmit_on`` allows a
         retry to submit again.
     """
     if not isinstance(error, GrokVideoError) or error.resubmits:
@@ -103,9 +103,9 @@ def after_failure(error: BaseException, *, shortest: float) -> float | Literal["
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a usable one.
+    """Return the seconds of a ``Retry-After`` header, given as seconds or as a date; None without a valid one.
 
-    More than :data:`LONGEST_ASKED` counts as that.
+    Longer ones are cut to :data:`LONGEST_ASKED`.
     """
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     if text is None:
@@ -119,7 +119,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
-    # HTTP dates are in UTC, also where they do not say so.
+    # HTTP dates are in UTC, even without a time zone.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     return None if now is None else min(max(0.0, moment.timestamp() - now), LONGEST_ASKED)
 

@@ -1,7 +1,7 @@
-"""When to look at a request, and what a poll settles.
+"""Polling policy: when a request is polled, and what follows from a poll.
 
-``look(watch, seen, now, curve)`` is the whole policy; trigger, sensor and blocking operator only carry it out. Who goes
-first where many wait is decided in :mod:`airflow_provider_grokvideo.core.agenda`.
+``poll(watch, seen, now, curve)`` is the whole policy; trigger, sensor and blocking operator only carry it out. The
+order of many waits is decided in :mod:`airflow_provider_grokvideo.core.agenda`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from airflow_provider_grokvideo.core.numbers import checked_number
 from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
-"""Seconds between polls where no schedule is given, and to the next poll after one that failed, which doubles with each
-more in a row; what the documentation and xAI's own client use (contract §6.1)."""
+"""Seconds between polls without a schedule, and after a failed poll, doubled with each further one in a row, as in
+xAI's client (contract §6.1)."""
 
 SHORTEST_GAP = 1.0
 """Seconds that the schedule leaves between two polls, however likely the video is to finish."""
@@ -38,59 +38,58 @@ LONGEST_GAP = 15.0
 """Seconds between polls of a request that has taken longer than any known one, and after many misses."""
 
 GRID = 0.25
-"""Polls that the schedule plans fall on multiples of so many seconds: a process that wakes up for ten at once spends
-half of what it would spend on waking up for each."""
+"""Planned polls fall on multiples of this many seconds: one wake-up for ten polls costs half as much as ten."""
 
 JITTER = 0.1
-"""A pause becomes shorter or longer by up to this part of it, so that simultaneous submits do not look together."""
+"""A pause becomes shorter or longer by up to this part of it, so that simultaneous submits are not polled together."""
 
 FIRST_POLL = 10.0
-"""Seconds from the start of a wait to the first poll. The fastest published request took 20 (contract §5.5), and
-Airflow 3.3 fails a task that resumes before its scheduler has taken notice of the deferral, which a busy scheduler was
-seen to need more than 5 s for."""
+"""Seconds from the beginning of a wait to the first poll. The fastest published request took 20 (contract §5.5), and
+Airflow 3.3 fails a task that resumes before its scheduler has processed the deferral; a busy scheduler needed more than
+5 s for that."""
 
 PROPAGATION = 10.0
-"""Seconds after a submit in which an unknown request id is not yet believed (contract §6.4)."""
+"""Seconds after a submit in which an unknown request id does not end the wait (contract §6.4)."""
 
 DEFAULT_TIMEOUT = 900.0
-"""Seconds to wait before saying so (contract §6.1); the slowest published request took 240."""
+"""Default timeout in seconds (contract §6.1); the slowest published request took 240."""
 
 
 class Schedule(Protocol):
-    """What is known of a kind's latency; see :class:`airflow_provider_grokvideo.core.latency.Curve`."""
+    """Latency of a kind of request; see :class:`airflow_provider_grokvideo.core.latency.Curve`."""
 
     def done(self, age: float) -> float:
-        """Return the share of requests that is finished at an age."""
+        """Return the share of requests that are finished at an age."""
 
     def when(self, seen: float) -> float:
-        """Return the age at which a poll pays at a request that was pending at age `seen`."""
+        """Return the age at which to poll a request that was pending at age `seen`."""
 
 
 _SAY_EVERY = 60.0
 
 
 LONGEST_TIMEOUT = 30 * 86_400.0
-"""Seconds: no request takes days, and Airflow's own dates end."""
+"""The longest timeout in seconds: no request takes days, and Airflow's dates are limited."""
 
 
 def checked_interval(value: object, field: str = "poll_interval") -> None:
     """Check a task's ``poll_interval``.
 
     Raises:
-        InvalidInput: It is no number of seconds between 0 and an hour.
+        InvalidInput: It is not a number of seconds from 0 to an hour.
     """
     if value is not None:
         checked_number(value, field, least=0, most=3600, expected="more than 0 and at most 3600 seconds, or None")
 
 
 def checked_timeout(value: object, field: str = "timeout") -> float:
-    """Return the seconds of a timeout that is given in seconds or as a timedelta.
+    """Return a timeout in seconds, given in seconds or as a timedelta.
 
     Raises:
         InvalidInput: It is neither, or not within 30 days.
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    expected = "seconds or a timedelta, more than 0 and at most 30 days"
+    expected = "more than 0 seconds and at most 30 days, as a number of seconds or a timedelta"
     try:
         return checked_number(seconds, field, least=0, most=LONGEST_TIMEOUT, expected=expected)
     except InvalidInput:
@@ -104,17 +103,17 @@ class Watch:
     Attributes:
         request_id: The request.
         since: Epoch seconds when it was submitted, or when the wait began if that is not known.
-        deadline: Epoch seconds after which the wait is given up.
-        kind: What its latency has in common with others (a request's ``kind()``).
+        deadline: Epoch seconds after which the wait ends.
+        kind: The group of its latency (a request's ``kind()``).
         poll_interval: Seconds between polls; None lets the schedule decide.
-        not_before: Epoch seconds before which nobody looks.
-        polls: How often it was polled.
+        not_before: Epoch seconds of the earliest poll.
+        polls: Number of polls so far.
         seen_at: Epoch seconds of the last poll that found it pending; 0 if there was none.
-        progress: What the service called its progress then.
-        misses: Polls in a row that found nothing out.
+        progress: Its progress then.
+        misses: Failed polls in a row.
         last_miss: Why the last of them failed.
-        word: A status word nobody knows, if the service uses one.
-        uploads: The request carried ``output.upload_url``, so that done without a link is success.
+        word: An unknown status word of the service, if there is one.
+        uploads: The request has ``output.upload_url``, so done without a link is a success.
     """
 
     request_id: str
@@ -134,7 +133,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class PollAgain:
-    """Look again at epoch seconds `at`, with the updated `watch`."""
+    """Poll again at epoch seconds `at`, with the updated `watch`."""
 
     at: float
     watch: Watch
@@ -142,14 +141,14 @@ class PollAgain:
 
 @dataclass(frozen=True)
 class Settled:
-    """Nothing more will change at the service."""
+    """The request has ended."""
 
     job: FinalJob
 
 
 @dataclass(frozen=True)
 class Abandoned:
-    """Looking is over although the request may go on; `error` says why."""
+    """The wait has ended, but the request may still be running; `error` says why."""
 
     error: GrokVideoError
 
@@ -163,21 +162,21 @@ def first_poll(watch: Watch, now: float, curve: Schedule | None = None) -> float
     if _interval(watch) or curve is None:
         return earliest
     planned = watch.since + curve.when(0.0) * (1 + JITTER * _spread(watch))
-    # Also the last poll is one, so a short deadline does not wait for what usually happens.
+    # The first poll is never after the deadline.
     return max(earliest, min(_on_grid(planned), watch.deadline))
 
 
 def poll(watch: Watch, seen: Job | GrokVideoError, now: float, curve: Schedule | None = None) -> Verdict:
-    """Say what follows from one poll.
+    """Return what follows from one poll.
 
     Args:
         watch: The wait.
-        seen: What the poll found, or why it found nothing out.
+        seen: The result of the poll, or its error.
         now: Epoch seconds.
-        curve: What is known of the kind's latency; without it, polls are one interval apart.
+        curve: The latency of the kind; without it, polls are one interval apart.
 
-    A look that failed is a miss, not an outcome: the request goes on, so misses are tolerated until the deadline.
-    A key or address that does not work is not: it would fail until the deadline.
+    A failed poll does not end the wait, because the request keeps running: such polls are repeated until the deadline.
+    An invalid key or base URL ends it at once, because every further poll would fail.
     """
     polled = replace(watch, polls=watch.polls + 1)
     match seen:
@@ -212,12 +211,12 @@ def _after_pending(watch: Watch, seen: Pending, now: float, curve: Schedule | No
 
 
 def _planned(watch: Watch, seen: Pending, now: float, curve: Schedule) -> float:
-    """Return the seconds to the next poll by what is known of the kind, and by a progress that grows."""
+    """Return the seconds to the next poll by what is known of the kind, and by the reported progress."""
     age = max(0.0, now - watch.since)
     pause = LONGEST_GAP if curve.done(age) > _BEYOND else curve.when(age) - age
     before, progress = watch.progress, seen.progress
     if before is not None and progress is not None and before < progress < 100:
-        # It may stand still and jump (contract §5.5), so it is believed by half, and only to look earlier.
+        # It may stand still and jump (contract §5.5), so it can only halve the pause.
         left = (now - watch.seen_at) * (100 - progress) / (progress - before)
         pause = max(min(pause, left), pause / 2)
     return pause
@@ -237,12 +236,12 @@ def _again(watch: Watch, now: float, at: float) -> PollAgain | Abandoned:
 
 
 def _interval(watch: Watch) -> float | None:
-    """Return the user's interval; one that would look without pause counts as none."""
+    """Return the user's interval; 0 counts as unset."""
     return watch.poll_interval if watch.poll_interval and watch.poll_interval > 0 else None
 
 
 def share(watch: Watch) -> float:
-    """Return a number from 0 to 1 that is the same for the same look at the same request, and even over many."""
+    """Return a number from 0 to 1: the same for the same poll of the same request, evenly spread over many."""
     return crc32(f"{watch.request_id}/{watch.polls}".encode()) / 0xFFFFFFFF
 
 
@@ -258,24 +257,24 @@ _BEYOND = 0.999
 
 
 def _timeout(watch: Watch, now: float) -> WaitTimeout:
-    what = f"not finished {_spell(now - watch.since)} after its submission"
+    what = f"the request was not finished {_spell(now - watch.since)} after its submission"
     if watch.misses:
         polls = "poll" if watch.misses == 1 else f"{watch.misses} polls"
         what += f"; the last {polls} failed ({watch.last_miss})"
     elif watch.word:
-        what += f"; the service calls its state {watch.word!r}, which this version does not know"
+        what += f"; its status is {watch.word!r}, which is unknown to this version"
     return WaitTimeout(what, request_id=watch.request_id)
 
 
 @dataclass(frozen=True)
 class Said:
-    """When the log last heard each kind of news about a wait, in epoch seconds."""
+    """When each kind of message about a wait was last logged, in epoch seconds."""
 
     at: Mapping[str, float] = field(default_factory=dict)
 
 
 def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
-    """Return one line for the task log: state, percent, elapsed."""
+    """Return one line for the task log: status, progress, elapsed time."""
     elapsed = _spell(now - watch.since)
     match seen:
         case Pending(progress=None, word=None):
@@ -283,22 +282,22 @@ def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
         case Pending(progress=progress, word=None):
             return f"Request {watch.request_id} is pending, {progress} %, after {elapsed}"
         case Pending(word=word):
-            return f"Request {watch.request_id} is in state {word!r}, unknown to this version, after {elapsed}"
+            return f"Request {watch.request_id} has the status {word!r}, unknown to this version, after {elapsed}"
         case AuthenticationFailed() | OutOfCredits() | RequestRejected():
-            return f"Cannot look at request {watch.request_id} after {elapsed}: {seen.what}"
+            return f"Cannot poll request {watch.request_id} after {elapsed}: {seen.what}"
         case GrokVideoError():
-            return f"Could not look at request {watch.request_id} after {elapsed}; will look again: {seen.what}"
+            return f"Poll of request {watch.request_id} failed after {elapsed}; will poll again: {seen.what}"
         case _:
             return f"Request {watch.request_id} is {type(seen).__name__.lower()} after {elapsed}"
 
 
 def worth_saying(said: Said, seen: Job | GrokVideoError, now: float) -> bool:
-    """Say whether the log should hear about this poll: each kind of news at once, then once a minute."""
+    """Return whether to log this poll: each kind of result at once, then once a minute."""
     return now >= said.at.get(_kind(seen), float("-inf")) + _SAY_EVERY
 
 
 def now_said(said: Said, seen: Job | GrokVideoError, now: float) -> Said:
-    """Return what to remember after the log heard about a poll."""
+    """Return the state after a poll was logged."""
     return Said({**said.at, _kind(seen): now})
 
 

@@ -1,7 +1,7 @@
-"""What an answer of the service means: (status, headers, body) in, a job, an acceptance or an error out.
+"""Decoding of HTTP responses: (status, headers, body) in; a job, an acceptance or an error out.
 
-The API answers in many shapes, some of them against its own specification. Each branch names the section of the
-contract it believes.
+The API responds in many formats, some of them against its own specification. Each branch names the section of the
+contract that it follows.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ _BLOCKED = re.compile(r"\b(?:blocked|disabled|suspended|banned|deactivated)\b", 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The service took a start and will bill it."""
+    """The service accepted a submit and will bill it."""
 
     request_id: str
 
@@ -138,19 +138,19 @@ def decode(
     uploads: bool = False,
     now: float | None = None,
 ) -> Job | GrokVideoError:
-    """Say what the answer to ``GET /videos/{request_id}`` means (§6.4).
+    """Decode the response to ``GET /videos/{request_id}`` (§6.4).
 
     Args:
         status: HTTP status.
-        headers: Answer headers; any case.
+        headers: Response headers; any case.
         body: The raw body, as bytes or as text.
-        request_id: The request that was asked about; taken from the body if not given.
-        uploads: The request carried ``output.upload_url``, so that done without a link is success (§3.5).
+        request_id: The polled request; taken from the body if not given.
+        uploads: The request has ``output.upload_url``, so done without a link is a success (§3.5).
         now: Epoch seconds, to read a ``Retry-After`` date.
 
     Returns:
-        The job, or an error that says something about the question and nothing about the video:
-        `RateLimited` and `ServiceUnavailable` pass, `AuthenticationFailed` and `RequestRejected` (a redirect) do not.
+        The job, or an error of the poll, which says nothing about the video: `RateLimited` and `ServiceUnavailable` are
+        temporary, `AuthenticationFailed` and `RequestRejected` (a redirect) are not.
     """
     answer = _json_object(body)
     request_id = request_id or _first_text(answer, "request_id", "id")
@@ -170,7 +170,7 @@ def decode(
 def _from_complaint(
     request_id: str, status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None
 ) -> Job | GrokVideoError:
-    """Say what an error of the API on a poll means (§6.4, §7)."""
+    """Decode an error of the API on a poll (§6.4, §7)."""
     if 400 <= status < 500 and status != 429 and complaint.refuses_content():
         return Moderated(request_id, complaint.code, complaint.text, complaint.cost_ticks)
     if status in (404, 410):
@@ -186,7 +186,7 @@ def _from_complaint(
 def decode_submit(
     status: int, headers: Mapping[str, str], body: bytes | str, *, now: float | None = None
 ) -> Accepted | GrokVideoError:
-    """Say what the answer to a start means (§3, §6.3, §7).
+    """Decode the response to a submit (§3, §6.3, §7).
 
     A 4xx of the API proves that nothing was accepted, and so does the page of a gateway that refuses to pass a request
     on. A 5xx, a gateway's time-out, or a success without a usable request id proves nothing: the request may have been
@@ -211,28 +211,28 @@ def decode_submit(
     )
     if 400 <= status < 500 and unfit:
         return VideoModerated(
-            f"the content rules refused the request with HTTP {status} ({complaint})",
+            f"content moderation refused the request with HTTP {status} ({complaint})",
             code=complaint.code or "moderated",
             cost_usd=None if (cost := usd(complaint.cost_ticks)) is None else f"{cost.normalize():f}",
-            advice="Nothing was accepted. Change the prompt or the input media; the same would be refused again.",
+            advice="Nothing was accepted. Change the prompt or the input media; the same input would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
 
 
 def is_request_id(text: str) -> bool:
-    """Say whether a text can be a request id: it prints, is not too long, and is no step in a path."""
+    """Return whether a text can be a request id: printable ASCII, not too long, and not only dots."""
     return bool(text.strip(".")) and text.isprintable() and text.isascii() and len(text) <= _LONGEST_ID
 
 
 def decode_document(
     status: int, headers: Mapping[str, str], body: bytes | str, *, now: float | None = None
 ) -> dict[str, Any] | GrokVideoError:
-    """Say what the answer to any other call means: its JSON object, or an error."""
+    """Decode the response to any other call: its JSON object, or an error."""
     answer = _json_object(body)
     if 200 <= status < 300:
         if answer is not None:
             return answer
-        return ServiceUnavailable(f"the service answered HTTP {status} with something that is not a JSON object")
+        return ServiceUnavailable(f"the service answered HTTP {status} without a JSON object")
     complaint = _complaint(body, answer)
     if _is_foreign(status, body, complaint):
         return _not_the_apis(status, body, answer)
@@ -252,19 +252,19 @@ def _is_foreign(status: int, body: bytes | str, complaint: _Complaint) -> bool:
 def _not_the_apis(status: int, body: bytes | str, answer: Mapping[str, Any] | None) -> ServiceUnavailable:
     """Return the error of an answer that is not in the API's form and says nothing about videos or keys (§6.4)."""
     shown = _clean(body) if answer is None else foreign(json.dumps(answer))
-    what = f"HTTP {status}{_ODD.get(status, '')} with something that is not an answer of the API: {shown[:150]!r}"
+    what = f"HTTP {status}{_ODD.get(status, '')} with a response that is not the API's: {shown[:150]!r}"
     if 300 <= status < 400:
         what = f"HTTP {status}, a redirect; redirects are not followed because they lose the API key"
     return ServiceUnavailable(
         what,
         advice=(
-            "A proxy, firewall or login page on the way to the API answered. Check the network, the proxy settings and "
+            "A proxy, firewall or login page answered instead of the API. Check the network, the proxy settings and "
             "the connection's host. A retry helps if this is temporary."
         ),
     )
 
 
-_ODD = {407: " (the proxy wants a login)"}
+_ODD = {407: " (the proxy requires a login)"}
 
 
 def _pending(request_id: str, answer: Mapping[str, Any] | None) -> Job:
@@ -282,7 +282,7 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     if word in _FAILED:
         return _failed(request_id, answer)
     if word in _EXPIRED:
-        return Expired(request_id, "the service says it expired")
+        return Expired(request_id, "the service reported it expired")
     if word in _DONE or (not word and _link(answer)):
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
@@ -311,7 +311,7 @@ def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
         if video.get("respect_moderation") is False:
             return Moderated(request_id, "respect_moderation", "the result was withheld", _ticks(answer))
         if not uploads and stored is None:
-            return Failed(request_id, "missing_url", "the service says done but gives no link", _ticks(answer))
+            return Failed(request_id, "missing_url", "the service reported done but sent no link", _ticks(answer))
     return Done(
         request_id=request_id,
         url=url,
@@ -330,7 +330,7 @@ def _failed(request_id: str, answer: dict[str, Any]) -> Job:
 
 
 _NO_CAPABILITY = (
-    "The key works and lacks a permission. Give it access to the video endpoints and to this model in the xAI console "
+    "The API key works but lacks a permission. Allow the video endpoints and this model in the xAI console "
     "(API keys > access list), or use another model."
 )
 
@@ -344,8 +344,8 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
         return RateLimited(said, retry_after=retry_after(headers, now))
     if 300 <= status < 400:
         return RequestRejected(
-            f"the service redirects (HTTP {status}); redirects are not followed because they lose the API key",
-            advice="Set the connection's host to the final address, https://api.x.ai/v1 by default.",
+            f"the service redirected (HTTP {status}); redirects are not followed because they lose the API key",
+            advice="Set the connection's host to the final URL, https://api.x.ai/v1 by default.",
         )
     if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
         words = str(complaint)

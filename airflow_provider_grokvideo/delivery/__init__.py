@@ -1,1 +1,1 @@
-"""From a link that dies to a file that stays; and from files to what a request can carry."""
+"""Delivery of finished videos to storage, and input files of requests."""

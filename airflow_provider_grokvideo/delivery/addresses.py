@@ -1,9 +1,8 @@
-"""Where a download may go.
+"""SSRF guard: checks the addresses of downloads.
 
-A link comes from the service's answer, and a redirect from whoever answers the link. Neither may lead this worker to
-its own network, so every hop is judged before anything is sent: https only, public addresses only. Data in, data out;
-names are resolved by the caller and the connection goes to the address judged here, so a name that resolves
-differently a moment later changes nothing.
+A link comes from the service's response, and a redirect from the server of the link. Neither may lead this worker to
+its own network, so every hop is checked before anything is sent: https only, public addresses only. The caller resolves
+names and connects to the checked address, so a name that resolves differently a moment later changes nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +21,21 @@ _LOCAL_NAMES = re.compile(
     r"(^|\.)(localhost|local|internal|localdomain|lan|home|corp|private|intranet|home\.arpa|test|invalid|onion)\.?$",
     re.IGNORECASE,
 )
-"""Names that no public resolver answers (RFC 2606, 6761, 6762, 7686, 8375, and the reserved .internal)."""
+"""Names that no public resolver knows (RFC 2606, 6761, 6762, 7686, 8375, and the reserved .internal)."""
 
 _NUMERIC = re.compile(r"(^|\.)(\d+|0x[0-9a-f]*)\.?$", re.IGNORECASE)
-"""A host that ends in a number is an IPv4 address in some spelling, such as 127.1, or nothing (WHATWG URL, 3.5)."""
+"""A host that ends in a number is an IPv4 address in some spelling, such as 127.1, or invalid (WHATWG URL, 3.5)."""
 
 
 ALLOW_IT = (
-    f"if your network resolves names so, allow it in the connection's extra: {FIELD}, a list of hosts or networks"
+    f"if your network resolves names to such addresses, allow them in the connection's extra field {FIELD}, a list of "
+    "hosts or networks"
 )
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One URL of a download: where it leads, before its name is resolved."""
+    """One URL of a download, before its host is resolved."""
 
     url: str
     scheme: str
@@ -45,16 +45,16 @@ class Hop:
 
 @dataclass(frozen=True)
 class Refused:
-    """A URL nobody should follow, and why, as the end of a sentence."""
+    """A refused URL, and why, as the end of a sentence."""
 
     why: str
 
 
 def parse(url: str, *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED) -> Hop | Refused:
-    """Read a URL as a hop of a download; refuse other schemes, user names, blanks and missing hosts.
+    """Parse a URL of a download; refuse other schemes, user names, blanks and missing hosts.
 
-    Plain http is for loopback and for the private host of a connection that allows it. Whether a name leads there is
-    known once it is resolved; see :func:`judge`.
+    Plain http is allowed to loopback and to the private host of a connection that allows it. The address is checked
+    once the name is resolved; see :func:`judge`.
     """
     if re.search(r"[\s\x00-\x1f\x7f]", url):
         return Refused("it contains blanks or control characters")
@@ -66,23 +66,22 @@ def parse(url: str, *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED)
     scheme = parts.scheme.lower()
     plain = allow_loopback or (parts.hostname or "").lower() == allowed.plain
     if scheme != "https" and not (plain and scheme == "http"):
-        return Refused(f"it is not https but {scheme or 'without a scheme'}")
+        return Refused(f"its scheme is not https but {scheme or 'missing'}")
     if not parts.hostname:
-        return Refused("it names no host")
+        return Refused("it has no host")
     if parts.username is not None or parts.password is not None:
-        return Refused("it carries a user name or password")
+        return Refused("it contains a user name or password")
     return Hop(url, scheme, parts.hostname, port or (443 if scheme == "https" else 80))
 
 
 def judge(
     hop: Hop, addresses: Sequence[str], *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED
 ) -> Refused | None:
-    """Say whether a hop may be followed, given every address its name resolves to.
+    """Return why a hop is refused, given all addresses of its host; None if it is allowed.
 
-    `allowed` are hosts and networks that the connection allows on purpose; loopback is not among them.
+    `allowed` are the hosts and networks that the connection allows; loopback is never among them.
 
-    One bad address refuses the whole name: which of them a connection would use is not for the name's owner to play
-    with.
+    One forbidden address refuses the whole host, because the connection could use any of its addresses.
     """
     if not addresses:
         return Refused(f"{hop.host} has no address")
@@ -99,31 +98,31 @@ def judge(
 
 
 def read(text: str) -> Address:
-    """Read an address, with or without an IPv6 zone.
+    """Parse an address, with or without an IPv6 zone.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not an address.
     """
     return ipaddress.ip_address(text.partition("%")[0])
 
 
 def is_loopback(address: Address) -> bool:
-    """Say whether an address is this machine, also when IPv6 wraps it."""
+    """Return whether an address is this machine, even if wrapped in an IPv6 address."""
     return any(each.is_loopback for each in meanings(address))
 
 
 def is_public(address: Address) -> bool:
-    """Say whether an address is on the public internet: no private, link-local, shared, reserved or multicast one.
+    """Return whether an address is public: not private, link-local, shared, reserved or multicast.
 
-    An IPv6 address that carries an IPv4 one (mapped, 6to4, Teredo, NAT64) is as public as what it carries.
+    An IPv6 address with an IPv4 address inside (mapped, 6to4, Teredo, NAT64) is public if that one is.
     """
     return all(_is_public(each) for each in meanings(address))
 
 
 def is_local_name(host: str) -> bool:
-    """Say whether a host, unresolved, is plainly not on the public internet: ``minio``, ``*.local``, ``10.1.2.3``.
+    """Return whether a host is obviously private without resolving it: ``minio``, ``*.local``, ``10.1.2.3``.
 
-    For links the service is to fetch: what this worker's resolver says about a name is no news to the service.
+    It is used for links that xAI downloads: this worker's resolver says nothing about xAI's.
     """
     try:
         return not is_public(read(host))
@@ -133,7 +132,7 @@ def is_local_name(host: str) -> bool:
 
 
 def without_query(url: str) -> str:
-    """Return a URL fit for a message or a file: no query and no fragment, which may sign it, and no user name."""
+    """Return a URL without its secrets: query, fragment and user name."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     return re.sub(r"^([A-Za-z][\w+.-]*://)[^/@]*@", r"\1", bare)
 

@@ -1,6 +1,6 @@
-"""What an answer to a download means, and whether to ask again.
+"""Responses of download servers, and the retry policy of downloads.
 
-Data in, data out; the carrier in ``download.py`` only asks.
+Data in, data out; ``download.py`` sends the requests.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from airflow_provider_grokvideo.core.retrying import retry_after
 from airflow_provider_grokvideo.delivery.addresses import without_query
 
 TRIES = 5
-"""How often a download is tried. Fetching is free, giving up costs a run of the task."""
+"""Tries of a download. A download is free; a failure costs a run of the task."""
 
 LONGEST_PAUSE = 30.0
-"""Seconds; a server asking for more is left to Airflow's retry."""
+"""Longest pause between tries, in seconds; a longer ``Retry-After`` is left to Airflow's retry."""
 
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _TRANSIENT = frozenset({408, 416, 425, 429})
@@ -34,7 +34,7 @@ class Body:
         total: Bytes of the whole file, if the server says.
         etag: Its strong entity tag, if it has one.
         content_type: As sent, or None.
-        odd: What is worth a warning, as a sentence's part.
+        odd: A warning, as part of a sentence.
     """
 
     start: int
@@ -46,26 +46,26 @@ class Body:
 
 @dataclass(frozen=True)
 class Redirect:
-    """Look elsewhere."""
+    """The server redirects."""
 
     url: str
 
 
 @dataclass(frozen=True)
 class Expired:
-    """The link is dead; the service may give a fresh one."""
+    """The link has expired; xAI may return a new one."""
 
     status: int
 
 
 @dataclass(frozen=True)
 class Transient:
-    """A fault that may pass.
+    """A temporary failure.
 
     Attributes:
-        what: What happened, as part of a sentence.
-        restart: The part fetched so far is of no use.
-        retry_after: Seconds the server asked to wait.
+        what: The reason, as part of a sentence.
+        restart: The downloaded part cannot be continued.
+        retry_after: The seconds of the ``Retry-After`` header.
     """
 
     what: str
@@ -75,10 +75,10 @@ class Transient:
 
 @dataclass(frozen=True)
 class Hopeless:
-    """An answer that will not change.
+    """A permanent failure.
 
     Attributes:
-        what: What is wrong with it, as part of a sentence.
+        what: The reason, as part of a sentence.
         show_body: The beginning of the body explains it.
     """
 
@@ -91,7 +91,7 @@ Meaning = Body | Redirect | Expired | Transient | Hopeless
 
 @dataclass(frozen=True)
 class Part:
-    """What an earlier try left: its length and what the file was then."""
+    """The downloaded part of the file: its length, and the identity of the file."""
 
     bytes: int = 0
     total: int | None = None
@@ -100,11 +100,11 @@ class Part:
 
     @property
     def resumable(self) -> bool:
-        """Whether a later part can be told to belong to it: by a strong entity tag, or else by the total length."""
+        """Whether the download can be continued: by a strong entity tag, or else by the total length."""
         return self.bytes > 0 and (self.etag is not None or (self.total is not None and not self.weak))
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that ask for the rest of it."""
+        """Return the headers that request the rest of the file."""
         if not self.resumable:
             return {}
         condition = {"If-Range": self.etag} if self.etag else {}
@@ -112,16 +112,16 @@ class Part:
 
 
 def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, now: float | None = None) -> Meaning:
-    """Decide what an answer is, given what was fetched before.
+    """Return the meaning of a response, given the part that was downloaded before.
 
-    400 and 401 count as expired beside the contract's 403, 404 and 410 (§5.4): object stores answer so to a signature
-    that ran out, and asking for a fresh link is free.
+    400 and 401 count as expired like the contract's 403, 404 and 410 (§5.4): object stores use them for expired
+    signatures, and a new link is free.
 
     Args:
         status: The HTTP status.
-        headers: With lower-case names.
-        url: What was asked, for relative redirects.
-        part: What is there already; ``Range`` was sent if it is resumable.
+        headers: The headers, with lower-case names.
+        url: The requested URL, for relative redirects.
+        part: The downloaded part; ``Range`` was sent if it is resumable.
         now: Epoch seconds, to read a ``Retry-After`` date.
     """
     if status in _REDIRECTS:
@@ -130,7 +130,7 @@ def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, no
         try:
             return Redirect(urljoin(url, where)) if where else Hopeless(f"HTTP {status} without a Location")
         except ValueError:
-            return Hopeless(f"HTTP {status} with a Location that is not an address")
+            return Hopeless(f"HTTP {status} with an invalid Location")
     if status in _EXPIRED:
         return Expired(status)
     if status in _TRANSIENT or status >= 500:
@@ -140,12 +140,12 @@ def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, no
     if status != 200:
         return Hopeless(f"HTTP {status}", show_body=True)
     kind = headers.get("content-type")
-    odd = f"the server called it {kind.partition(';')[0].strip()}" if kind and _NO_VIDEO.match(kind.strip()) else None
+    odd = f"its content type is {kind.partition(';')[0].strip()}" if kind and _NO_VIDEO.match(kind.strip()) else None
     return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind, odd)
 
 
 def pause_before(attempt: int, fault: Transient) -> float | None:
-    """Return the seconds to wait after try number `attempt` (from 1), or None to give up."""
+    """Return the seconds to wait after try number `attempt` (from 1), or None after the last one."""
     if attempt >= TRIES:
         return None
     if fault.retry_after is not None:
@@ -154,7 +154,7 @@ def pause_before(attempt: int, fault: Transient) -> float | None:
 
 
 def excerpt(body: bytes, limit: int = 200) -> str:
-    """Return the beginning of an error page fit for a log: one line, no markup, no control characters, no queries."""
+    """Return the beginning of an error page for a log: one line without markup, control characters and queries."""
     text = re.sub(r"(?is)<(script|style)\b.*?(</\1>|$)|<[^>]*>", " ", body.decode("utf-8", "replace"))
     text = re.sub(r"https?://[^\s\"'<>]+", lambda found: without_query(found[0]), text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
@@ -162,19 +162,19 @@ def excerpt(body: bytes, limit: int = 200) -> str:
 
 
 def _unasked(headers: Mapping[str, str]) -> Body | Transient:
-    """Take a 206 that nobody asked for as the file, unless it says that something is missing."""
+    """Accept an unrequested 206 as the whole file, unless it says that something is missing."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
     length = _number(headers.get("content-length"))
     if found and (int(found[1]) or (found[3] != "*" and int(found[2]) + 1 != int(found[3]))):
-        return Transient("a part of the file although all of it was asked for", restart=True)
+        return Transient("a part of the file, although the whole file was requested", restart=True)
     return Body(
-        0, length, _strong(headers.get("etag")), headers.get("content-type"), "the server called it a part (206)"
+        0, length, _strong(headers.get("etag")), headers.get("content-type"), "the server sent it as a part (206)"
     )
 
 
 def _rest(headers: Mapping[str, str], part: Part) -> Body | Transient:
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
-    odd = Transient("an answer that does not continue what was fetched", restart=True)
+    odd = Transient("a response that does not continue the downloaded part", restart=True)
     if not found or not part.resumable:
         return odd
     start, last = int(found[1]), int(found[2])

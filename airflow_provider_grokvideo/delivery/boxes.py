@@ -1,8 +1,8 @@
-"""The structure of an MP4 file, read without decoding anything (ISO/IEC 14496-12).
+"""Structure of an MP4 file, read without decoding (ISO/IEC 14496-12).
 
-A clip that was cut off, in the download or before it, is caught here: every top-level box must end where the next
-begins, and no sample may lie outside of the data boxes. Bytes behind a whole index and its data, as phones, proxies and
-tape-like storage append them, are no damage.
+This finds incomplete clips: every top-level box must end where the next begins, and no sample may be outside of the
+data boxes. Bytes after a complete index and its data, as phones, proxies and tape-like storage append them, are
+allowed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 _LARGEST_INDEX = 64 * 1024 * 1024
-"""Bytes of ``moov`` that are read into memory; a clip of minutes needs some hundred kilobytes."""
+"""Largest ``moov`` in bytes, which is read into memory; a clip of minutes needs some hundred kilobytes."""
 
 _MOST_SAMPLES = 10_000_000
 _PARTS_OF_A_CLIP = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"mfra"})
 _NEEDED = (b"ftyp", b"moov", b"mdat")
 _MOST_BOXES = 100_000
-"""Top-level boxes; a fragmented file has two for each fragment."""
+"""Most top-level boxes; a fragmented file has two for each fragment."""
 
 _MOST_TRACKS = 64
 
@@ -41,14 +41,14 @@ _CODECS = {
 
 
 class Broken(Exception):
-    """The file is not a whole MP4; the message says where, as part of a sentence."""
+    """The file is not a complete MP4; the message says why, as part of a sentence."""
 
 
 @dataclass
 class Structure:
-    """What the boxes say: seconds, pixels, tracks, codec of the picture, samples of the longest track.
+    """Content of the boxes: seconds, pixels, tracks, video codec, samples of the longest track.
 
-    `trailing` are the bytes behind the last box.
+    `trailing` is the number of bytes after the last box.
     """
 
     duration: float | None = None
@@ -82,7 +82,7 @@ def walk(file: BinaryIO) -> Structure:
     """Read the structure of an MP4 file; only its box headers and its index are read.
 
     Raises:
-        Broken: It is cut off, lacks ``ftyp``, ``moov`` or ``mdat``, or points outside of itself.
+        Broken: It is incomplete, lacks ``ftyp``, ``moov`` or ``mdat``, or points outside of itself.
         OSError: It cannot be read.
     """
     length = file.seek(0, os.SEEK_END)
@@ -107,7 +107,7 @@ def walk(file: BinaryIO) -> Structure:
 
 
 def _top_level(file: BinaryIO, length: int) -> Iterator[_Box]:
-    """Yield the boxes of the file; what is no box ends it, once everything that a clip needs has come."""
+    """Yield the boxes of the file; other bytes end it, once all boxes of a clip were found."""
     at, seen = 0, set()
     while at < length:
         file.seek(at)
@@ -196,7 +196,7 @@ def _read_index(moov: bytes, data: list[tuple[int, int]]) -> Structure:
 
 
 def _seconds(data: bytes, header: _Box) -> float | None:
-    """Return the length that a movie or media header tells; None if it is 0 or all ones, which means unknown."""
+    """Return the length of a movie or media header; None if it is 0 or all ones, which means unknown."""
     at = header.content
     if data[at] == 1:
         scale, ticks = struct.unpack_from(">IQ", data, at + 20)
@@ -226,9 +226,9 @@ def _read_track(data: bytes, track: _Box, structure: Structure) -> None:
 
 
 def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> int:
-    """Hold every chunk against the data boxes, and return the number of samples.
+    """Check every chunk against the data boxes, and return the number of samples.
 
-    This is what finds a cut in a data box that has no length of its own.
+    This finds an incomplete data box that has no length of its own.
     """
     table = _child(data, track, b"mdia", b"minf", b"stbl")
     if table is None:
@@ -247,7 +247,7 @@ def _check_samples(data: bytes, track: _Box, places: list[tuple[int, int]]) -> i
         end = begin + sum(itertools.islice(sizes, samples))
         at = bisect.bisect_right(starts, begin) - 1
         if at < 0 or end > places[at][1]:
-            raise Broken(f"it is cut off: a sample that ends at byte {end} is not there")
+            raise Broken(f"it is cut off: a sample that ends at byte {end} is missing")
     return int(struct.unpack_from(">I", data, parts[b"stsz"].content + 8)[0])
 
 

@@ -1,4 +1,4 @@
-"""What FFmpeg makes of a file, through PyAV (the extra ``media``)."""
+"""Decoding of media files with FFmpeg, through PyAV (the extra ``media``)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from pathlib import Path
 from typing import Any
 
 DECODED_SECONDS = 120.0
-"""How much of a clip is decoded; every clip of the service is shorter (contract §3.3), longer inputs are only read."""
+"""Longest part of a clip that is decoded, in seconds; xAI's clips are shorter (contract §3.3)."""
 
 
 MOST_SECONDS = 120.0
-"""Seconds that decoding may take; a clip of the service takes a few."""
+"""Seconds that decoding may take; xAI's clips take a few."""
 
 MOST_PIXELS = 4096 * 2304
-"""Pixels of a frame that is decoded; the service makes 1920 x 1080 at most (contract §4), cameras 4K."""
+"""Largest frame that is decoded, in pixels; xAI makes 1920 x 1080 at most (contract §4), cameras 4K."""
 
 MOST_SAMPLES = 10_000
-"""Frames of a track: two minutes at 60 a second and some; the service makes some hundred."""
+"""Most frames of a track: two minutes at 60 per second and some; xAI makes some hundred."""
 
 MOST_PACKETS = 4 * MOST_SAMPLES
-"""Packets of all tracks of a file whose index does not tell them."""
+"""Most packets of all tracks, for a file without their number in its index."""
 
 CLIP_CODECS = frozenset({"h264", "hevc", "av1", "mpeg4", "vp8", "vp9", "prores"})
-"""Codecs of a picture that are decoded. FFmpeg knows hundreds more, made for anything but clips."""
+"""Video codecs that are decoded. FFmpeg has hundreds more, which are not made for clips."""
 
 
 class TooMuch(Exception):
-    """Decoding would take more time or memory than any clip needs; the message says what of, as part of a sentence."""
+    """Decoding would take more time or memory than any clip needs; the message says why, as part of a sentence."""
 
 
 class Undecodable(Exception):
@@ -38,7 +38,7 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was found while decoding: seconds, pixels, sound, codec of the picture or else of the sound."""
+    """Decoded properties: seconds, pixels, sound, video codec or else audio codec."""
 
     duration: float | None
     width: int | None
@@ -49,7 +49,7 @@ class Decoded:
 
 
 def available() -> bool:
-    """Say whether PyAV is installed."""
+    """Return whether PyAV is installed."""
     try:
         return importlib.util.find_spec("av") is not None
     except (ImportError, ValueError):

@@ -1,4 +1,4 @@
-"""The way of a finished video: link, local file, check, destination, record."""
+"""Delivery of a finished video: download, check, storage and sidecar."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the video should be like; None where nobody can know.
+    """Expected properties of a video; None if unknown.
 
     Attributes:
-        duration: Seconds, as the service says. Shorter by more than half a second and a tenth is a cut file and a
-            failure, longer a warning.
-        asked: Seconds that were asked for; another length is a warning, because the service may round or clamp them.
-        at_least: Seconds it must not fall below, by the same margin, where the exact length is unknown.
+        duration: Seconds, as xAI reports them. A video that is shorter by more than half a second and a tenth is
+            incomplete and fails; a longer one gets a warning.
+        asked: Requested seconds; another length gets a warning, because xAI may round or clamp them.
+        at_least: Least seconds, by the same margin, if the exact length is unknown.
         width: Pixels; another width is a warning.
         height: Pixels; another height is a warning.
     """
@@ -46,21 +46,20 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Delivered:
-    """A video that is where it should be, and what was measured on it.
+    """A delivered video and its measured properties.
 
     Attributes:
         uri: The video, readable by ``ObjectStoragePath``.
         sidecar_uri: The JSON file beside it.
-        poster_uri: The picture beside it, a JPEG; None without the extra ``media``, or where it could not be made or
-            stored.
-        sha256: Of the video, in hexadecimal; None where its bytes did not pass through here.
-        bytes: Its length.
+        poster_uri: The JPEG beside it; None without the extra ``media``, or if it could not be made or stored.
+        sha256: Hash of the video, in hexadecimal; None if its bytes did not pass through the worker.
+        bytes: Its size.
         duration: Seconds.
         width: Pixels.
         height: Pixels.
         has_audio: Whether it has a sound track.
         checked: ``decoded`` with the extra ``media``, ``structure`` without.
-        warnings: What is odd about it, each as a sentence's part.
+        warnings: Warnings, each as part of a sentence.
     """
 
     uri: str
@@ -94,30 +93,29 @@ def deliver(
     pause: Callable[[float], None] = time.sleep,
     log: logging.Logger = _LOG,
 ) -> Delivered:
-    """Turn the service's temporary link into a checked file at its destination.
+    """Download a video from its temporary link, check it, and store it at its destination.
 
     Args:
-        link: Where the service says the video is.
-        fresh_link: Polls at the request once more; asked once, if `link` is dead.
-        destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it; a directory gets
+        link: The temporary link.
+        fresh_link: Polls the request once more for a new link; called once, if `link` has expired.
+        destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` parses it; a directory gets
             ``<request_id>.mp4``.
-        request_id: The video's; None if nobody knows it.
-        expected: What the video should be like.
-        manifest: What is known about it, for the sidecar.
-        request: What was asked for, for the sidecar.
+        request_id: The request id; None if unknown.
+        expected: The expected properties of the video.
+        manifest: Its manifest, for the sidecar.
+        request: Its request, for the sidecar.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
-        allow_loopback: The API's base URL is loopback, so its links may be, too.
-        allowed: Hosts and networks that the connection allows although they are not public.
-        bring: Fetches the video into a file without a link; `link` and `fresh_link` are not used then.
-        default_name: Takes the place of the request id in a directory where nobody knows that.
-        poster_uri: Where an earlier delivery of the same video put its poster; taken where none can be made here.
+        allow_loopback: Links may have a loopback address, because the API's base URL has one.
+        allowed: Hosts and networks without a public address that the connection allows.
+        bring: Downloads the video into a file without a link; `link` and `fresh_link` are not used then.
+        default_name: File name in a directory if there is no request id.
+        poster_uri: The poster of an earlier delivery of the same video; copied if none can be made here.
         pause: Waits between tries of the download; takes seconds.
-        log: The task's.
+        log: The task's log.
 
     Raises:
-        DeliveryFailed: It could not be fetched, is not what was bought, or could not be stored. Nothing new is under
-            the final name.
-        InvalidInput: The destination is none.
+        DeliveryFailed: The download, the check or the storage failed. The final name is unchanged.
+        InvalidInput: The destination is invalid.
     """
     to = target(destination, default_name=request_id or default_name)
     try:
@@ -152,7 +150,9 @@ def deliver(
             picture = poster.make(local, log=log) or store.earlier_poster(poster_uri, store.identity(sidecar))
             stored = store.store(local, to, sidecar=sidecar, poster=picture, owner=owner, log=log)
     except OSError as error:
-        raise DeliveryFailed(f"This worker's temporary directory failed: {error}", request_id=request_id) from error
+        raise DeliveryFailed(
+            f"The temporary directory of this worker cannot be used: {error}", request_id=request_id
+        ) from error
     except DeliveryFailed as error:
         error.about(request_id=request_id)
         raise
@@ -161,17 +161,17 @@ def deliver(
 
 
 def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -> list[str]:
-    """Check that a file is the video that was bought; return what is odd about it, each as a sentence's part.
+    """Check that a file is the expected video; return warnings, each as part of a sentence.
 
-    The video is paid: what plays is delivered, however odd, and only what is no video, damaged or cut is not.
+    The video is paid: everything that plays is delivered. Only a file that is no video, damaged or incomplete fails.
 
     Raises:
-        DeliveryFailed: It is no MP4 video, not whole, or too short.
+        DeliveryFailed: It is not an MP4 video, is incomplete, or too short.
     """
     if found.mime != "video/mp4":
-        raise DeliveryFailed(f"What was downloaded is {found.label}, not an MP4 video ({found.bytes} bytes)")
+        raise DeliveryFailed(f"The downloaded file is {found.label}, not an MP4 video ({found.bytes} bytes)")
     if found.problem is not None:
-        raise DeliveryFailed(f"The MP4 that was downloaded is damaged: {found.problem} ({found.bytes} bytes)")
+        raise DeliveryFailed(f"The downloaded MP4 file is damaged: {found.problem} ({found.bytes} bytes)")
     least = expected.at_least if expected.duration is None else expected.duration
     odd = list(found.odd)
     if found.odd_size is not None:
@@ -179,20 +179,18 @@ def verify(found: Probe, expected: Expectation, *, log: logging.Logger = _LOG) -
     if found.duration is not None and least is not None:
         margin = max(0.5, 0.1 * least)
         if found.duration < least - margin:
-            raise DeliveryFailed(
-                f"The video that was downloaded lasts {found.duration:.2f} s, {least:g} s were expected"
-            )
+            raise DeliveryFailed(f"The downloaded video has {found.duration:.2f} s instead of {least:g} s")
         if expected.duration is not None and found.duration > least + margin:
-            odd.append(f"it lasts {found.duration:.2f} s, the service says {least:g} s")
+            odd.append(f"it has {found.duration:.2f} s, but xAI reported {least:g} s")
     asked = expected.asked
     if found.duration is not None and asked is not None and abs(found.duration - asked) > max(0.5, 0.1 * asked):
-        odd.append(f"it lasts {found.duration:.2f} s, {asked:g} s were asked for")
+        odd.append(f"it has {found.duration:.2f} s, but {asked:g} s were requested")
     for name, wanted, got in (
         ("wide", expected.width, found.width),
         ("high", expected.height, found.height),
     ):
         if wanted is not None and got is not None and wanted != got:
-            odd.append(f"it is {got} pixels {name}, {wanted} were expected")
+            odd.append(f"it is {got} pixels {name} instead of {wanted}")
     for each in odd:
         log.warning("The video was delivered with a warning: %s", each)
     return odd
@@ -211,7 +209,7 @@ def _fetch(
     try:
         return fetch(link, into, allow_loopback=allow_loopback, allowed=allowed, pause=pause, log=log)
     except LinkExpired as error:
-        log.info("%s; asking the service for a fresh one", error.what)
+        log.info("%s; requesting a new one", error.what)
         dead = error
     fresh = fresh_link()
     if not fresh or fresh == link:
@@ -224,9 +222,9 @@ def _fetch(
 
 def _gone(error: LinkExpired) -> DeliveryFailed:
     return DeliveryFailed(
-        f"{error.what}, and the service gave no better one",
+        f"{error.what}, and xAI returned no newer link",
         advice=(
-            "Links live for about a day at most: deliver soon after a video is done. A retry looks once more and is "
-            "free; if it fails the same way the video is gone, and a new one is a new purchase."
+            "Links are valid for about a day at most, so deliver soon after a video is done. A retry polls once more "
+            "at no charge. If it fails the same way, the video is gone, and submitting it again is a new purchase."
         ),
     )

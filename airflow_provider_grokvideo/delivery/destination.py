@@ -1,4 +1,4 @@
-"""Where a video goes: the reading of ``destination``, and whether one may write there."""
+"""Destination of a video: parsing of ``destination`` and the check that it is writable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_grokvideo.delivery import places
 SUFFIX = ".mp4"
 
 POSTER_SUFFIX = ".poster.jpg"
-"""In place of :data:`SUFFIX`; not ``.jpg`` alone, which may be the image that the video was made from."""
+"""Replaces :data:`SUFFIX`; not ``.jpg`` alone, which may be the input image of the video."""
 
 _FIELD = "destination"
 _ALLOWED = (
@@ -27,20 +27,20 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _ONE_SLASH = re.compile(r"(s3|s3a|gs|gcs|abfs|abfss|adl|sftp|hdfs|file|local|https?):(?!//)", re.IGNORECASE)
 _BUCKETS = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss"})
 _FILE_SUFFIX = re.compile(r"\.(mp4|[a-z][a-z0-9]{1,4})$", re.IGNORECASE)
-"""What makes the last part of a path a file's name; the dots of dates, run ids and versions do not."""
+"""A suffix that makes the last part of a path a file name; dots of dates, run ids and versions do not count."""
 
 _PROBE = ".grokvideo-write-check"
-"""One fixed name, so that accounts that may write but not delete keep a single such object."""
+"""A fixed name, so that an account that may write but not delete leaves only one such object."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The file a video will be.
+    """The file of a video.
 
     Attributes:
         directory: An absolute local path or an ObjectStorage URL, without a trailing slash.
         name: The file's name with its suffix.
-        is_local: Whether it is a path of this machine.
+        is_local: Whether it is a local path.
     """
 
     directory: str
@@ -49,27 +49,27 @@ class Target:
 
     @property
     def uri(self) -> str:
-        """Where the video is, readable by ``ObjectStoragePath``: ``file:///...`` (not percent-encoded) or a URL."""
+        """URI of the video for ``ObjectStoragePath``: ``file:///...`` (not percent-encoded) or a URL."""
         return self._uri(self.name)
 
     @property
     def sidecar_name(self) -> str:
-        """The name of the JSON file beside it."""
+        """The name of the sidecar, the JSON file beside the video."""
         return f"{self.stem}.json"
 
     @property
     def sidecar_uri(self) -> str:
-        """Where the JSON file beside it is."""
+        """URI of the sidecar."""
         return self._uri(self.sidecar_name)
 
     @property
     def poster_name(self) -> str:
-        """The name of the picture beside it."""
+        """The name of the poster, the picture beside the video."""
         return f"{self.stem}{POSTER_SUFFIX}"
 
     @property
     def poster_uri(self) -> str:
-        """Where the picture beside it is."""
+        """URI of the poster."""
         return self._uri(self.poster_name)
 
     @property
@@ -78,21 +78,21 @@ class Target:
         return self.name[: -len(SUFFIX)]
 
     def beside(self, request_id: str) -> Target:
-        """Return the target in the same directory that is this request's alone."""
+        """Return a target in the same directory with the request id in its name."""
         own = f"-{file_name(request_id)}{SUFFIX}"
         room = places.LONGEST_NAME - len(own.encode()) - len(POSTER_SUFFIX) + len(SUFFIX)
         return replace(self, name=f"{places.shortened(self.stem, room)}{own}")
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """The names of all files that stay: video, sidecar, poster."""
+        """The names of video, sidecar and poster."""
         return self.name, self.sidecar_name, self.poster_name
 
     def place(self) -> places.Place:
-        """Open the storage it is in.
+        """Open its storage.
 
         Raises:
-            InvalidInput: There is no such storage here; the message names the package that brings it.
+            InvalidInput: The storage is not installed; the message names the package.
         """
         return places.open_place(self.directory, is_local=self.is_local, field=_FIELD, shown=self.uri)
 
@@ -102,17 +102,17 @@ class Target:
 
 
 def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
-    """Read a destination as the user wrote it.
+    """Parse a destination.
 
-    Local paths may be relative (to the worker's current directory) or start with ``~``. In names nothing is decoded:
-    blanks, ``%``, ``#``, ``?`` stand for themselves, as for ``ObjectStoragePath``.
+    Local paths may be relative (to the worker's current directory) or start with ``~``. Names are not decoded: blanks,
+    ``%``, ``#``, ``?`` are literal, as for ``ObjectStoragePath``.
 
     Args:
-        destination: A file ending in ``.mp4``, or a directory: ends in ``/`` or has no suffix.
+        destination: A file ending in ``.mp4``, or a directory, which ends in ``/`` or has no suffix.
         default_name: The file's name in a directory, without suffix.
 
     Raises:
-        InvalidInput: Empty, rendered to nothing, another suffix, or no place one can write to.
+        InvalidInput: It is empty, has another suffix, or is not a writable kind of storage.
     """
     text = str(destination).strip() if destination is not None else ""
     if text in ("", "None", "none", "null"):
@@ -120,64 +120,66 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise InvalidInput(_FIELD, destination, "a path without line breaks and control characters")
     if not can_be_sent(text):
-        raise InvalidInput(_FIELD, destination, "a path that UTF-8 has a form for; it holds half an emoji")
+        raise InvalidInput(
+            _FIELD, destination, "a path without a lone surrogate (half an emoji), which UTF-8 cannot encode"
+        )
     if ".." in re.split(r"[/\\]", text):
         # A run id may be "..", and a rendered path must not leave the directory that the DAG's author wrote.
-        raise InvalidInput(_FIELD, destination, "a path without '..'; write the directory itself")
+        raise InvalidInput(_FIELD, destination, "a path without '..'")
     if found := _ONE_SLASH.match(text):
-        raise InvalidInput(_FIELD, destination, f"{found[1]}:// with two slashes, if the scheme is meant")
+        raise InvalidInput(_FIELD, destination, f"two slashes after the scheme ({found[1]}://)")
     scheme = _SCHEME.match(text)
     if scheme is None or scheme[1].lower() in ("file", "local"):
         return _local(text if scheme is None else _without_host(text[scheme.end() :], destination), default_name)
     if scheme[1].lower() in ("http", "https"):
-        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; nothing can be written to a web address")
+        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}, but not a web address")
     return _object(text, scheme[1].lower(), default_name)
 
 
 def check_writable(
     destination: str | os.PathLike[str], *, default_name: str = "video", inputs: Iterable[str] = ()
 ) -> Target:
-    """Make sure, before money is spent, that a video could be stored; return where.
+    """Check before the purchase that a video can be stored; return its target.
 
-    It is really tried: missing local directories are made, a small object is written and deleted, and each name that
-    the delivery will write is checked. A file of another origin under the sidecar's name is not written over.
+    The check writes: it creates missing local directories, writes and deletes a small object, and checks each name of
+    the delivery. A foreign file with the sidecar's name is not overwritten.
 
     Args:
-        destination: As the user wrote it.
+        destination: The destination, as :func:`target` parses it.
         default_name: The file's name in a directory, without suffix.
-        inputs: Paths and URIs that the video is made from: it must not replace them.
+        inputs: Paths and URIs of the input media, which must not be overwritten.
 
     Raises:
-        InvalidInput: It cannot work: not writable, no such bucket, no such storage installed, a name that is too long
+        InvalidInput: It is not writable, the bucket does not exist, the storage is not installed, or a name is too long
             or taken.
-        DeliveryFailed: It does not work, but may later: the storage does not answer.
+        DeliveryFailed: The storage does not respond; this may be temporary.
     """
     to = target(destination, default_name=default_name)
     if longest := next((each for each in to.names if len(each.encode()) > places.LONGEST_NAME), None):
         most = places.LONGEST_NAME - len(POSTER_SUFFIX) + len(SUFFIX)
         raise InvalidInput(
-            _FIELD, str(destination), f"a file name of at most {most} bytes: {longest[-20:]} is beside it"
+            _FIELD, str(destination), f"a file name of at most {most} bytes, with room for {longest[-20:]} beside it"
         )
     if any(is_same_file(each, to) for each in inputs):
-        raise InvalidInput(_FIELD, str(destination), "another file than the one that the video is made from")
+        raise InvalidInput(_FIELD, str(destination), "a file that is not an input of the video")
     place = to.place()
     with places.before_purchase(_FIELD, str(destination)):
         for name in to.names:
             if place.is_directory(name):
-                raise InvalidInput(_FIELD, str(destination), f"a free name; there is a directory {name}")
+                raise InvalidInput(_FIELD, str(destination), f"a free name, but {name} is a directory")
         place.prepare()
         place.write(_PROBE, b"")
     place.remove(_PROBE)
     with places.before_purchase(_FIELD, str(destination)):
         place.check_names(to.names)
         if is_foreign(place.read(to.sidecar_name)):
-            expected = f"a name beside which {to.sidecar_name} is free: the one there is not of this provider"
+            expected = f"another name: {to.sidecar_name} exists there and is not a sidecar of this provider"
             raise InvalidInput(_FIELD, str(destination), expected)
     return to
 
 
 def is_foreign(content: bytes | None) -> bool:
-    """Say whether what has a sidecar's name is a file of somebody else."""
+    """Return whether a file with a sidecar's name is not a sidecar of this provider."""
     if not content:
         return False
     try:
@@ -188,11 +190,11 @@ def is_foreign(content: bytes | None) -> bool:
 
 
 LARGEST_SIDECAR = 4 * 1024 * 1024
-"""Bytes; ours have a few thousand, and a prompt has no published limit."""
+"""Largest sidecar in bytes; usual ones have a few thousand, but a prompt has no published limit."""
 
 
 def is_same_file(source: str, to: Target) -> bool:
-    """Say whether a path or URI names the file that a target is, by whatever spelling can be known."""
+    """Return whether a path or URI is the file of a target, in any known spelling."""
     local = local_path(source)
     if local is not None:
         if not to.is_local:
@@ -213,7 +215,7 @@ def _without_conn_id(url: str) -> str:
 
 
 def local_path(uri: str) -> Path | None:
-    """Return the path behind a ``file://`` URI or a plain path; None for other storage."""
+    """Return the path of a ``file://`` URI or a plain path; None for other storage."""
     scheme = _SCHEME.match(uri)
     if scheme is None:
         return Path(uri)
@@ -221,7 +223,7 @@ def local_path(uri: str) -> Path | None:
 
 
 def file_name(text: str) -> str:
-    """Return a text fit for one part of a path: slashes and control characters become underscores."""
+    """Return a text as one part of a path: slashes and control characters become underscores."""
     return re.sub(r"[/\\\x00-\x1f\x7f]", "_", text).strip() or "video"
 
 
@@ -242,7 +244,7 @@ def expanded(path: str | Path, field: str) -> Path:
     """Return an absolute local path, with ``~`` replaced.
 
     Raises:
-        InvalidInput: This worker has no such user or home directory, or no current directory.
+        InvalidInput: The user, home directory or current directory does not exist on this worker.
     """
     try:
         return Path(path).expanduser().absolute()
@@ -255,7 +257,7 @@ def _object(text: str, scheme: str, default_name: str) -> Target:
     host, slash, path = text[start:].partition("/")
     bucket = host.rpartition("@")[2]
     if not bucket and scheme in _BUCKETS:
-        raise InvalidInput(_FIELD, text, f"{scheme}://bucket/path; the bucket is missing")
+        raise InvalidInput(_FIELD, text, f"{scheme}://bucket/path, but the bucket is missing")
     directory, name = _split(path, text, default_name) if slash else ("", f"{file_name(default_name)}{SUFFIX}")
     root = f"{scheme}://{host}"
     return Target(f"{root}/{directory.strip('/')}".rstrip("/") if directory.strip("/") else root, name, is_local=False)
@@ -267,7 +269,7 @@ def _split(path: str, shown: str, default_name: str) -> tuple[str, str]:
     if suffix is None or last in (".", ".."):
         return path, f"{file_name(default_name)}{SUFFIX}"
     if suffix[0].lower() != SUFFIX:
-        raise InvalidInput(_FIELD, shown, f"{_ALLOWED}; put a '/' behind it if {last!r} is a directory")
+        raise InvalidInput(_FIELD, shown, f"{_ALLOWED}; add a '/' if {last!r} is a directory")
     if not last[: -len(SUFFIX)].strip(" ."):
         raise InvalidInput(_FIELD, shown, "a file name before .mp4; a template may have rendered to nothing")
     return parent + slash, last

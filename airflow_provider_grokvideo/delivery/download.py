@@ -1,8 +1,8 @@
-"""From the service's temporary link to a file on this worker.
+"""Download of a video from a temporary link to a file on this worker.
 
 The link gets no API key, no cookie and no user name: it is a public or signed URL on another origin (contract §5.4).
-The way is watched hop by hop (``addresses.py``), the bytes go to disk and into the hash as they come, and what breaks
-on the way is asked for again, from where it broke when the server can (``answers.py``).
+The SSRF guard checks every hop (``addresses.py``), the bytes go to disk and into the hash as they arrive, and an
+interrupted download is resumed if the server can do that (``answers.py``).
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from airflow_provider_grokvideo.delivery import addresses, answers
 from airflow_provider_grokvideo.provider_info import __version__
 
 MAX_BYTES = 500 * 1024 * 1024
-"""The API publishes no size; the longest, largest clip it offers stays far below (contract §5.4)."""
+"""Largest video in bytes; the API publishes no limit, and its largest clips are far smaller (contract §5.4)."""
 
 MAX_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
-"""How long a server may send nothing."""
+"""Seconds that a server may send nothing."""
 
 TOTAL_SECONDS = 900.0
-"""How long all tries together may take; a server that drips would otherwise hold the worker's slot."""
+"""Seconds for all tries together; a slow server would otherwise hold the worker slot."""
 
 USER_AGENT = f"airflow-provider-grokvideo/{__version__}"
 
@@ -52,7 +52,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 class LinkExpired(DeliveryFailed):
-    """The link is dead (400, 401, 403, 404 or 410); the caller may ask the service for a fresh one."""
+    """The link has expired (400, 401, 403, 404 or 410); the caller may get a new one from xAI."""
 
 
 class _Faulty(Exception):
@@ -65,7 +65,7 @@ class _Faulty(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that arrived whole: its hash, its length, what the server called it, and what was odd about its answer."""
+    """A completely downloaded file: hash, length, content type, warnings."""
 
     sha256: str
     bytes: int
@@ -121,26 +121,26 @@ def fetch(
 ) -> Fetched:
     """Download a link into a local file, in constant memory.
 
-    Proxies of the environment are used, except for loopback. Through a proxy the name is resolved by the proxy; what
-    this worker can resolve is checked all the same.
+    Proxies of the environment are used, except for loopback. A proxy resolves names itself; names that this worker can
+    resolve are checked anyway.
 
     Args:
-        url: https, to a public host.
-        into: The file to write; what was in it is lost.
+        url: An https URL of a public host.
+        into: The file to write; it is overwritten.
         allow_loopback: Also allow http and https to loopback addresses; for an API whose base URL is loopback.
         max_bytes: Larger files are refused, by their announced length or as soon as they grow beyond it.
-        connect_seconds: For one connection.
-        silence_seconds: Between two pieces of an answer.
-        total_seconds: For everything, redirects and repetitions included; looked at whenever a piece arrives.
-        user_agent: How to introduce ourselves.
+        connect_seconds: Limit for one connection.
+        silence_seconds: Limit between two chunks of a response.
+        total_seconds: Limit for everything, with redirects and retries; checked whenever a chunk arrives.
+        user_agent: The User-Agent header.
         pause: Waits between tries; takes seconds.
-        allowed: Hosts and networks that are allowed although they are not public.
+        allowed: Hosts and networks without a public address that are allowed.
         resolve: Turns host and port into addresses; the system's resolver by default.
-        log: Told about repetitions.
+        log: Gets a line for each retry.
 
     Raises:
-        LinkExpired: The link is dead.
-        DeliveryFailed: Anything else: refused address, wrong type, too large, too slow, or broken for good.
+        LinkExpired: The link has expired.
+        DeliveryFailed: Anything else: refused address, wrong type, too large, too slow, or too many failed tries.
     """
     clock = _Clock(time.monotonic() + total_seconds, total_seconds, connect_seconds, silence_seconds)
     way = _Way(allow_loopback, user_agent, clock, resolve or system_addresses, allowed)
@@ -166,19 +166,19 @@ def fetch(
 
 
 def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes: int) -> Fetched:
-    """Unpack a file that was compressed in spite of ``Accept-Encoding: identity``; its bytes tell, not its label.
+    """Unpack a file that was compressed despite ``Accept-Encoding: identity``; its bytes decide, not its header.
 
     Raises:
-        DeliveryFailed: It is packed in a way that nothing here unpacks, is damaged, or becomes too large.
+        DeliveryFailed: Its compression is unknown, it is damaged, or it becomes too large.
     """
     with file.open("rb") as source:
         head = source.read(16)
     packed = compressed(head, coding)
     if packed is None:
-        label = (f"it is labelled {coding} and is not",) if coding else ()
+        label = (f"it is labelled {coding} but not compressed",) if coding else ()
         return replace(fetched, odd=(*fetched.odd, *label))
     if packed not in _WINDOW:
-        raise _failed(url, f"is compressed ({packed}) although it was asked for as it is")
+        raise _failed(url, f"is compressed ({packed}), although no compression was requested")
     unpacker, digest, size = zlib.decompressobj(_WINDOW[packed]), hashlib.sha256(), 0
     plain = file.with_name(f"{file.name}.plain")
     try:
@@ -187,11 +187,11 @@ def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes
                 piece = unpacker.decompress(chunk, 1024 * 1024)
                 size += len(piece)
                 if size > max_bytes:
-                    raise _failed(url, f"is too large: more than the {max_bytes} bytes that are allowed")
+                    raise _failed(url, f"is too large: more than {max_bytes} bytes")
                 into.write(piece)
                 digest.update(piece)
             if not unpacker.eof:
-                raise _failed(url, "is compressed and cut off")
+                raise _failed(url, "is compressed and incomplete")
         plain.replace(file)
     except zlib.error as error:
         raise _failed(url, f"is compressed ({packed}) and damaged: {error}") from error
@@ -201,7 +201,7 @@ def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes
         fetched,
         sha256=digest.hexdigest(),
         bytes=size,
-        odd=(*fetched.odd, f"it came compressed ({packed}) and was unpacked"),
+        odd=(*fetched.odd, f"it was compressed ({packed}) and has been unpacked"),
     )
 
 
@@ -209,7 +209,7 @@ _WINDOW = {"gzip": 31, "deflate": 47, "raw deflate": -15}
 
 
 def compressed(head: bytes, coding: str | None) -> str | None:
-    """Say how a file is compressed, by its first bytes; the label decides only where they tell nothing."""
+    """Return the compression of a file by its first bytes, or else by its header; None without one."""
     if head.startswith(b"\x1f\x8b\x08"):
         return "gzip"
     if head.startswith(b"\x28\xb5\x2f\xfd"):
@@ -222,19 +222,19 @@ def compressed(head: bytes, coding: str | None) -> str | None:
 
 
 KNOWN_HOST = "vidgen.x.ai"
-"""Where the service's own links lead (contract §5.4)."""
+"""Host of xAI's own links (contract §5.4)."""
 
 LOOKUP_SECONDS = 3.0
-"""Seconds that the check before a purchase waits for the resolver; without an answer the download decides."""
+"""Seconds that the check before a purchase waits for the resolver; after that the purchase continues."""
 
 
 def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = None) -> None:
-    """Make sure, before money is spent, that this network does not resolve the download host to a special address.
+    """Check before the purchase that this network does not resolve the download host to a private address.
 
-    Only xAI's own API tells where its links will lead; with another base URL nothing is known before the purchase.
+    Only the host of xAI's own links is known; with another base URL nothing is checked.
 
     Raises:
-        InvalidInput: Each download would be refused; the message names the setting that allows it.
+        InvalidInput: Every download would be refused; the message names the setting that allows it.
     """
     if httpx.URL(base_url).host != httpx.URL(DEFAULT_BASE_URL).host:
         return
@@ -255,10 +255,10 @@ def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = N
 
 
 def system_addresses(host: str, port: int) -> Sequence[str]:
-    """Return every address the system's resolver knows for a host.
+    """Return all addresses of a host by the system's resolver.
 
     Raises:
-        OSError: It knows none.
+        OSError: There are none.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -273,7 +273,7 @@ class _Clock:
 
     def check(self, url: str, got: int) -> None:
         if time.monotonic() > self.end:
-            raise _failed(url, f"took longer than {self.total:g} s, {got} bytes had arrived")
+            raise _failed(url, f"took longer than {self.total:g} s; {got} bytes had arrived")
 
     def timeout(self) -> httpx.Timeout:
         left = max(0.01, self.end - time.monotonic())
@@ -290,7 +290,7 @@ class _Way:
 
     @contextmanager
     def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
-        """Send one GET to an address that was judged, never to a name that is yet to be resolved."""
+        """Send one GET to a checked address, never to an unresolved name."""
         hop = addresses.parse(url, allow_loopback=self.allow_loopback, allowed=self.allowed)
         if isinstance(hop, addresses.Refused):
             raise _not_followed(link, url, hop)
@@ -351,21 +351,21 @@ class _Way:
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if last:
                     raise
-        raise AssertionError("judge() lets no name pass that has no address")
+        raise AssertionError("judge() refuses hosts without an address")
 
 
 def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
-    """Follow the link once; return when the file is whole."""
+    """Download the link once; return when the file is complete."""
     try:
         _follow(link, arrival, way, max_bytes)
     except httpx.TimeoutException as error:
         way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(answers.Transient(f"no answer in time ({type(error).__name__})")) from error
+        raise _Faulty(answers.Transient(f"no response in time ({type(error).__name__})")) from error
     except httpx.RemoteProtocolError as error:
         way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(answers.Transient(f"the connection broke off after {arrival.part.bytes} bytes")) from error
+        raise _Faulty(answers.Transient(f"the connection was interrupted after {arrival.part.bytes} bytes")) from error
     except UnicodeError as error:
-        raise _failed(link, "was not followed: it is not an address") from error
+        raise _failed(link, "was not followed: it is not a valid URL") from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         way.clock.check(link, arrival.part.bytes)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
@@ -391,12 +391,12 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
                 _receive(link, response, arrival, way, max_bytes)
                 return
             if isinstance(meaning, answers.Expired):
-                raise LinkExpired(f"The link {addresses.without_query(link)} is dead (HTTP {meaning.status})")
+                raise LinkExpired(f"The link {addresses.without_query(link)} has expired (HTTP {meaning.status})")
             if isinstance(meaning, answers.Transient):
                 raise _Faulty(meaning)
             if isinstance(meaning, answers.Hopeless):
                 said = f": {answers.excerpt(_beginning(response))!r}" if meaning.show_body else ""
-                raise _failed(link, f"gave {meaning.what}{said}")
+                raise _failed(link, f"returned {meaning.what}{said}")
             assert_never(meaning)
     raise _failed(link, f"was redirected more than {MAX_REDIRECTS} times")
 
@@ -404,11 +404,11 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
 def _receive(link: str, response: httpx.Response, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
     total = arrival.part.total
     if total is not None and total > max_bytes:
-        raise _failed(link, f"is too large: {total} bytes, at most {max_bytes} are allowed")
+        raise _failed(link, f"is too large: {total} bytes; at most {max_bytes} are allowed")
     # As they come: asked for in chunks, httpx would hold back what is there until a chunk is full.
     for chunk in response.iter_raw():
         if arrival.part.bytes + len(chunk) > max_bytes:
-            raise _failed(link, f"is too large: more than the {max_bytes} bytes that are allowed")
+            raise _failed(link, f"is too large: more than {max_bytes} bytes")
         arrival.add(chunk)
         way.clock.check(link, arrival.part.bytes)
     got = arrival.part.bytes

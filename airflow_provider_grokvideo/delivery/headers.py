@@ -1,4 +1,4 @@
-"""What the headers of images and sounds say: pixels, seconds, and whether the file ends where it should."""
+"""Headers of image and sound files: pixels, seconds, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_grokvideo.delivery.sniffing import JPEG, PNG, WAV, WEBP, F
 
 @dataclass(frozen=True)
 class Header:
-    """Pixels or seconds, as far as the format has them, and what is wrong with the file, as part of a sentence."""
+    """Pixels or seconds, if the format has them, and the problem of the file, as part of a sentence."""
 
     width: int | None = None
     height: int | None = None
@@ -26,7 +26,7 @@ CUT_OFF = "it is cut off"
 
 
 def read(path: Path, format_: Format) -> Header:
-    """Read the header of a PNG, JPEG, WebP or WAV file; of other formats nothing is known here.
+    """Read the header of a PNG, JPEG, WebP or WAV file; other formats have no properties here.
 
     Raises:
         OSError: The file cannot be read.

@@ -1,7 +1,7 @@
-"""What a request carries: images, videos and sounds, checked before money is spent.
+"""Input files of requests: images, videos and sounds, checked before the purchase.
 
-A link or a file id is passed on after a look at its form. A path is opened through Airflow's ObjectStorage, looked
-into, and becomes either part of the request (a ``data:`` URI) or an upload whose file id the request names.
+The format of a link or file id is checked. A path is opened through Airflow's ObjectStorage and inspected; then it is
+inlined into the request (a ``data:`` URI), or uploaded and referenced by its file id.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from airflow_provider_grokvideo.delivery.probe import Probe, probe
 Want = Literal["image", "video", "audio"]
 Source = Literal["url", "data", "file_id", "path"]
 Upload = Callable[[Path, str, str], str]
-"""Takes a local file, its name and its MIME type; returns the file id at the service."""
+"""Takes a local file, its name and its MIME type; returns xAI's file id."""
 
 MIB = 1024 * 1024
 BODY_BYTES = 18 * MIB
-"""How large a request's JSON may become; the service publishes no limit, gRPC has 20 MiB (contract §3.4)."""
+"""Largest JSON of a request in bytes; xAI publishes no limit, gRPC's is 20 MiB (contract §3.4)."""
 
 _NOTHING_SENT = "Nothing was sent or billed."
 _SLACK_SECONDS = 0.05
-"""A container's length and the one the service measures differ by a frame or the encoder's delay."""
+"""Tolerance: the length of a container and the one xAI measures differ by a frame or the encoder's delay."""
 
 _MIMES: dict[Want, tuple[str, ...]] = {
     "image": ("image/jpeg", "image/png", "image/webp"),
@@ -51,12 +51,12 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What a field allows.
+    """Limits of a field.
 
     Attributes:
-        bytes: Of the file.
-        seconds: Shortest and longest length; None where there is no limit.
-        codecs: Of the picture, in FFmpeg's words; empty if any.
+        bytes: Largest file.
+        seconds: Shortest and longest length; None without a limit.
+        codecs: Allowed video codecs, by FFmpeg's names; empty if any.
     """
 
     bytes: int
@@ -81,19 +81,19 @@ AUDIO = Limits(50 * MIB, (None, 15.0))
 
 @dataclass(frozen=True)
 class Loaded:
-    """A file that was looked into and is fit for its field.
+    """A file that was inspected and is valid for its field.
 
     Attributes:
-        field: The operator argument it came in.
-        want: What it is for.
+        field: The operator argument.
+        want: Its kind.
         name: The file's own name.
-        mime: By content.
+        mime: Its MIME type, by content.
         bytes: Its length.
         sha256: In hexadecimal.
-        duration: Seconds; None for images and where nobody can tell.
+        duration: Seconds; None for images and if unknown.
         width: Pixels.
         height: Pixels.
-        local: Where its bytes are while :func:`load` is open.
+        local: The local file with its bytes, while :func:`load` is open.
     """
 
     field: str
@@ -109,7 +109,7 @@ class Loaded:
 
 
 def classify(value: str) -> Source:
-    """Say what a string names: ``url`` (http or https), ``data`` (a data: URI), ``file_id`` or else a ``path``."""
+    """Return the kind of a source: ``url`` (http or https), ``data`` (a data: URI), ``file_id`` or else ``path``."""
     source = source_of(value)
     return "data" if source == "url" and value.startswith("data:") else source
 
@@ -118,21 +118,22 @@ def classify(value: str) -> Source:
 def load(
     value: str | os.PathLike[str], *, field: str, want: Want, limits: Limits, log: logging.Logger = _LOG
 ) -> Iterator[Loaded]:
-    """Open a path, look into the file, and hold its bytes in a local file for the time of the ``with`` block.
+    """Open a path, inspect the file, and provide its bytes as a local file in the ``with`` block.
 
-    A local file is used where it is; another is copied to a temporary directory, after its size and first bytes were
-    found fit.
+    A local file is used in place; another is copied to a temporary directory, once its size and first bytes are
+    valid.
 
     Args:
         value: A local path or an ObjectStorage URL.
         field: The operator argument, for messages.
-        want: What the field is for.
-        limits: What it allows.
-        log: Told what could not be checked.
+        want: The kind of the field.
+        limits: The limits of the field.
+        log: Gets a line for what could not be checked.
 
     Raises:
-        InvalidInput: Not there, not a file, not readable, of another kind, too large, too long, too short, damaged.
-        DeliveryFailed: The storage did not answer.
+        InvalidInput: It is missing, not a file, not readable, of another kind, too large, too long, too short or
+            damaged.
+        DeliveryFailed: The storage did not respond.
     """
     text = str(value)
     local = local_path(text)
@@ -151,7 +152,7 @@ def load(
         with _opening(field, text, None):
             info = fs.info(remote)
             if info["type"] != "file":
-                raise InvalidInput(field, text, f"{_NAMES[want]}; this is a directory")
+                raise InvalidInput(field, text, f"{_NAMES[want]}, but this is a directory")
             head = fs.cat_file(remote, start=0, end=sniffing.HEAD_BYTES)
             _check_head(head, int(info["size"]), field, text, want, limits)
             with fs.open(remote, "rb") as source, copy.open("wb") as file:
@@ -160,12 +161,12 @@ def load(
 
 
 def to_reference(loaded: Loaded, *, room_bytes: int, upload: Upload | None) -> dict[str, str]:
-    """Return what the request says: ``{"url": "data:..."}`` if there is room, else ``{"file_id": ...}`` of an upload.
+    """Return the reference: ``{"url": "data:..."}`` if there is room, else ``{"file_id": ...}`` of an upload.
 
     Args:
         loaded: The file, with :func:`load` still open.
-        room_bytes: What is left of :data:`BODY_BYTES` for this reference.
-        upload: Brings a file to the service; None where the field takes no file ids, as for sounds (contract §3.1).
+        room_bytes: The part of :data:`BODY_BYTES` that is left for this reference.
+        upload: Uploads a file to xAI; None if the field allows no file ids, as for sounds (contract §3.1).
 
     Raises:
         InvalidInput: There is no room and no upload.
@@ -175,23 +176,23 @@ def to_reference(loaded: Loaded, *, room_bytes: int, upload: Upload | None) -> d
         return {"url": f"data:{loaded.mime};base64,{data}"}
     if upload is None or loaded.want == "audio":
         raise InvalidInput(
-            loaded.field, loaded.name, f"a file that fits into the request: {room_bytes * 3 // 4} bytes are left for it"
+            loaded.field, loaded.name, f"a file of at most {room_bytes * 3 // 4} bytes, which fits into the request"
         )
     return {"file_id": upload(loaded.local, loaded.name, loaded.mime)}
 
 
 def inline_bytes(loaded: Loaded) -> int:
-    """Return how many bytes of JSON the file takes as a ``data:`` URI."""
+    """Return the bytes of JSON that the file needs as a ``data:`` URI."""
     return len(f"data:{loaded.mime};base64,") + 4 * -(-loaded.bytes // 3)
 
 
 def check_given(
     value: str, *, field: str, want: Want, limits: Limits, allow_loopback: bool = False, log: logging.Logger = _LOG
 ) -> None:
-    """Check a link, a ``data:`` URI or a file id as far as it can be seen from here.
+    """Check a link, a ``data:`` URI or a file id, without downloading it.
 
     Raises:
-        InvalidInput: The service could not use it.
+        InvalidInput: xAI could not use it.
     """
     source = classify(value)
     if source == "url":
@@ -204,11 +205,9 @@ def _check_url(url: str, field: str, allow_loopback: bool) -> None:
     hop = addresses.parse(url, allow_loopback=True)
     shown = addresses.without_query(url)
     if isinstance(hop, addresses.Refused):
-        raise InvalidInput(field, shown, f"a direct, public https URL; {hop.why}")
+        raise InvalidInput(field, shown, f"a direct, public https URL, but {hop.why}")
     if addresses.is_local_name(hop.host) and not allow_loopback:
-        raise InvalidInput(
-            field, shown, "a URL the service can reach from the internet; give a path to have the file sent along"
-        )
+        raise InvalidInput(field, shown, "a URL that xAI can reach from the internet; use a path to upload the file")
 
 
 def _check_data(uri: str, field: str, want: Want, limits: Limits, log: logging.Logger) -> None:
@@ -224,19 +223,19 @@ def _check_data(uri: str, field: str, want: Want, limits: Limits, log: logging.L
     try:
         data = base64.b64decode(uri[found.end() :], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput(field, uri, f"valid base64 behind the comma ({error})") from error
+        raise InvalidInput(field, uri, f"valid base64 after the comma ({error})") from error
     with tempfile.TemporaryDirectory(prefix="grokvideo-") as temporary:
         file = Path(temporary, "input")
         file.write_bytes(data)
         _check_head(data[: sniffing.HEAD_BYTES], len(data), field, uri, want, limits)
         seen = _looked_into(file, "data", field, uri, want, limits, log)
     if seen.mime != mime:
-        raise InvalidInput(field, uri, f"data that is what it says; this is {seen.mime}")
+        raise InvalidInput(field, uri, f"data of its own MIME type, but the data is {seen.mime}")
 
 
 @contextmanager
 def _opening(field: str, text: str, path: Path | None) -> Iterator[None]:
-    """Turn what a storage raises into an error of ours."""
+    """Turn errors of the storage into errors of this package."""
     try:
         yield
     except InvalidInput:
@@ -244,7 +243,7 @@ def _opening(field: str, text: str, path: Path | None) -> Iterator[None]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InvalidInput(field, text, _not_there(text, path)) from error
     except PermissionError as error:
-        raise InvalidInput(field, text, f"a file this worker may read ({places.reason(error)})") from error
+        raise InvalidInput(field, text, f"a file that this worker may read ({places.reason(error)})") from error
     except Exception as error:
         what = f"{field}={shorten(text)} cannot be read: {places.reason(error)}"
         raise DeliveryFailed(what, advice=_NOTHING_SENT) from error
@@ -252,18 +251,18 @@ def _opening(field: str, text: str, path: Path | None) -> Iterator[None]:
 
 def _not_there(text: str, path: Path | None) -> str:
     if path is None:
-        return "an object that is there"
+        return "an existing object"
     where = "" if str(path) == text else f" ({str(path)!r})"
     relative = (
         "" if Path(text).is_absolute() or "://" in text else "; relative paths start at the worker's current directory"
     )
-    return f"a file that is there, on the worker that runs this task{where}{relative}"
+    return f"an existing file on the worker that runs this task{where}{relative}"
 
 
 def _local_size(path: Path, field: str, text: str) -> int:
     size = path.stat().st_size
     if not path.is_file():
-        raise InvalidInput(field, text, "a file; this is a directory" if path.is_dir() else "a regular file")
+        raise InvalidInput(field, text, "a file, but this is a directory" if path.is_dir() else "a regular file")
     return size
 
 
@@ -273,15 +272,15 @@ def _head(path: Path) -> bytes:
 
 
 def _check_head(head: bytes, size: int, field: str, text: str, want: Want, limits: Limits) -> None:
-    """Refuse what size and first bytes tell, before the rest is read."""
+    """Check size and first bytes, before the rest is read."""
     format_ = sniffing.sniff(head)
     if not size:
-        raise InvalidInput(field, text, f"{_NAMES[want]}; the file is empty")
+        raise InvalidInput(field, text, f"{_NAMES[want]}, but the file is empty")
     # An MP4 file with sound only and one with a picture look the same at the beginning.
     if format_.mime not in (*_MIMES[want], *(("video/mp4",) if want == "audio" else ())):
-        raise InvalidInput(field, text, f"{_NAMES[want]}; it is {format_.label}, whatever its name says")
+        raise InvalidInput(field, text, f"{_NAMES[want]}, but the file is {format_.label}")
     if size > limits.bytes:
-        raise InvalidInput(field, text, f"at most {_size(limits.bytes)}; it has {_size(size)}")
+        raise InvalidInput(field, text, f"at most {_size(limits.bytes)}, but it has {_size(size)}")
 
 
 def _looked_into(
@@ -291,12 +290,12 @@ def _looked_into(
         found = probe(path)
         digest = _sha256(path)
     if found.problem is not None:
-        raise InvalidInput(field, text, f"{_NAMES[want]} that is whole; {found.problem}")
+        raise InvalidInput(field, text, f"a complete file, but {found.problem}")
     if found.mime not in _MIMES[want]:
-        raise InvalidInput(field, text, f"{_NAMES[want]}; it is {found.label}")
+        raise InvalidInput(field, text, f"{_NAMES[want]}, but the file is {found.label}")
     _check_codec(found, field, text, limits)
     if found.odd_size is not None and want == "video":
-        raise InvalidInput(field, text, f"a clip such as the service makes; {found.odd_size}")
+        raise InvalidInput(field, text, f"a clip as xAI makes them, but {found.odd_size}")
     _check_length(found, field, text, want, limits, log)
     return Loaded(
         field, want, name, found.mime, found.bytes, digest, found.duration, found.width, found.height, local=path
@@ -306,7 +305,7 @@ def _looked_into(
 def _check_codec(found: Probe, field: str, text: str, limits: Limits) -> None:
     if limits.codecs and found.codec is not None and found.codec not in limits.codecs:
         allowed = "H.264, H.265 or AV1" if limits.codecs == _VIDEO_CODECS else ", ".join(limits.codecs)
-        raise InvalidInput(field, text, f"a video coded as {allowed}; it is {found.codec}")
+        raise InvalidInput(field, text, f"a video with the codec {allowed}, but it has {found.codec}")
 
 
 def _check_length(found: Probe, field: str, text: str, want: Want, limits: Limits, log: logging.Logger) -> None:
@@ -314,12 +313,12 @@ def _check_length(found: Probe, field: str, text: str, want: Want, limits: Limit
     if shortest is None and longest is None:
         return
     if found.duration is None:
-        log.warning("%s=%s: its length cannot be read here and is left to the service", field, shorten(text))
+        log.warning("%s=%s: its length cannot be read here; xAI will check it", field, shorten(text))
         return
     if longest is not None and found.duration > longest + _SLACK_SECONDS:
-        raise InvalidInput(field, text, f"{_NAMES[want]} of at most {longest:g} s; it lasts {found.duration:.2f} s")
+        raise InvalidInput(field, text, f"{_NAMES[want]} of at most {longest:g} s, but it has {found.duration:.2f} s")
     if shortest is not None and found.duration < shortest - _SLACK_SECONDS:
-        raise InvalidInput(field, text, f"{_NAMES[want]} of at least {shortest:g} s; it lasts {found.duration:.2f} s")
+        raise InvalidInput(field, text, f"{_NAMES[want]} of at least {shortest:g} s, but it has {found.duration:.2f} s")
 
 
 def _sha256(path: Path) -> str:

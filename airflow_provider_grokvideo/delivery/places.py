@@ -1,11 +1,11 @@
-"""The two kinds of storage, behind the few verbs a delivery needs.
+"""Local and object storage with the operations that deliveries and journals need.
 
-Whatever the storage, an object is there whole or not at all. How that is reached differs:
+In every storage, an object is complete or missing. The methods differ:
 
 * Local: a part file in the same directory, flushed to disk, then renamed over the final name, which is atomic.
 * S3 and Google Cloud Storage: one upload to the final name. Both show an object only when its upload is complete
-  (a multipart upload when it is closed), so writing to the final name is itself the promotion. A temporary key and a
-  move would be a second, server-side copy: more expensive, slower and no safer.
+  (a multipart upload when it is closed). A temporary key and a move would be a second, server-side copy: more
+  expensive, slower and no safer.
 * Any other: a part object, then the storage's own move. Some of them (SFTP, HDFS, SMB) show a file while it grows.
 """
 
@@ -48,53 +48,53 @@ class Place(Protocol):
     """A directory, local or in object storage; names are those of the files in it."""
 
     def prepare(self) -> None:
-        """Make the directory if the storage has such a thing."""
+        """Create the directory, if the storage has directories."""
 
     def put(self, local: Path, name: str) -> None:
-        """Store a local file under a name, whole or not at all."""
+        """Store a local file under a name, completely or not at all."""
 
     def copy(self, source: str, name: str) -> None:
-        """Store what is under one name under another, whole or not at all."""
+        """Copy a file to another name, completely or not at all."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Store a few bytes under a name, whole or not at all."""
+        """Store a few bytes under a name, completely or not at all."""
 
     def create(self, name: str, data: bytes) -> bool:
         """Store a few bytes unless the name is taken; return whether they were stored."""
 
     def read(self, name: str) -> bytes | None:
-        """Return what is stored under a name; None if nothing is."""
+        """Return the content of a file; None if it does not exist."""
 
     def open(self, name: str) -> IO[bytes]:
-        """Open what is stored under a name for reading."""
+        """Open a file for reading."""
 
     def part(self, name: str, start: int, end: int) -> bytes:
-        """Return the bytes from `start` up to and without `end` of what is stored under a name."""
+        """Return the bytes of a file from `start` up to, but not including, `end`."""
 
     def size(self, name: str) -> int | None:
-        """Return the length of what is stored under a name; None if nothing is."""
+        """Return the size of a file; None if it does not exist."""
 
     def remove(self, name: str) -> None:
-        """Delete what is stored under a name if one may; never fails."""
+        """Delete a file, if allowed; never fails."""
 
     def is_directory(self, name: str) -> bool:
-        """Say whether a name is a directory."""
+        """Return whether a name is a directory."""
 
     def check_names(self, names: Iterable[str]) -> None:
-        """Try whether files of these names can be written.
+        """Check that files of these names can be written.
 
         Raises:
-            OSError: One of them cannot; it says which.
+            OSError: One of them cannot be written; the message names it.
         """
 
 
 def open_place(directory: str, *, is_local: bool, field: str, shown: str) -> Place:
-    """Open a directory; nothing is looked up or written yet.
+    """Open a directory, without reading or writing.
 
     Args:
         directory: A local path or an ObjectStorage URL.
-        is_local: Which of the two it is.
-        field: The operator argument it came in, for messages.
+        is_local: Whether it is a local path.
+        field: The operator argument, for messages.
         shown: Its value, for messages.
 
     Raises:
@@ -109,7 +109,7 @@ def open_place(directory: str, *, is_local: bool, field: str, shown: str) -> Pla
 def open_storage(url: str, *, field: str, shown: str) -> tuple[Any, str]:
     """Return the fsspec filesystem of an ObjectStorage URL and its path in it, as ``ObjectStoragePath`` would.
 
-    The path is taken as it is written: ``ObjectStoragePath`` itself parses ``#`` and ``?`` as parts of a URL.
+    The path is not parsed further: ``ObjectStoragePath`` itself takes ``#`` and ``?`` for parts of a URL.
 
     Raises:
         InvalidInput: No filesystem is registered for the scheme, or the connection in the URL does not exist.
@@ -123,23 +123,23 @@ def open_storage(url: str, *, field: str, shown: str) -> tuple[Any, str]:
         fs = attach(scheme, conn_id or None).fs
     except (ValueError, ImportError) as error:
         package = _BROUGHT_BY.get(scheme)
-        hint = f"install {package} on the workers" if package else "no installed provider brings this storage"
+        hint = f"install {package} on the workers" if package else "no installed provider supports this storage"
         raise InvalidInput(field, shown, f"storage that Airflow can open; {hint} ({error})") from error
     except Exception as error:
         if type(error).__name__ == "AirflowNotFoundException":
-            raise InvalidInput(field, shown, f"a URL whose connection exists: {error}") from error
+            raise InvalidInput(field, shown, f"a URL with an existing connection ({error})") from error
         raise DeliveryFailed(f"The storage of {url} cannot be opened: {reason(error)}") from error
     return fs, fs._strip_protocol(f"{scheme}://{bucket}{slash}{path}")
 
 
 class LocalPlace:
-    """A directory of this machine."""
+    """A local directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def prepare(self) -> None:
-        """Make the directory and those above it."""
+        """Create the directory and its parents."""
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def put(self, local: Path, name: str) -> None:
@@ -164,7 +164,7 @@ class LocalPlace:
         self._write_aside(name, fill)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create exclusively: by a hard link, so that nobody reads it half written, or without where there are none."""
+        """Create exclusively: by a hard link, so that no reader gets a partial file, or directly without links."""
         final = self.directory / name
         part = self.directory / part_name(name)
         try:
@@ -197,7 +197,7 @@ class LocalPlace:
             return file.read(end - start)
 
     def size(self, name: str) -> int | None:
-        """Return the length of a file."""
+        """Return the size of a file."""
         try:
             return (self.directory / name).stat().st_size
         except FileNotFoundError:
@@ -209,11 +209,11 @@ class LocalPlace:
             (self.directory / name).unlink()
 
     def is_directory(self, name: str) -> bool:
-        """Say whether a name is a directory."""
+        """Return whether a name is a directory."""
         return (self.directory / name).is_dir()
 
     def check_names(self, names: Iterable[str]) -> None:
-        """Create a helper file of each name and remove it; filesystems differ in the names they take."""
+        """Create and delete a helper file of each name; filesystems differ in the names that they allow."""
         for name in names:
             helper = self.directory / part_name(name)
             try:
@@ -246,7 +246,7 @@ class LocalPlace:
 class ObjectPlace:
     """A prefix in object storage, or a directory on a remote filesystem.
 
-    Every name is passed as it is: only fsspec calls that expand no wildcards are used.
+    Names are passed unchanged: only fsspec calls without wildcards are used.
     """
 
     def __init__(self, fs: Any, directory: str, scheme: str) -> None:
@@ -255,7 +255,7 @@ class ObjectPlace:
         self.at_once = scheme in _WHOLE_OR_NOTHING
 
     def prepare(self) -> None:
-        """Make the directory where there are directories; buckets are never made."""
+        """Create the directory, if the storage has directories; buckets are never created."""
         if not self.at_once:
             self.fs.makedirs(self.directory or "/", exist_ok=True)
 
@@ -267,7 +267,7 @@ class ObjectPlace:
         self._store(name, lambda path: self.fs.put_file(str(local), path, **sparing, **self._typed(name, "put_file")))
 
     def copy(self, source: str, name: str) -> None:
-        """Let the storage copy; no byte comes here where it can."""
+        """Let the storage copy, without a download if it can."""
         self._store(name, lambda path: self.fs.cp_file(self._path(source), path, **self._typed(name, "cp_file")))
 
     def write(self, name: str, data: bytes) -> None:
@@ -275,7 +275,7 @@ class ObjectPlace:
         self._store(name, lambda path: self.fs.pipe_file(path, data, **self._typed(name, "pipe_file")))
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create by a conditional write where the filesystem knows one; elsewhere look first, which leaves a gap."""
+        """Create by a conditional write if the filesystem has one; else check first, which leaves a race."""
         path = self._path(name)
         if "mode" in inspect.signature(getattr(self.fs, "_pipe_file", self.fs.pipe_file)).parameters:
             try:
@@ -294,14 +294,14 @@ class ObjectPlace:
     def read(self, name: str) -> bytes | None:
         """Return the content of an object.
 
-        S3 answers "forbidden" for an object that is not there when the account may not list; it counts as not there.
+        S3 answers "forbidden" for a missing object if the account may not list; it counts as missing.
         """
         try:
             content = self.fs.cat_file(self._path(name))
         except FileNotFoundError:
             return None
         except PermissionError as error:
-            _LOG.info("%s cannot be read (%s) and counts as not there", self._path(name), error)
+            _LOG.info("%s cannot be read (%s) and counts as missing", self._path(name), error)
             return None
         return bytes(content)
 
@@ -316,7 +316,7 @@ class ObjectPlace:
         return content
 
     def size(self, name: str) -> int | None:
-        """Return the length of an object, asked for anew."""
+        """Return the current size of an object."""
         path = self._path(name)
         self.fs.invalidate_cache()
         try:
@@ -330,7 +330,7 @@ class ObjectPlace:
             self.fs.rm_file(self._path(name))
 
     def is_directory(self, name: str) -> bool:
-        """Say whether a name is a directory; a prefix is none."""
+        """Return whether a name is a directory; a prefix is not."""
         return not self.at_once and bool(self.fs.isdir(self._path(name)))
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -339,19 +339,19 @@ class ObjectPlace:
             length = len(self._path(name).partition("/")[2].encode())
             if length > LONGEST_KEY:
                 raise OSError(
-                    errno.ENAMETOOLONG, f"the object's name has {length} bytes, at most {LONGEST_KEY} are possible"
+                    errno.ENAMETOOLONG, f"the object's name has {length} bytes; at most {LONGEST_KEY} are allowed"
                 )
 
     def _path(self, name: str) -> str:
         return f"{self.directory}/{name}"
 
     def _parameters(self, verb: str) -> set[str]:
-        """Return the names of the parameters of a filesystem's verb, of its coroutine where it has one."""
+        """Return the names of the parameters of a filesystem's method, of its coroutine if there is one."""
         method = getattr(self.fs, f"_{verb}", None) or getattr(self.fs, verb)
         return set(inspect.signature(method).parameters)
 
     def _typed(self, name: str, verb: str) -> dict[str, Any]:
-        """Return how this filesystem is told what an object is; nothing where it knows no such thing."""
+        """Return the arguments for the content type of an object; empty if the filesystem has none."""
         kind = CONTENT_TYPES.get(Path(name).suffix.lower())
         protocols = self.fs.protocol if isinstance(self.fs.protocol, tuple | list) else (self.fs.protocol,)
         if kind is None:
@@ -398,12 +398,12 @@ class ObjectPlace:
 
 
 def part_name(name: str) -> str:
-    """Return a name to write to before `name` counts: hidden, and nobody else's."""
+    """Return a hidden and unique temporary name for `name`."""
     return hidden(name, f".{secrets.token_hex(4)}.part")
 
 
 def hidden(name: str, suffix: str) -> str:
-    """Return the name of a helper file of `name`: hidden, and short enough where `name` itself is."""
+    """Return the name of a helper file of `name`: hidden, and short enough if `name` itself is."""
     plain = f".{name}{suffix}"
     if len(plain.encode()) <= LONGEST_NAME:
         return plain
@@ -412,18 +412,18 @@ def hidden(name: str, suffix: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return the beginning of a text that has at most so many bytes of UTF-8."""
+    """Return the beginning of a text with at most `most` bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore")
 
 
 LONGEST_NAME = 255
-"""Bytes of a file's name on common filesystems."""
+"""Longest file name on common filesystems, in bytes."""
 
 LONGEST_KEY = 1024
-"""Bytes of an object's whole name at S3, Google Cloud Storage and Azure."""
+"""Longest object name in S3, Google Cloud Storage and Azure, in bytes."""
 
 CONTENT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".json": "application/json"}
-"""What a browser or player needs to be told of a stored object."""
+"""Content types of stored objects, for browsers and players."""
 
 
 def _azure(kind: str) -> dict[str, Any]:
@@ -436,11 +436,11 @@ def _azure(kind: str) -> dict[str, Any]:
 
 @contextmanager
 def before_purchase(field: str, where: str) -> Iterator[None]:
-    """Turn what a storage raises into an error that says nothing was bought.
+    """Turn errors of the storage into errors that say that nothing was sent.
 
     Raises:
-        InvalidInput: A person has to change something.
-        DeliveryFailed: It may pass.
+        InvalidInput: The destination or its permissions must be changed.
+        DeliveryFailed: The problem may be temporary.
     """
     try:
         yield
@@ -451,15 +451,15 @@ def before_purchase(field: str, where: str) -> Iterator[None]:
             error, PermissionError | FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExistsError
         )
         if not lasting and error.errno not in (errno.ENAMETOOLONG, errno.EROFS, errno.EINVAL, errno.ELOOP):
-            raise DeliveryFailed(f"Nothing can be written to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
-        raise InvalidInput(field, where, f"a place this worker can write to ({reason(error)})") from error
+            raise DeliveryFailed(f"Cannot write to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
+        raise InvalidInput(field, where, f"a location that this worker can write to ({reason(error)})") from error
     except Exception as error:
-        raise DeliveryFailed(f"Nothing can be written to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
+        raise DeliveryFailed(f"Cannot write to {where}: {reason(error)}", advice=_NOTHING_SENT) from error
 
 
 @contextmanager
 def while_storing(where: str) -> Iterator[None]:
-    """Turn what a storage raises into :class:`DeliveryFailed`."""
+    """Turn errors of the storage into :class:`DeliveryFailed`."""
     try:
         yield
     except GrokVideoError:
@@ -469,7 +469,7 @@ def while_storing(where: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return one line for what a storage raised; storage libraries raise what they like."""
+    """Return an error of a storage library as one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())

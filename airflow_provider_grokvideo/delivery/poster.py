@@ -1,7 +1,7 @@
-"""The picture that stands for a video until it is played: one of its first frames, as a JPEG.
+"""Poster of a video: one of its first frames, as a JPEG.
 
-FFmpeg makes it, through PyAV (the extra ``media``). It says in a comment of its own which request it belongs to, so
-that a picture of the user's that happens to have its name is told from it.
+FFmpeg makes it, through PyAV (the extra ``media``). A JPEG comment has the hash of its request, so that it differs
+from a user's picture with the same name.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from typing import Any, BinaryIO
 from airflow_provider_grokvideo.delivery import decoding
 
 LONGEST_SIDE = 1280
-"""Pixels; enough for a page that shows it beside other things."""
+"""Largest side of a poster in pixels; enough for a gallery."""
 
 LARGEST = 120 * 1024
-"""Bytes that a poster should not exceed: a gallery loads dozens of them."""
+"""Largest poster in bytes: a gallery loads dozens of them."""
 
 LARGEST_KEPT = 1024 * 1024
-"""Bytes of a poster that is copied from an earlier delivery; ours are far smaller."""
+"""Largest poster in bytes that is copied from an earlier delivery; usual ones are far smaller."""
 
 HEAD_BYTES = 256
-"""How much of a JPEG tells whose poster it is."""
+"""Bytes of a JPEG that contain the request of a poster."""
 
 MOST_READ = 8 * 1024 * 1024
-"""Bytes that are read of a video that is elsewhere; some hundred thousand are usual, for index and first picture."""
+"""Most bytes that are read of a remote video; some hundred thousand are usual, for index and first picture."""
 
 _QUALITIES = (3, 5, 8, 12, 20, 31)
 """FFmpeg's quantisers of a JPEG, best first; the first that makes it small enough is taken."""
@@ -50,12 +50,12 @@ def make(source: Path | BinaryIO, *, log: logging.Logger = _LOG) -> bytes | None
     """Return the poster of a video as a JPEG; None without PyAV or where none can be made, which is logged.
 
     It shows the first frame of the first second that is not nearly black, or else the very first. Nearly black is a
-    frame of which, reduced to 32 x 32 cells, fewer than one in fifty has a colour brighter than 40 of 255. Pixels that
-    are not square and a rotation that the file asks for are heeded, as a player does.
+    frame of which, reduced to 32 x 32 cells, fewer than one in fifty has a colour brighter than 40 of 255. Non-square
+    pixels and the rotation of the file are applied, as a player does.
 
     Args:
-        source: A local file, or one opened for reading that can seek; of the latter :data:`MOST_READ` at most is read.
-        log: Told why there is none.
+        source: A local file, or an open file that can seek; of the latter at most :data:`MOST_READ` bytes are read.
+        log: Gets a line if no poster can be made.
     """
     if not decoding.available():
         return None
@@ -67,7 +67,7 @@ def make(source: Path | BinaryIO, *, log: logging.Logger = _LOG) -> bytes | None
 
 
 def marked(jpeg: bytes, request_id: str) -> bytes:
-    """Return a JPEG that says which request it is the poster of; its picture stays as it is."""
+    """Return a JPEG with its request in a comment; the picture is unchanged."""
     if is_poster(jpeg[:HEAD_BYTES], request_id):
         return jpeg
     comment = _mark(request_id)
@@ -75,7 +75,7 @@ def marked(jpeg: bytes, request_id: str) -> bytes:
 
 
 def is_poster(head: bytes, request_id: str | None = None) -> bool:
-    """Say whether a file is a poster of ours, by its first :data:`HEAD_BYTES`; that of one request, if given."""
+    """Return whether a file is a poster of this provider (of one request, if given), by its first bytes."""
     return head.startswith(b"\xff\xd8\xff") and (_MARK if request_id is None else _mark(request_id)) in head
 
 

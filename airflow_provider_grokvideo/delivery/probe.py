@@ -1,7 +1,6 @@
-"""What a media file is, by its content.
+"""Inspection of media files by their content.
 
-The one judge of files in both directions: of what a request carries before money is spent, and of what the service
-delivered before it counts.
+It checks the input files of a request before the purchase, and the downloaded video before it is delivered.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ Checked = Literal["decoded", "structure"]
 
 @dataclass(frozen=True)
 class Probe:
-    """A file and what was found in it.
+    """A media file and its properties.
 
     Attributes:
         kind: ``video``, ``image``, ``audio`` or ``unknown``.
-        mime: Its type by content, such as ``video/mp4``.
-        label: The same for a sentence: "a PNG image".
-        bytes: Its length.
-        duration: Seconds; None for images and where nobody can tell.
+        mime: Its MIME type by content, such as ``video/mp4``.
+        label: Its type in a sentence, such as "a PNG image".
+        bytes: Its size.
+        duration: Seconds; None for images and if unknown.
         width: Pixels.
         height: Pixels.
-        has_audio: Whether a video has a sound track; None where nobody can tell.
-        codec: Of the picture (or else the sound) in FFmpeg's words: ``h264``, ``hevc``, ``av1``, ...
-        checked: ``decoded`` if every frame was decoded, ``structure`` if only headers and lengths were looked at.
-        problem: Why the file is not whole, as part of a sentence; None for a good one.
-        odd: What is worth a warning although the file is whole, as parts of sentences.
-        odd_size: Why it was not decoded although PyAV is there: more pixels or samples than a clip, another codec.
+        has_audio: Whether a video has a sound track; None if unknown.
+        codec: Video codec (or else audio codec) by FFmpeg's names: ``h264``, ``hevc``, ``av1``, ...
+        checked: ``decoded`` if every frame was decoded, ``structure`` if only headers and lengths were checked.
+        problem: Why the file is not complete, as part of a sentence; None for a good one.
+        odd: Warnings about a complete file, as parts of sentences.
+        odd_size: Why it was not decoded although PyAV is installed: more pixels or samples than a clip, another codec.
     """
 
     kind: Kind
@@ -58,14 +57,14 @@ class Probe:
 
 
 def probe(path: Path, *, decode: bool = True) -> Probe:
-    """Look into a file: format by its first bytes, then lengths and headers, then, with PyAV, every frame.
+    """Inspect a file: format by its first bytes, then lengths and headers, then, with PyAV, every frame.
 
-    Images are not decoded: their headers tell size and wholeness, and FFmpeg refuses variants that browsers and the
-    service take. Without the extra ``media`` videos are checked by their boxes and MP3s not at all.
+    Images are not decoded: their headers show the size and whether they are complete, and FFmpeg refuses variants that
+    browsers and xAI accept. Without the extra ``media`` videos are checked by their boxes and MP3s not at all.
 
     Args:
         path: A local file.
-        decode: Whether to decode if PyAV is there.
+        decode: Whether to decode if PyAV is installed.
 
     Raises:
         OSError: The file cannot be read.
@@ -89,7 +88,7 @@ def probe(path: Path, *, decode: bool = True) -> Probe:
 
 
 def probe_structure(file: BinaryIO) -> Probe:
-    """Look into a file that is elsewhere: as :func:`probe`, but only at what the boxes of an MP4 say."""
+    """Inspect a remote file as :func:`probe`, but only the boxes of an MP4."""
     head = file.read(sniffing.HEAD_BYTES)
     format_ = sniffing.sniff(head)
     found = Probe(format_.kind, format_.mime, format_.label, file.seek(0, os.SEEK_END))
@@ -125,13 +124,13 @@ def _with_boxes(found: Probe, file: BinaryIO) -> Probe:
         height=structure.height,
         has_audio=structure.has_audio,
         codec=structure.codec,
-        odd=(f"{structure.trailing} bytes stand behind its last box",) if structure.trailing else (),
+        odd=(f"it has {structure.trailing} bytes after its last box",) if structure.trailing else (),
         odd_size=_odd_size(structure),
     )
 
 
 def _odd_size(structure: boxes.Structure) -> str | None:
-    """Say, before anything is decoded, what of a video no clip has."""
+    """Return why a video is too large to be decoded; None if it is not."""
     pixels = (structure.width or 0) * (structure.height or 0)
     if pixels > decoding.MOST_PIXELS:
         return f"its frames have {structure.width} x {structure.height} pixels"

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""File formats by their first bytes, whatever the name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 Kind = Literal["video", "image", "audio", "unknown"]
 
 HEAD_BYTES = 64
-"""How much of a file :func:`sniff` wants to see."""
+"""Bytes of a file that :func:`sniff` needs."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: what it holds, its MIME type, and how to name it in a sentence, with its article."""
+    """A file format: its kind, its MIME type, and its name in a sentence, with its article."""
 
     kind: Kind
     mime: str
@@ -64,7 +64,7 @@ _MARKUP: tuple[tuple[bytes, Format], ...] = (
 
 
 def sniff(head: bytes) -> Format:
-    """Name a file's format by its beginning; 64 bytes are enough.
+    """Return a file's format by its beginning; 64 bytes are enough.
 
     ISO media files (MP4, QuickTime, HEIC, ...) are told apart by their brand only; whether an MP4 has a picture at all
     is for its boxes to say.

@@ -1,10 +1,10 @@
-"""From a checked local file to its destination, with the record of what it is beside it.
+"""Storage of a checked video with its sidecar and poster.
 
 Two task instances of one run that write to the same destination are nearly always a mapped task whose destination
-lacks its map index. Each has paid for its video, so the later one is put beside the earlier one. The sidecar says
-whose video is there; while a video is on its way, a claim (``.<name>.claim``) says so, and others wait for it.
+lacks its map index. Each has paid for its video, so the later one is stored beside the earlier one. The sidecar has the
+owner of a video; while a video is being written, a claim (``.<name>.claim``) has it, and other writers wait.
 
-A poster goes where its video goes and never costs it: what fails with it is logged.
+A poster is stored beside its video. A failure of the poster is logged and never fails the task.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stored:
-    """Where the video, its sidecar and its poster, if it has one, are."""
+    """URIs of the video, its sidecar and its poster, if there is one."""
 
     uri: str
     sidecar_uri: str
     poster_uri: str | None
 
     def addresses(self) -> dict[str, str | None]:
-        """Return the addresses by their names in the manifest."""
+        """Return the URIs by their names in the manifest."""
         return asdict(self)
 
 
@@ -51,23 +51,23 @@ def store(
     poster: bytes | None = None,
     log: logging.Logger = _LOG,
 ) -> Stored:
-    """Put a video, its sidecar and its poster to their destination, whole or not at all.
+    """Store a video, its sidecar and its poster, completely or not at all.
 
-    The same request is delivered to the same name again. A video of another run is replaced: a ``latest.mp4`` is a
-    legitimate wish.
+    The same request is delivered to the same name again. A video of another run is replaced, so that ``latest.mp4``
+    works.
 
     Args:
         source: The video: a local file, or the name of an object in the target's directory.
-        target: Where to; a name beside it is taken if that one is another task instance's of the same run.
-        sidecar: What to record; :func:`identity` is in it. Where it is and whose it is are added.
+        target: The target; a name beside it is used if another task instance of the same run has this one.
+        sidecar: The record, with its :func:`identity`. URIs and owner are added.
         owner: ``dag_id``, ``run_id``, ``task_id``, ``map_index`` of the task instance.
-        poster: The JPEG to put beside the video. Without one, that of an earlier delivery of the same request stays,
-            and that of another request, whose video is replaced, is removed.
-        log: Told when another name had to be taken, and why a poster was not stored.
+        poster: The JPEG to store beside the video. Without one, the poster of an earlier delivery of the same request
+            stays, and that of another request, whose video is replaced, is deleted.
+        log: Gets a line if another name was used, or if a poster was not stored.
 
     Raises:
-        DeliveryFailed: The storage did not take it.
-        InvalidInput: There is no such storage here.
+        DeliveryFailed: The storage failed.
+        InvalidInput: The storage is not installed.
     """
     request_id = identity(sidecar)
     place = target.place()
@@ -77,8 +77,8 @@ def store(
             chosen = target if free else target.beside(request_id)
             if not free:
                 log.warning(
-                    "%s, or the JSON file beside it, is not this task instance's; storing %s instead. Put "
-                    "{{ ti.map_index }} (or {{ ti.task_id }}) into destination",
+                    "%s, or the JSON file beside it, belongs to another task instance; storing %s instead. Add "
+                    "{{ ti.map_index }} (or {{ ti.task_id }}) to destination",
                     target.uri,
                     chosen.uri,
                 )
@@ -90,11 +90,11 @@ def store(
 
 
 def still_there(uri: str, size: int | None) -> bool:
-    """Say whether a delivered video is where it was put, as long as it was.
+    """Return whether a delivered video still exists with the same size.
 
     Raises:
-        DeliveryFailed: The storage does not answer.
-        InvalidInput: There is no such storage here.
+        DeliveryFailed: The storage does not respond.
+        InvalidInput: The storage is not installed.
     """
     to = destination.target(uri, default_name="video")
     with while_storing(uri):
@@ -103,11 +103,11 @@ def still_there(uri: str, size: int | None) -> bool:
 
 
 def found(to: Target, request_id: str) -> Mapping[str, Any] | None:
-    """Return the sidecar of a request that was stored at a destination, or beside it; None if it is not there whole.
+    """Return the sidecar of a request stored at a destination, or beside it; None if it is not complete.
 
     Raises:
-        DeliveryFailed: The storage does not answer.
-        InvalidInput: There is no such storage here.
+        DeliveryFailed: The storage does not respond.
+        InvalidInput: The storage is not installed.
     """
     with while_storing(to.uri):
         place = to.place()
@@ -124,7 +124,7 @@ def copied(uri: str, into: Path) -> tuple[str, int]:
     """Copy a delivered video into a local file; return its SHA-256 and its length.
 
     Raises:
-        DeliveryFailed: The storage does not give it back.
+        DeliveryFailed: The storage cannot read it.
     """
     to = destination.target(uri, default_name="video")
     digest, size = hashlib.sha256(), 0
@@ -137,7 +137,7 @@ def copied(uri: str, into: Path) -> tuple[str, int]:
 
 
 def earlier_poster(uri: str | None, request_id: str) -> bytes | None:
-    """Return the poster that an earlier delivery of a request left; None if it is not there or cannot be had."""
+    """Return the poster of an earlier delivery of a request; None if it is missing or cannot be read."""
     if not uri or not uri.endswith(destination.POSTER_SUFFIX):
         return None
     try:
@@ -148,18 +148,17 @@ def earlier_poster(uri: str | None, request_id: str) -> bytes | None:
         if posters.is_poster(head, request_id) and (place.size(name) or 0) <= posters.LARGEST_KEPT:
             return place.read(name)
     except Exception as error:  # noqa: BLE001 - storage raises what it likes, and no poster is worth a video
-        _LOG.info("The earlier poster %s cannot be copied: %s", uri, reason(error))
+        _LOG.info("Could not copy the earlier poster %s: %s", uri, reason(error))
     return None
 
 
 def identity(record: Mapping[str, Any]) -> str:
-    """Return what stands for a request in sidecars, claims and posters: its id, or, where nobody knows that, the
-    object it was uploaded to, or its content."""
+    """Return the identity of a request in sidecars, claims and posters: its id, or else its upload or its hash."""
     return str(record.get("request_id") or record.get("upload") or record.get("sha256"))
 
 
 def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str, Any]) -> Literal["free", "taken"]:
-    """Say whether a name may be written to, given the record found there (a sidecar or a claim)."""
+    """Return whether a name is free, given its record (a sidecar or a claim)."""
     if record is None or identity(record) == request_id:
         return "free"
     other = record.get("owner")
@@ -171,12 +170,12 @@ def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str,
 
 
 def to_json(record: Mapping[str, Any]) -> bytes:
-    """Return a record as a file: UTF-8, indented, sorted, with a newline at its end."""
+    """Return a record as JSON: UTF-8, indented, sorted, with a newline at its end."""
     return f"{json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, default=str)}\n".encode()
 
 
 CLAIM_LASTS = 300.0
-"""Seconds after which the claim of another run counts as left behind by a worker that died. Uploads take less."""
+"""Seconds after which the claim of another run counts as left by a dead worker. Uploads take less."""
 
 _BETWEEN_CLAIMS = (0.05, 2.0)
 """Seconds between two checks of a claim, at first and at most."""
@@ -184,12 +183,12 @@ _BETWEEN_CLAIMS = (0.05, 2.0)
 
 @contextmanager
 def _claimed(place: Place, target: Target, request_id: str, owner: Mapping[str, Any]) -> Iterator[bool]:
-    """Claim a name while writing to it; yield False if it is another task instance's.
+    """Claim a name while writing to it; yield False if it belongs to another task instance.
 
-    Whoever else holds it is waited for, so that video and sidecar are of one request.
+    It waits for other claims, so that video and sidecar are of one request.
 
     Raises:
-        DeliveryFailed: Another run took the claim meanwhile: both files have to be written again.
+        DeliveryFailed: Another run took the claim meanwhile; both files must be written again.
     """
     name = hidden(target.name, ".claim")
     mine = {"request_id": request_id, "owner": dict(owner), "claim": secrets.token_hex(8), "at": time.time()}
@@ -252,7 +251,7 @@ def _put(source: Path | str, place: Place, target: Target) -> None:
         there = place.size(target.name)
     except PermissionError as error:
         # An account that may write but not look; the storage itself has checked the upload.
-        _LOG.info("%s was uploaded and cannot be looked at (%s)", target.uri, error)
+        _LOG.info("%s was uploaded, but its size cannot be checked (%s)", target.uri, error)
         return
     if there != expected:
         place.remove(target.name)
@@ -260,9 +259,9 @@ def _put(source: Path | str, place: Place, target: Target) -> None:
 
 
 def _put_poster(jpeg: bytes | None, place: Place, target: Target, request_id: str, log: logging.Logger) -> str | None:
-    """Put a poster beside its video, which is there by now; return where it is, None if there is none.
+    """Store a poster beside its stored video; return its URI, None if there is none.
 
-    What has its name is replaced only if it is the poster of the video that had the video's name.
+    A file of that name is replaced only if it is a poster of this provider.
     """
     name = target.poster_name
     try:
@@ -272,7 +271,7 @@ def _put_poster(jpeg: bytes | None, place: Place, target: Target, request_id: st
         if head is None:
             return None
         if not posters.is_poster(head):
-            log.info("The video gets no poster: %s is a file of somebody else", target.poster_uri)
+            log.info("The video gets no poster: %s exists and is not a poster of this provider", target.poster_uri)
             return None
         if not posters.is_poster(head, request_id):
             # First, so that a failure to write the new one leaves no picture of another video.
@@ -282,7 +281,7 @@ def _put_poster(jpeg: bytes | None, place: Place, target: Target, request_id: st
         if jpeg is not None:
             place.write(name, posters.marked(jpeg, request_id))
     except Exception as error:  # noqa: BLE001 - storage raises what it likes, and no poster is worth a video
-        log.warning("The poster could not be stored at %s: %s", target.poster_uri, reason(error))
+        log.warning("Could not store the poster at %s: %s", target.poster_uri, reason(error))
         return None
     return target.poster_uri
 

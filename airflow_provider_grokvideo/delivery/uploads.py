@@ -1,7 +1,7 @@
-"""Delivery by the service itself: it uploads the video to an address that we sign, and no byte passes through here.
+"""Delivery by xAI: it uploads the video to a signed URL, and no byte passes through the worker.
 
-The object it uploads to has a name that the journal knows before the start is sent. So an object that is there proves
-that the start was accepted, even where its answer was lost (contract §3.5).
+The journal has the name of the uploaded object before the submit. So an existing object proves that the request was
+accepted, even if the response was lost (contract §3.5).
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from airflow_provider_grokvideo.delivery.store import store
 from airflow_provider_grokvideo.provider_info import __version__
 
 LONGEST = 7 * 24 * 3600
-"""Seconds that an S3 signature can last at most."""
+"""Longest validity of an S3 signature, in seconds."""
 
 BLOCK = 64 * 1024
-"""Bytes of one ranged read: box headers and the index of a clip are small, and far apart."""
+"""Bytes of one ranged read: the box headers and the index of a clip are small and far apart."""
 
 _SIGNS = ("s3", "s3a", "s3n")
 _LOG = logging.getLogger(__name__)
 
 
 def upload_uri(destination: str, token: str) -> str:
-    """Return the object that the service uploads to: beside the destination, hidden, and this purchase's alone.
+    """Return the object that xAI uploads to: beside the destination, hidden, and only for this purchase.
 
     Raises:
         InvalidInput: The destination is not in S3-compatible object storage.
     """
     to = destinations.target(destination, default_name="video")
     if to.is_local or not to.directory.startswith(tuple(f"{scheme}://" for scheme in _SIGNS)):
-        raise InvalidInput("deliver_via", "upload", f"used with a destination in S3 (s3://...), not {to.uri}")
+        raise InvalidInput("deliver_via", "upload", f"'download', because {to.uri} is not in S3 (s3://...)")
     return f"{to.directory}/{hidden(to.stem, f'.{token}.upload.mp4')}"
 
 
 @cut_logs()
 def signed(uri: str, seconds: float) -> str:
-    """Return an address that accepts one PUT to an object for some time, by the storage's own signing.
+    """Return a URL, signed by the storage, that accepts one PUT to an object for some time.
 
-    Signature version 4 is asked for: it leaves the content type open, which the service chooses.
+    It uses signature version 4, which leaves the content type to xAI.
 
     Raises:
         InvalidInput: The storage cannot sign.
-        DeliveryFailed: It does not work now; nothing was sent.
+        DeliveryFailed: Signing failed now; nothing was sent.
     """
     fs, path = open_storage(uri, field="destination", shown=uri)
     with before_purchase("deliver_via", uri):
@@ -61,16 +61,18 @@ def signed(uri: str, seconds: float) -> str:
             signer = type(fs)(**options, config_kwargs=config)
             address = signer.sign(path, expiration=int(min(seconds, LONGEST)), client_method="put_object")
         except (AttributeError, NotImplementedError, TypeError) as error:
-            raise InvalidInput("deliver_via", "upload", f"used with storage that signs uploads ({error})") from error
+            raise InvalidInput(
+                "deliver_via", "upload", f"'download', because the storage cannot sign uploads ({error})"
+            ) from error
     return str(address)
 
 
 def arrived(uri: str) -> bool:
-    """Say whether the service has uploaded; an object store shows an object only when it is whole.
+    """Return whether xAI has uploaded the video; an object store shows only complete objects.
 
     Raises:
-        DeliveryFailed: The storage does not answer.
-        InvalidInput: There is no such storage here.
+        DeliveryFailed: The storage does not respond.
+        InvalidInput: The storage is not installed.
     """
     directory, _, name = uri.rpartition("/")
     fs, path = open_storage(directory, field="destination", shown=uri)
@@ -80,14 +82,14 @@ def arrived(uri: str) -> bool:
 
 
 def default_name(uri: str) -> str:
-    """Return the name that a video without a request id gets in a directory."""
+    """Return the file name of a video without a request id."""
     return uri.rpartition("/")[2].strip(".").removesuffix(".upload.mp4")
 
 
 def discard(uri: str) -> None:
-    """Remove an upload that was delivered; what fails is left to a lifecycle rule.
+    """Delete the upload of a delivered video; if this fails, leave it to a lifecycle rule.
 
-    Not part of :func:`take_over`, because until the delivery is written down the upload is all that proves it.
+    Not part of :func:`take_over`, because the upload is the only proof until the delivery is recorded.
     """
     directory, _, name = uri.rpartition("/")
     try:
@@ -95,7 +97,7 @@ def discard(uri: str) -> None:
         with while_storing(uri):
             fs.rm_file(f"{path}/{name}")
     except GrokVideoError as error:
-        _LOG.warning("The upload %s was delivered and could not be removed: %s", uri, error.what)
+        _LOG.warning("The video was delivered, but its upload %s could not be deleted: %s", uri, error.what)
 
 
 def take_over(
@@ -109,26 +111,25 @@ def take_over(
     owner: Mapping[str, Any],
     log: logging.Logger = _LOG,
 ) -> Delivered:
-    """Check what the service uploaded by its structure, and let the storage copy it to its destination.
+    """Check the structure of the uploaded video, and let the storage copy it to its destination.
 
     Args:
         uri: From :func:`upload_uri`.
         destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it.
-        request_id: The video's; None if nobody knows it.
-        expected: What the video should be like.
-        manifest: What is known about it, for the sidecar.
-        request: What was asked for, for the sidecar.
+        request_id: The request id; None if unknown.
+        expected: The expected properties of the video.
+        manifest: Its manifest, for the sidecar.
+        request: Its request, for the sidecar.
         owner: The task instance.
-        log: The task's.
+        log: The task's log.
 
     Raises:
-        DeliveryFailed: It is not there, is not what was bought, or could not be copied. Nothing new is under the final
-            name.
+        DeliveryFailed: It is missing, is not the expected video, or could not be copied. The final name is unchanged.
     """
     directory, _, name = uri.rpartition("/")
     to = destinations.target(destination, default_name=request_id or default_name(uri))
     if not arrived(uri):
-        raise DeliveryFailed(f"The service says done and has not uploaded to {uri}", request_id=request_id)
+        raise DeliveryFailed(f"xAI reported the video done but did not upload it to {uri}", request_id=request_id)
     fs, path = open_storage(directory, field="destination", shown=uri)
     with while_storing(uri), fs.open(f"{path}/{name}", "rb", block_size=BLOCK) as file:
         found = probe_structure(file)
@@ -154,5 +155,5 @@ def take_over(
         "upload": uri,
     }
     stored = store(name, to, sidecar=sidecar, poster=picture, owner=owner, log=log)
-    log.info("Delivered %s (%d bytes, uploaded by the service, %s)", stored.uri, found.bytes, found.checked)
+    log.info("Delivered %s (%d bytes, uploaded by xAI, %s)", stored.uri, found.bytes, found.checked)
     return Delivered(**stored.addresses(), **measured)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""Airflow connection to client."""
+"""Airflow hook of Grok video connections."""

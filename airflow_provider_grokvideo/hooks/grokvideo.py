@@ -1,4 +1,4 @@
-"""The Airflow hook: turns a connection into a client, and tells whether the connection works."""
+"""Airflow hook for the Grok video API."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 INPUT_FILE_SECONDS = 24 * 3600
-"""How long an uploaded input is kept at the service: longer than any request takes, shorter than for good."""
+"""Seconds that xAI keeps an uploaded input: longer than any request takes."""
 
 
 class GrokVideoHook(BaseHook):
-    """Talk to the Grok video API with the key of an Airflow connection.
+    """Client of the Grok video API with the key of an Airflow connection.
 
     The connection's password is the API key and its host the base URL (default ``https://api.x.ai/v1``). Extra fields:
     ``timeout``, ``submit_timeout`` and ``poll_interval`` in seconds, ``requests_per_second``, ``witness``,
@@ -48,7 +48,7 @@ class GrokVideoHook(BaseHook):
         self._known: Account | None = None
 
     def get_conn(self) -> Client:
-        """Return the sync client; it is kept for the life of the hook."""
+        """Return the sync client; the hook has one."""
         return self._client
 
     async def get_async_conn(self) -> AsyncClient:
@@ -58,10 +58,10 @@ class GrokVideoHook(BaseHook):
         return AsyncClient(await self.aaccount())
 
     def account(self) -> Account:
-        """Look the connection up, once.
+        """Return the account of the connection, which is looked up once.
 
-        :raises AuthenticationFailed: There is no such connection, or no key in it.
-        :raises InvalidInput: Its host or one of its numbers is unusable.
+        :raises AuthenticationFailed: The connection does not exist or has no key.
+        :raises InvalidInput: Its host or another field is invalid.
         """
         if self._known is None:
             check_conn_id(self.grokvideo_conn_id)
@@ -74,7 +74,7 @@ class GrokVideoHook(BaseHook):
         return self._known
 
     async def aaccount(self) -> Account:
-        """Look the connection up, once, without blocking the event loop; errors as :meth:`account`."""
+        """Return the account as :meth:`account`, without blocking the event loop."""
         if self._known is None:
             check_conn_id(self.grokvideo_conn_id)
             try:
@@ -86,31 +86,31 @@ class GrokVideoHook(BaseHook):
         return self._known
 
     def submit(self, request: VideoRequest, *, client_id: str | None = None) -> str:
-        """Submit a request; this is the call that costs money. Never repeated where the first may have been accepted.
+        """Submit a request, which costs money. It is not sent again if xAI may have accepted it.
 
-        :param client_id: The ``x-client-request-id`` of all attempts, for xAI's support; a random one if not given.
+        :param client_id: The ``x-client-request-id`` of all attempts, for xAI support; a random one if not given.
         :returns: The request id.
-        :raises AmbiguousSubmit: The answer was lost; the video may have been accepted and billed.
-        :raises RequestRejected: The service refused the request; nothing was accepted.
+        :raises AmbiguousSubmit: The response was lost; the request may be accepted and billed.
+        :raises RequestRejected: xAI refused the request; nothing was accepted.
         """
         return self._run(flow.submit(request, client_id=client_id))
 
     @property
     def may_have_bought(self) -> bool:
-        """Whether any byte of the last submit reached a socket; tells after an interruption if there is a doubt."""
+        """Whether any byte of the last submit reached a socket; if so, an interruption left it unconfirmed."""
         return "_client" in self.__dict__ and self._client.may_have_bought
 
     def get_job(self, request_id: str, *, uploads: bool = False) -> Job:
-        """Look at a request once; a poll is free.
+        """Poll a request once; polls are free.
 
-        :param uploads: The request carried ``output.upload_url``, so that done without a link is success.
-        :raises AuthenticationFailed: The key does not work; says nothing about the request.
-        :raises ServiceUnavailable: The service did not answer usefully; says nothing about the request.
+        :param uploads: The request has ``output.upload_url``, so done without a link is a success.
+        :raises AuthenticationFailed: The key was refused; this says nothing about the request.
+        :raises ServiceUnavailable: There was no usable response; this says nothing about the request.
         """
         return _seen(self._run(flow.poll(request_id, uploads=uploads)), self.grokvideo_conn_id)
 
     async def aget_job(self, request_id: str, *, uploads: bool = False) -> Job:
-        """Look at a request once, as :meth:`get_job`, without blocking the event loop."""
+        """Poll a request once, as :meth:`get_job`, without blocking the event loop."""
         try:
             async with await self.get_async_conn() as client:
                 found = await client.run(flow.poll(request_id, uploads=uploads))
@@ -119,22 +119,22 @@ class GrokVideoHook(BaseHook):
         return _seen(found, self.grokvideo_conn_id)
 
     def upload(self, path: Path, filename: str, mime: str) -> str:
-        """Upload an input file and return its file id; the service deletes it after a day."""
+        """Upload an input file and return its file id; xAI deletes it after a day."""
         return self._run(flow.upload(flow.Upload(path, filename, mime), expires_after=INPUT_FILE_SECONDS))
 
     def download(self, file_id: str, into: Path) -> tuple[str, int]:
-        """Fetch a file that the service stores into a local one; return its SHA-256 and its length."""
+        """Download a file stored by xAI into a local one; return its SHA-256 and its length."""
         try:
             return self.get_conn().save(f"/files/{quote(file_id, safe='')}/content", into)
         except GrokVideoError as error:
             raise error.about(conn_id=self.grokvideo_conn_id) from error.__cause__
 
     def find_file(self, filename: str) -> StoredFile | None:
-        """Look for the stored file of exactly this name; free. That there is none proves nothing."""
+        """Find the stored file with exactly this name; free. A missing file proves nothing."""
         return self._run(flow.find_file(filename))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the service about the key, its team and the models it may use; costs nothing."""
+        """Check the API key, its team and its models; this is free."""
         try:
             with self.get_conn() as client:
                 key = client.run(flow.document("/api-key"))
@@ -161,7 +161,7 @@ class GrokVideoHook(BaseHook):
     def _with_connection(self, connection: Connection, extra: Mapping[str, Any]) -> Account:
         if (connection.conn_type or self.conn_type) != self.conn_type:
             raise AuthenticationFailed(
-                f"the connection is of type {connection.conn_type!r}; its password is the secret of another service",
+                f"the connection has the type {connection.conn_type!r}, so its password is not an xAI API key",
                 conn_id=self.grokvideo_conn_id,
                 advice=f"Nothing was sent. Use a connection of type {self.conn_type}.",
             )
@@ -182,9 +182,7 @@ class GrokVideoHook(BaseHook):
         if account is not None:
             self.log.info("Connection %s does not exist; using the key in %s", self.grokvideo_conn_id, ENV_KEY)
             return account
-        hint = (
-            f"{ENV_KEY} is not set" if allowed else f"[grokvideo] allow_env_key is off, so {ENV_KEY} is not looked at"
-        )
+        hint = f"{ENV_KEY} is not set" if allowed else f"[grokvideo] allow_env_key is off, so {ENV_KEY} is not used"
         raise AuthenticationFailed(
             f"the connection does not exist, and {hint}",
             conn_id=self.grokvideo_conn_id,
@@ -203,7 +201,7 @@ def _seen(found: Job | GrokVideoError, conn_id: str) -> Job:
 
 
 def _optional(client: Client, path: str) -> dict[str, Any] | None:
-    """Read a document that not every account or gateway offers."""
+    """Return a document, or None: not every account or gateway has it."""
     try:
         return client.run(flow.document(path))
     except GrokVideoError:
@@ -211,7 +209,7 @@ def _optional(client: Client, path: str) -> dict[str, Any] | None:
 
 
 def _health(key: Mapping[str, Any], me: Mapping[str, Any] | None, models: Mapping[str, Any] | None) -> tuple[bool, str]:
-    """Say in one message whether videos can be made with this key (contract §2.2)."""
+    """Return whether this key can make videos, with one message (contract §2.2)."""
     blocks = {
         "team_blocked": "its team is blocked",
         "api_key_blocked": "it is blocked",
@@ -224,13 +222,13 @@ def _health(key: Mapping[str, Any], me: Mapping[str, Any] | None, models: Mappin
     rows = models.get("models") if models else None
     if isinstance(rows, list):
         ids = [str(row.get("id")) for row in rows if isinstance(row, dict)]
-        said.append(f"video models: {', '.join(ids)}" if ids else "but it may use no video model")
+        said.append(f"video models: {', '.join(ids)}" if ids else "but no video model is allowed")
     acls = [str(acl) for acl in key.get("acls") or []]
     if not any(acl == "api-key:endpoint:*" or "video" in acl for acl in acls):
-        said.append("its access list names no video endpoint, so starts may be refused")
+        said.append("its access list has no video endpoint, so xAI may refuse to submit")
     zdr = (me or {}).get("zdr_status")
     if zdr == "zdr":
-        said.append("zero data retention is on: every start needs output.upload_url")
+        said.append("zero data retention is on: every request needs output.upload_url")
     elif zdr:
         said.append("zero data retention is off")
     return True, "; ".join(said) + "."

@@ -1,1 +1,1 @@
-"""Links from a task instance in Airflow's UI."""
+"""Links of a task instance in Airflow's UI."""

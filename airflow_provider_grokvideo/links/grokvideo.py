@@ -1,7 +1,7 @@
-"""Where a task instance's video and its request are shown.
+"""Links from a task instance to its video and its request.
 
-Airflow asks for links on the worker, when a try ends or is deferred, and keeps them in XCom; the UI shows them as
-buttons under Details. So the worker has to know ``[api] base_url`` where Airflow is served under a path.
+Airflow creates links on the worker, when a try ends or is deferred, and stores them in XCom; the UI shows them as
+buttons under Details. So the worker needs ``[api] base_url`` if Airflow is served under a path.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def video_page(dag_id: str, run_id: str, task_id: str, map_index: int | None = -1) -> str:
-    """Return the address of a task instance's Video tab in Airflow's UI.
+    """Return the URL of a task instance's Video tab in Airflow's UI.
 
-    It starts with ``[api] base_url``, or with a slash where that is not set.
+    It starts with ``[api] base_url``, or with a slash if that is not set.
     """
     from airflow_provider_grokvideo.core.showing import tab
 
@@ -35,19 +35,19 @@ def video_page(dag_id: str, run_id: str, task_id: str, map_index: int | None = -
 
 
 def request_page(dag_id: str, run_id: str, task_id: str, map_index: int | None = -1) -> str:
-    """Return the address of the page that shows what the service says of a task instance's request now."""
+    """Return the URL of the page with the live status of a task instance's request."""
     from airflow_provider_grokvideo.core.showing import query
 
     return f"{_base()}/grokvideo/request?{query(_owner(dag_id, run_id, task_id, map_index))}"
 
 
 class GrokVideoLink(BaseOperatorLink):
-    """The button *Video*: to the task instance's Video tab."""
+    """The button *Video*: opens the task instance's Video tab."""
 
     name = "Video"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address; an empty text, which shows no button, where it cannot be made."""
+        """Return the URL; empty, which shows no button, if it cannot be created."""
         try:
             return video_page(ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
         except Exception as error:  # noqa: BLE001 - no link is worth a video
@@ -55,12 +55,12 @@ class GrokVideoLink(BaseOperatorLink):
 
 
 class XAIRequestLink(BaseOperatorLink):
-    """The button *xAI request*: to what the service says of the task instance's request now."""
+    """The button *xAI request*: opens the live status of the task instance's request."""
 
     name = "xAI request"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address; an empty text, which shows no button, where there is no request yet."""
+        """Return the URL; empty, which shows no button, if there is no request yet."""
         try:
             if not _request_id(ti_key):
                 return ""
@@ -70,7 +70,7 @@ class XAIRequestLink(BaseOperatorLink):
 
 
 def _request_id(ti_key: TaskInstanceKey) -> Any:
-    """Return the id in the task instance's card, which is what the page goes by, or else in the XCom of that name."""
+    """Return the request id of the task instance's card, as the page does, else that of the XCom ``request_id``."""
     from airflow.sdk.execution_time.xcom import XCom
 
     from airflow_provider_grokvideo.core.cards import KEY
@@ -88,12 +88,12 @@ def _owner(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> Own
 
 
 def base_path() -> str:
-    """Return the path that Airflow is served under, without a slash at its end."""
+    """Return the path of Airflow's base URL, without a slash at its end."""
     return urlsplit(_base()).path
 
 
 def _base() -> str:
-    """Return what an address in Airflow's UI starts with, without a slash at its end."""
+    """Return Airflow's base URL or its path, without a slash at its end."""
     address = (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
     parts = urlsplit(address)
     if parts.scheme in ("http", "https") and parts.netloc:
@@ -102,5 +102,5 @@ def _base() -> str:
 
 
 def _none(link: BaseOperatorLink, error: Exception) -> str:
-    log.info("No link %r: %s: %s", link.name, type(error).__name__, error)
+    log.info("Could not create the link %r: %s: %s", link.name, type(error).__name__, error)
     return ""

@@ -1,4 +1,4 @@
-"""Retry policy: waits that pass cost no retry, and what is final is not retried."""
+"""Retry policy for tasks of this provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ try:
     from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision, RetryPolicy
 except ImportError as error:
     raise ImportError(
-        "GrokVideoRetryPolicy needs Airflow 3.3 or newer: older versions have no retry policies"
+        "GrokVideoRetryPolicy requires Airflow 3.3 or newer: older versions have no retry policies"
     ) from error
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ CAN_RESCHEDULE = hasattr(RetryAction, "RESCHEDULE")
 
 
 class GrokVideoRetryPolicy(RetryPolicy):
-    """Reschedule a task that met a rate limit or an unreachable journal or ledger; fail what no retry can mend.
+    """Reschedule after a rate limit or an unreachable journal or ledger; fail at once if no retry can help.
 
-    A rescheduled task uses no retry and holds no worker slot. Nothing was bought by then, or the journal has it. What
-    ``resubmit``-like arguments let a task repeat, and every other error, follows the task's own ``retries``.
+    A rescheduled task uses no retry and no worker slot. Nothing was bought before, or the journal has the purchase.
+    All other errors, and those that ``resubmit_on`` lets a retry repeat, follow the task's own ``retries``.
 
-    :param delay: The shortest time until the next attempt; the service's ``Retry-After`` can be longer. Default 30 s.
-    :param reschedule_timeout: How long one try may be put off before its retries count. Default 6 hours, because a rate
-        limit or an outage that lasts longer needs somebody to look at it.
+    :param delay: Shortest time until the next attempt; xAI's ``Retry-After`` can be longer. Default 30 s.
+    :param reschedule_timeout: How long one try may be rescheduled before retries are used. Default 6 hours: you should
+        check a rate limit or an outage that lasts longer.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class GrokVideoRetryPolicy(RetryPolicy):
     def evaluate(
         self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
     ) -> RetryDecision:
-        """Decide what follows from a failure."""
+        """Return the decision after a failure."""
         verdict = after_failure(exception, shortest=self.delay.total_seconds())
         reason = f"{type(exception).__name__}: {exception}"[:500]
         match verdict:

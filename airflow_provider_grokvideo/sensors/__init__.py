@@ -1,1 +1,1 @@
-"""Sensors that wait for a request submitted elsewhere."""
+"""Sensors that wait for requests of other tasks."""

@@ -1,4 +1,4 @@
-"""The sensor: waits for a request that was submitted elsewhere, and can store its video."""
+"""Sensor that waits for a request of another task, and can store its video."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 class GrokVideoSensor(BaseSensorOperator):
     """Wait until a request is done, then store its video if there is a destination; return the manifest.
 
-    It never submits, so it can be retried and cleared at no cost. Pair it with an operator that has
-    ``wait_for_completion=False``, or give it the id of a request from a log to rescue its video.
+    It never submits, so retries and clears cost nothing. Use it after an operator with
+    ``wait_for_completion=False``, or with a request id from a log to recover its video.
 
-    :param request_id: The request; or the manifest that a task of this provider returned.
+    :param request_id: The request id, or the manifest that a task of this provider returned.
     :param destination: Where to store the MP4, as in the operators. None stores nothing.
     :param grokvideo_conn_id: Airflow connection of the account that submitted the request.
     :param deferrable: Wait in the triggerer (default). False pokes from a worker, in ``mode`` poke or reschedule.
     :param timeout: Seconds (or timedelta) to wait. Default 900, not Airflow's seven days.
-    :param poke_interval: Seconds between two polls when not deferrable. Default 10, not Airflow's 60.
-    :param poll_interval: Seconds between two polls when deferrable; None lets the connection, then the schedule decide.
-    :param on_moderated: ``"fail"`` or ``"skip"`` when the content rules blocked the video.
+    :param poke_interval: Seconds between polls when not deferrable. Default 10, not Airflow's 60.
+    :param poll_interval: Seconds between polls when deferrable; None lets the connection, then the schedule decide.
+    :param on_moderated: ``"fail"`` or ``"skip"`` when content moderation blocked the video.
     """
 
     template_fields: Sequence[str] = ("request_id", "destination", "grokvideo_conn_id")
@@ -76,7 +76,7 @@ class GrokVideoSensor(BaseSensorOperator):
         return GrokVideoHook(self.grokvideo_conn_id)
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait in the triggerer or poke from here."""
+        """Poll once, then wait in the triggerer; without `deferrable`, poke in the worker."""
         if not self.deferrable:
             return super().execute(context)
         try:
@@ -110,7 +110,7 @@ class GrokVideoSensor(BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Check the trigger's event, look once more, and hand over."""
+        """Check the trigger's event, poll once more, and return the manifest."""
         from airflow_provider_grokvideo.execution.wait import poll_once_more
 
         try:
@@ -126,7 +126,7 @@ class GrokVideoSensor(BaseSensorOperator):
             raise self._failure(error, context) from error.__cause__
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Poll once."""
         try:
             request_id = self._checked_id()
             seen = self.hook.get_conn().run(flow.poll(request_id))
@@ -144,7 +144,7 @@ class GrokVideoSensor(BaseSensorOperator):
             raise self._failure(error, context) from error.__cause__
 
     def _watch(self, request_id: str, context: Context, now: float) -> watching.Watch:
-        """Return the wait this poke is part of; BaseSensorOperator keeps the deadline itself."""
+        """Return the wait of this poke; BaseSensorOperator has its own deadline."""
         started = getattr(context.get("ti"), "start_date", None)
         since = started.timestamp() if started is not None else now
         return watching.Watch(request_id, since=since, deadline=float("inf"))
@@ -167,15 +167,15 @@ class GrokVideoSensor(BaseSensorOperator):
         return result
 
     def _show(self, context: Context, outcome: Outcome | None, **facts: Any) -> None:
-        """Bring the card of this task instance up to date, for the Video tab."""
+        """Update the card of this task instance, for the Video tab."""
         from airflow_provider_grokvideo.execution.card import show
 
         show(context, outcome, conn_id=self.grokvideo_conn_id, **facts)
 
     def _failure(self, error: GrokVideoError, context: Context) -> Exception:
-        """Return what to raise: the error, or a skip where `soft_fail` or `never_fail` says so.
+        """Return the exception to raise: the error, or a skip with `soft_fail` or `never_fail`.
 
-        Airflow applies the two in its own poke loop and, to some errors, on resuming; here they hold on every road.
+        Airflow applies the two in its poke loop and, for some errors, on resuming; here they always apply.
         """
         error.about(conn_id=self.grokvideo_conn_id)
         self._show(context, None, error=error)
@@ -191,15 +191,15 @@ class GrokVideoSensor(BaseSensorOperator):
 
     def _checked_id(self) -> str:
         if self.on_moderated not in ("fail", "skip"):
-            raise InvalidInput("on_moderated", self.on_moderated, "one of fail, skip")
+            raise InvalidInput("on_moderated", self.on_moderated, "fail or skip")
         watching.checked_interval(self.poll_interval)
         value = self.request_id
         if isinstance(value, Mapping):
             value = value.get("request_id")
         if isinstance(value, str) and is_rendered_data(value):
-            raise InvalidInput("request_id", "the text of a manifest", f"the id of a request, {USE_THE_OUTPUT}")
+            raise InvalidInput("request_id", "the text of a manifest", f"a request id, {USE_THE_OUTPUT}")
         if not isinstance(value, str) or value.strip() in ("", "None"):
-            raise InvalidInput("request_id", self.request_id, f"the id of a request, {USE_THE_OUTPUT}")
+            raise InvalidInput("request_id", self.request_id, f"a request id, {USE_THE_OUTPUT}")
         if not is_request_id(value.strip()):
-            raise InvalidInput("request_id", value, "the id of a request, such as a UUID")
+            raise InvalidInput("request_id", value, "a request id, such as a UUID")
         return value.strip()

@@ -1,1 +1,1 @@
-"""Triggers that wait without a worker slot."""
+"""Triggers that wait for requests without a worker slot."""

@@ -1,4 +1,4 @@
-"""Airflow connections looked up once for all triggers that use them, not once for each."""
+"""Shared look-ups of Airflow connections in the triggerer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 KEPT = 60.0
-"""Seconds for which a connection is believed: so long does an edit take to reach new waits."""
+"""Seconds that a looked-up connection is reused; an edit takes as long to reach new waits."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ async def account_of(conn_id: str, *, newer_than: float = 0.0) -> Account:
 
     Args:
         conn_id: Airflow connection of type ``grokvideo``.
-        newer_than: Epoch seconds; what was looked up before is not good enough.
+        newer_than: Epoch seconds; older look-ups are not reused.
 
     Raises:
-        GrokVideoError: There is no such connection, or it is unusable.
-        Exception: Airflow did not answer. Nothing is kept, so the next call asks again.
+        GrokVideoError: The connection does not exist or is invalid.
+        Exception: Airflow did not respond. The next call looks the connection up again.
     """
     loop = asyncio.get_running_loop()
     now = time.time()
@@ -48,7 +48,7 @@ async def account_of(conn_id: str, *, newer_than: float = 0.0) -> Account:
     if known is None or known.failed() or known.began_at < max(now - KEPT, newer_than):
         _here.lookups = {key: lookup for key, lookup in _here.lookups.items() if not key[0].is_closed()}
         known = _Lookup(now, loop.create_task(GrokVideoHook(conn_id).aaccount()))
-        # Also where everybody who waited for it is gone, the loop must not complain about its error.
+        # If all waiting callers are gone, the loop must not warn about its error.
         known.task.add_done_callback(lambda task: task.cancelled() or task.exception())
         _here.lookups[loop, conn_id] = known
     return await asyncio.shield(known.task)

@@ -1,4 +1,4 @@
-"""The trigger: waits for a request in the triggerer, without a worker slot."""
+"""Trigger that waits for a request, without a worker slot."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 MISSING_FOR = 15.0
-"""Seconds for which a connection that does not exist is looked for: where Airflow's own API fails for a moment, the
-triggerer is told the same, and the task had the connection a moment ago."""
+"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same,
+but the task had the connection a moment ago."""
 
 
 @dataclass(frozen=True)
 class _Kwargs:
-    """What a trigger is made of; plain values that survive a restart of the triggerer. No key, no link."""
+    """Arguments of a trigger: plain values that survive a restart of the triggerer. No key, no link."""
 
     request_id: str
     grokvideo_conn_id: str
@@ -43,21 +43,20 @@ class _Kwargs:
 
 
 class GrokVideoTrigger(BaseTrigger):
-    """Look at a request until it ends or the deadline passes, then yield exactly one event.
+    """Poll a request until it ends or the deadline passes, then yield exactly one event.
 
-    The event is the versioned payload of :class:`airflow_provider_grokvideo.core.events.Event`; it names the request
-    and carries neither link nor price. All times are wall clock, so a restart of the triggerer changes nothing.
+    The event is the versioned payload of :class:`airflow_provider_grokvideo.core.events.Event`; it has the request id,
+    but no link and no price. All times are wall clock, so a restart of the triggerer changes nothing.
 
     :param request_id: The request to wait for.
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
-    :param deadline: Epoch seconds after which the wait is given up; the request itself goes on.
+    :param deadline: Epoch seconds after which the wait ends; the request itself keeps running.
     :param submitted_at: Epoch seconds of the submit, if known.
-    :param not_before: Epoch seconds before which nobody looks. Operators set it a few seconds ahead: Airflow 3.3 can
-        fail a task that resumes before the scheduler has taken notice of the deferral.
-    :param poll_interval: Seconds between two polls; None lets the connection, then the schedule decide.
-    :param uploads: The service uploads the video itself, so that done without a link is success.
-    :param kind: What its latency has in common with that of others, the request's
-        ``kind()``; None if nothing is known about it.
+    :param not_before: Epoch seconds of the earliest poll. Operators set it a few seconds ahead: Airflow 3.3 can fail a
+        task that resumes before the scheduler has processed the deferral.
+    :param poll_interval: Seconds between polls; None lets the connection, then the schedule decide.
+    :param uploads: xAI uploads the video itself, so done without a link is a success.
+    :param kind: The group of its latency, the request's ``kind()``; None if unknown.
     """
 
     def __init__(
@@ -78,19 +77,19 @@ class GrokVideoTrigger(BaseTrigger):
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments that make the same trigger again."""
+        """Return the class path and the arguments of this trigger."""
         return f"{type(self).__module__}.{type(self).__qualname__}", asdict(self._kwargs)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, then yield the one event."""
+        """Wait, then yield one event."""
         event = await self._wait()
         yield TriggerEvent(event.payload())  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Say what a user's clear or mark cannot stop."""
+        """Log that the request keeps running when the task is cleared or marked."""
         self.log.warning(
-            "Request %s goes on at the service and is billed: nothing can cancel it. A retry or clear of its task "
-            "goes on with it if the task has a journal; a GrokVideoSensor with this request_id does in any case.",
+            "Request %s keeps running at xAI and will be billed; the API has no cancel. Retry or clear its task to "
+            "resume it (needs a journal), or use GrokVideoSensor(request_id=...).",
             self._kwargs.request_id,
         )
 
@@ -104,7 +103,7 @@ class GrokVideoTrigger(BaseTrigger):
                     return Event(given.request_id, "settled", given.submitted_at)
                 known = account
                 if isinstance(ended.error, AuthenticationFailed):
-                    # Somebody may have changed the key. One lookup answers all who ask because of the same old one.
+                    # The key may have been changed. One look-up serves all waits with the same old key.
                     account, known_since = await self._account(newer_than=known_since), time.time()
                 if account == known:
                     return abandoned(given.request_id, ended.error, given.submitted_at)
@@ -130,7 +129,7 @@ class GrokVideoTrigger(BaseTrigger):
             return await poller.wait(watch, self._heard())
 
     def _heard(self) -> Callable[[watching.Watch, Job | GrokVideoError, float], None]:
-        """Return what tells the log about polls, as far as they are news."""
+        """Return the callback that logs polls, without repetitions."""
         said = watching.Said()
 
         def heard(watch: watching.Watch, seen: Job | GrokVideoError, now: float) -> None:
@@ -142,7 +141,7 @@ class GrokVideoTrigger(BaseTrigger):
         return heard
 
     async def _account(self, newer_than: float = 0.0) -> Account:
-        """Look the connection up; Airflow being away for a moment must not end a wait for a paid video."""
+        """Return the account; a short failure of Airflow must not end a wait for a paid video."""
         given = self._kwargs
         give_up_at = min(time.time() + MISSING_FOR, given.deadline)
         while True:
@@ -153,7 +152,7 @@ class GrokVideoTrigger(BaseTrigger):
                     raise
                 what = error.what
             except Exception as problem:
-                what = f"Airflow did not hand out the connection ({type(problem).__name__}: {problem})"
+                what = f"Airflow did not return the connection ({type(problem).__name__}: {problem})"
                 if time.time() >= given.deadline:
                     raise ServiceUnavailable(what, conn_id=given.grokvideo_conn_id) from problem
             self.log.warning("%s; trying again", what)

@@ -1,4 +1,4 @@
-"""What the poller tells Airflow's metrics; gathered and sent once a second from a thread.
+"""Airflow metrics of the poller, sent once a second from a thread.
 
 Airflow's own client may resolve a host name or read a file when it is first used, and the event loop must not wait.
 """
@@ -26,10 +26,10 @@ class _Report:
 
 
 class Meter:
-    """Gathers the numbers of one poller.
+    """Metrics of one poller.
 
     Args:
-        conn_id: Airflow connection, the tag of all metrics.
+        conn_id: Airflow connection, a tag of all metrics.
     """
 
     def __init__(self, conn_id: str) -> None:
@@ -38,7 +38,7 @@ class Meter:
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self, **gauges: float) -> None:
-        """Note how things are."""
+        """Set gauges."""
         self._report.gauges.update(gauges)
         self._later()
 
@@ -50,12 +50,12 @@ class Meter:
         self._later()
 
     def found(self, lag: float) -> None:
-        """Note for how many seconds a video is thought to have been finished when it was found."""
+        """Record the estimated seconds between the end of a video and the poll that found it."""
         self._report.lags.append(lag)
         self._later()
 
     async def close(self) -> None:
-        """Send what is left."""
+        """Send the last report."""
         if self._timer is not None:
             self._timer.cancel()
         self.note(waits=0, overdue=0)
@@ -87,4 +87,4 @@ def _send(report: _Report, tags: dict[str, str]) -> None:
         for lag in report.lags:
             stats.timing("grokvideo.lag", lag * 1000.0, tags=tags)
     except Exception:
-        log.exception("Could not report metrics")
+        log.exception("Could not send metrics")

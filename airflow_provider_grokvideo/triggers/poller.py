@@ -1,6 +1,6 @@
-"""One poller for all waits of an account in an event loop: one HTTP client, a few lanes, one pace.
+"""Poller of all waits of an account in an event loop: one HTTP client, a few workers, one rate limit.
 
-It exists as long as somebody waits. Between polls it is one timer, so a loop that ends finds no task of ours.
+It exists while there are waits. Between polls it is one timer, so a loop that ends finds no task of the provider.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from airflow_provider_grokvideo.core.watching import Abandoned, Settled, Watch
 from airflow_provider_grokvideo.triggers.metrics import Meter
 
 LANES = 6
-"""Polls under way at once, and connections: enough for 60 polls a second where an answer takes a tenth of one; more
-of them cost httpx more time for each."""
+"""Simultaneous polls and connections: enough for 60 polls per second if a response takes 0.1 s; with more of them httpx
+is slower."""
 
 Heard = Callable[[Watch, "Job | GrokVideoError", float], None]
-"""Is told the wait, what a poll found, and when."""
+"""Callback of a poll: the wait, the result and the time."""
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +54,12 @@ class _Wait:
 
 
 class Poller:
-    """Polls at all requests of an account for whoever waits for them. Bound to the running event loop.
+    """Polls all requests of an account that have waits. Bound to the running event loop.
 
     Args:
-        account: Where to look, and how fast.
-        latencies: What is known of each kind; learns from what is found.
-        conn_id: Airflow connection that the account came from, to name the metrics.
+        account: The account, with its rate limit.
+        latencies: Latencies of each kind; finished requests are added.
+        conn_id: Airflow connection of the account, for the metrics.
     """
 
     def __init__(self, account: Account, latencies: Latencies, conn_id: str) -> None:
@@ -74,7 +74,7 @@ class Poller:
         self._meter = Meter(conn_id)
 
     async def wait(self, watch: Watch, heard: Heard) -> Settled | Abandoned:
-        """Look at a request until it ends or its deadline passes; cancelling this forgets it."""
+        """Poll a request until it ends or its deadline passes; cancelling this ends the wait."""
         wait = _Wait(watch, heard, self._loop.create_future())
         self._agenda.put(wait, watch, self.first_poll(watch))
         self._wake()
@@ -84,21 +84,21 @@ class Poller:
             self._agenda.drop(wait)
 
     def first_poll(self, watch: Watch) -> float:
-        """Return the epoch seconds at which a wait that begins now looks first, if the pace allows it."""
+        """Return the epoch seconds of the first poll of a wait that begins now, if the rate limit allows it."""
         return watching.first_poll(watch, time.time(), self._latencies.of(watch.kind).curve)
 
     def set_pace(self, account: Account) -> None:
-        """Take the pace of a connection that was edited."""
+        """Set the rate limit of an edited connection."""
         self._agenda.pace = self._agenda.pace.changed(account.pace)
 
     async def close(self) -> None:
-        """End what is under way and close the connections."""
+        """Cancel running polls and close the connections."""
         self.closing = True
         if self._timer is not None:
             self._timer.cancel()
         for lane in self._lanes:
             lane.cancel()
-        # A loop that ends cancels also this, and must not find a socket all the same.
+        # A loop that ends cancels even this; the sockets must be closed anyway.
         try:
             await asyncio.gather(*self._lanes, return_exceptions=True)
         finally:
@@ -108,7 +108,7 @@ class Poller:
                 await self._meter.close()
 
     def _wake(self) -> None:
-        """Look at whoever is due, and come back when somebody else is."""
+        """Poll all due requests, and set the timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -166,8 +166,8 @@ class Poller:
         try:
             return await self._client.run(flow.poll(watch.request_id, uploads=watch.uploads, retry=False))
         except Exception as problem:
-            # Whatever it is, the request goes on and is paid: a miss.
-            log.exception("A look at request %s failed unexpectedly", watch.request_id)
+            # The request keeps running and is paid, so the poll counts as failed.
+            log.exception("A poll of request %s failed unexpectedly", watch.request_id)
             return ServiceUnavailable(f"the poll failed unexpectedly ({type(problem).__name__}: {problem})")
 
     def _learn(self, watch: Watch, now: float, *, teaches: bool) -> None:
@@ -179,7 +179,7 @@ class Poller:
 
 
 class _Here(threading.local):
-    """What belongs to this thread, in which at most one event loop runs."""
+    """Pollers of this thread, in which at most one event loop runs."""
 
     def __init__(self) -> None:
         self.pollers: dict[tuple[asyncio.AbstractEventLoop, str, str], Poller] = {}
@@ -189,17 +189,17 @@ class _Here(threading.local):
 _here = _Here()
 
 LATENCIES: dict[str, Latencies] = {}
-"""What this process has learned, by base URL; it outlives the pollers."""
+"""Latencies learned by this process, by base URL; they outlive the pollers."""
 
 
 @asynccontextmanager
 async def shared(account: Account, conn_id: str) -> AsyncIterator[Poller]:
-    """Give the poller of an account in this event loop: made for the first who comes, closed by the last who leaves."""
+    """Provide the poller of an account in this event loop; the first user creates it, the last one closes it."""
     loop = asyncio.get_running_loop()
     key = (loop, account.base_url, account.api_key)
     poller = _here.pollers.get(key)
     if poller is None:
-        # A loop that was closed with waits in it never told us.
+        # A loop that was closed with running waits leaves its poller behind.
         _here.pollers = {key: poller for key, poller in _here.pollers.items() if not key[0].is_closed()}
         poller = Poller(account, LATENCIES.setdefault(account.base_url, Latencies()), conn_id)
         _here.pollers[key] = poller
@@ -223,7 +223,7 @@ async def shared(account: Account, conn_id: str) -> AsyncIterator[Poller]:
 
 
 def _closing(poller: Poller, loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
-    """Close a poller in a task of its own, which a second cancellation does not reach."""
+    """Close a poller in a separate task, which a second cancellation does not reach."""
     closing = _apart(loop, poller.close())
     _here.closing.add(closing)
     closing.add_done_callback(_here.closing.discard)
@@ -231,5 +231,5 @@ def _closing(poller: Poller, loop: asyncio.AbstractEventLoop) -> asyncio.Task[No
 
 
 def _apart(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Run something that belongs to no trigger, so that its log lines do not appear in some task's log."""
+    """Run work outside of all triggers, so that its log lines do not appear in a task's log."""
     return contextvars.Context().run(loop.create_task, work)

@@ -318,7 +318,7 @@ def test_a_key_that_dies_while_waiting_names_the_way_to_the_video(drive, grokvid
     ("event", "said"),
     [
         pytest.param(None, "not an object", id="none"),
-        pytest.param({"status": "success"}, "names no request", id="foreign"),
+        pytest.param({"status": "success"}, "has no request id", id="foreign"),
         pytest.param({"version": 99, "request_id": "r", "outcome": "settled"}, "version 99", id="newer"),
         pytest.param({"version": 1, "request_id": "r", "outcome": "great"}, "unknown outcome", id="odd"),
     ],

@@ -163,10 +163,10 @@ def test_the_log_hears_news_and_not_every_look(logs):
 
 
 def test_on_kill_says_what_goes_on(logs):
-    """A user who kills a waiting task is told that the request goes on and is billed."""
+    """A user who kills a waiting task is told that the request keeps running and will be billed."""
     asyncio.run(trigger_for("r-123").on_kill())
 
-    assert "Request r-123 goes on at the service and is billed" in logs()
+    assert "Request r-123 keeps running at xAI and will be billed" in logs()
 
 
 @pytest.mark.usefixtures("grokvideo_connection")

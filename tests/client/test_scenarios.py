@@ -54,7 +54,7 @@ def test_a_start_in_doubt_is_sent_once(drive, account_of, grokvideo_emulator, fa
     """Where the service may have accepted a start, it is not sent again and the error says so."""
     grokvideo_emulator.script(fault, on="submit")
 
-    with pytest.raises(AmbiguousSubmit, match="may have been accepted"):
+    with pytest.raises(AmbiguousSubmit, match="may have accepted"):
         drive(account_of(grokvideo_emulator), flow.submit(CLIP))
 
     assert 1 == posts(grokvideo_emulator)

@@ -87,9 +87,9 @@ def test_an_address_may_come_from_airflows_connection_uri(uri, base_url):
 @pytest.mark.parametrize(
     ("parts", "said"),
     [
-        pytest.param({"host": "http://api.x.ai/v1"}, "https address", id="http"),
-        pytest.param({"host": "http://10.0.0.5:8080"}, "https address", id="http in a private network"),
-        pytest.param({"host": "http://127.0.0.1.evil.example"}, "https address", id="name that begins like loopback"),
+        pytest.param({"host": "http://api.x.ai/v1"}, "https URL", id="http"),
+        pytest.param({"host": "http://10.0.0.5:8080"}, "https URL", id="http in a private network"),
+        pytest.param({"host": "http://127.0.0.1.evil.example"}, "https URL", id="name that begins like loopback"),
         pytest.param({"host": "ftp://api.x.ai"}, "base URL", id="ftp"),
         pytest.param({"host": "https://"}, "base URL", id="no host"),
         pytest.param({"host": "://"}, "base URL", id="nothing but a separator"),

@@ -47,9 +47,9 @@ def test_an_event_carries_no_link_and_no_price():
         pytest.param(None, "not an object", id="nothing"),
         pytest.param("settled", "not an object", id="text"),
         pytest.param(["r"], "not an object", id="list"),
-        pytest.param({}, "names no request", id="empty"),
-        pytest.param({**PAYLOAD, "request_id": ""}, "names no request", id="empty id"),
-        pytest.param({**PAYLOAD, "request_id": 5}, "names no request", id="id of a wrong type"),
+        pytest.param({}, "has no request id", id="empty"),
+        pytest.param({**PAYLOAD, "request_id": ""}, "has no request id", id="empty id"),
+        pytest.param({**PAYLOAD, "request_id": 5}, "has no request id", id="id of a wrong type"),
         pytest.param({**PAYLOAD, "version": 2}, "version 2", id="newer version"),
         pytest.param({**PAYLOAD, "version": None}, "version None", id="no version"),
         pytest.param({**PAYLOAD, "version": "1"}, "version '1'", id="version as text"),
@@ -58,7 +58,7 @@ def test_an_event_carries_no_link_and_no_price():
         pytest.param({**PAYLOAD, "outcome": ["settled"]}, "outcome", id="outcome of a wrong type"),
     ],
 )
-def test_an_event_that_makes_no_sense_is_not_believed(payload, said):
+def test_an_invalid_event_is_rejected(payload, said):
     """A malformed event is refused with the reason."""
     with pytest.raises(EventRejected) as refused:
         parse(payload)

@@ -215,39 +215,39 @@ PRICED = {"output_second": {"480p": "0.05"}}
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        pytest.param([], 'prices.json=[] is not allowed: an object with "as_of" and "models"', id="a list"),
+        pytest.param([], 'prices.json=[]: expected an object with "as_of" and "models"', id="a list"),
         pytest.param({"as_of": "2026-12-01"}, 'an object with "as_of" and "models"', id="no models"),
         pytest.param(
             {"as_of": "2026-12-01", "models": []}, 'an object with "as_of" and "models"', id="a list of models"
         ),
-        pytest.param({"models": {}}, "prices.json: as_of=None is not allowed: the day the prices were", id="no day"),
-        pytest.param({"as_of": "May", "models": {}}, "prices.json: as_of='May' is not allowed: the day", id="a month"),
-        pytest.param({"as_of": 20261201, "models": {}}, "prices.json: as_of=20261201 is not allowed", id="a number"),
+        pytest.param({"models": {}}, "missing prices.json: as_of: expected a date", id="no day"),
+        pytest.param({"as_of": "May", "models": {}}, "prices.json: as_of='May': expected a date", id="a month"),
+        pytest.param({"as_of": 20261201, "models": {}}, "prices.json: as_of=20261201: expected", id="a number"),
         pytest.param({**listed(), "prices": 1}, "as_of, models, source", id="unknown key"),
-        pytest.param(listed(m="0.05"), "prices.json: m='0.05' is not allowed: an object with", id="a price for all"),
-        pytest.param(listed(m={}), "prices.json: m={} is not allowed: an object with", id="no resolutions"),
-        pytest.param(
-            listed(m={"output_second": {}}), "prices.json: m: output_second={} is not allowed: at least", id="none"
-        ),
+        pytest.param(listed(m="0.05"), "prices.json: m='0.05': expected an object with", id="a price for all"),
+        pytest.param(listed(m={}), "prices.json: m={}: expected an object with", id="no resolutions"),
+        pytest.param(listed(m={"output_second": {}}), "prices.json: m: output_second={}: expected at least", id="none"),
         pytest.param(
             listed(m={"output_second": {"4k": 1}}),
-            "output_second='4k' is not allowed: one of 480p, ",
+            "output_second='4k': expected one of 480p, ",
             id="no resolution",
         ),
         pytest.param(
-            listed(m={"output_second": {"480p": -1}}), "m: output_second 480p=-1 is not allowed: dollars", id="negative"
+            listed(m={"output_second": {"480p": -1}}), "m: output_second 480p=-1: expected 0 to 1000 USD", id="negative"
         ),
         pytest.param(
-            listed(m={"output_second": {"480p": None}}), "output_second 480p=None is not allowed: dollars", id="null"
+            listed(m={"output_second": {"480p": None}}),
+            "missing prices.json: m: output_second 480p: expected 0 to 1000 USD",
+            id="null",
         ),
         pytest.param(
-            listed(m={"output_second": {"480p": "5 ct"}}), "480p='5 ct' is not allowed: dollars", id="no number"
+            listed(m={"output_second": {"480p": "5 ct"}}), "480p='5 ct': expected 0 to 1000 USD", id="no number"
         ),
         pytest.param(
-            listed(m={"output_second": {"480p": 10**8}}), "480p=100000000 is not allowed: dollars", id="absurd"
+            listed(m={"output_second": {"480p": 10**8}}), "480p=100000000: expected 0 to 1000 USD", id="absurd"
         ),
-        pytest.param(listed(m={**PRICED, "input_image": True}), "m: input_image=True is not allowed", id="a truth"),
-        pytest.param(listed(m={**PRICED, "input_video_second": ""}), "m: input_video_second='' is", id="empty"),
+        pytest.param(listed(m={**PRICED, "input_image": True}), "m: input_image=True: expected", id="a truth"),
+        pytest.param(listed(m={**PRICED, "input_video_second": ""}), "m: input_video_second='': expected", id="empty"),
         pytest.param(
             listed(m={**PRICED, "input_images": 1}), "output_second, input_image, input_video_second", id="a typo"
         ),
@@ -258,7 +258,7 @@ def test_what_is_no_price_list_is_refused(document, message):
     with pytest.raises(InvalidInput) as told:
         price_list(document, where="prices.json")
 
-    assert str(told.value).startswith("prices.json")
+    assert told.value.field.startswith("prices.json")
     assert message in str(told.value)
 
 
@@ -298,13 +298,14 @@ def test_whatever_a_price_file_holds_is_read_or_refused(entries, as_of):
         pytest.param(
             None,
             "5",
-            "nobody knows its price, so max_cost_usd=5 cannot be kept; [grokvideo] prices_path can name one",
+            "no price is known for this model, so max_cost_usd=5 cannot be enforced; "
+            "add one in [grokvideo] prices_path",
             id="unknown, limited",
         ),
     ],
 )
-def test_what_is_dearer_than_allowed(usd, limit, reason):
-    """The limit itself is allowed, and what nobody knows the price of is over every limit."""
+def test_what_is_more_expensive_than_allowed(usd, limit, reason):
+    """The limit itself is allowed; a request without a known price exceeds every limit."""
     price = Estimate(None if usd is None else Decimal(usd))
 
     assert reason == over_limit(price, None if limit is None else Decimal(limit))
@@ -355,7 +356,7 @@ def test_an_amount_is_read_exactly(value, expected):
 )
 def test_what_is_no_amount_is_refused(value):
     """A template that rendered to nothing is a mistake, and not the absence of a limit."""
-    with pytest.raises(InvalidInput, match=r"^max_cost_usd=.* is not allowed: dollars, 0 to 100000000, or a word\."):
+    with pytest.raises(InvalidInput, match=r" max_cost_usd.*: expected 0 to 100000000 USD, or a word\."):
         amount(value, "max_cost_usd", also=", or a word")
 
 

@@ -219,8 +219,8 @@ def test_words_choose_the_mode(words, kind):
         pytest.param(
             generation, {"image": {"url": PNG, "file_id": "file_1"}}, ("image", "file_id", "exactly one"), id="S8 both"
         ),
-        pytest.param(generation, {"prompt": ""}, ("prompt", "''", "not empty"), id="S9 empty prompt"),
-        pytest.param(generation, {"prompt": None}, ("prompt", "None", "needs it"), id="S9 no prompt"),
+        pytest.param(generation, {"prompt": ""}, ("prompt", "''", "non-empty text"), id="S9 empty prompt"),
+        pytest.param(generation, {"prompt": None}, ("prompt", "missing"), id="S9 no prompt"),
         pytest.param(
             generation,
             {"resolution": "1080p"},
@@ -273,21 +273,27 @@ def test_words_choose_the_mode(words, kind):
             id="S13 keyframes",
         ),
         pytest.param(
-            generation, {"model": NEW, "keyframes": [frame(0)]}, ("timestamp_s", "0", "after 0"), id="S14 at the start"
+            generation,
+            {"model": NEW, "keyframes": [frame(0)]},
+            ("timestamp_s", "0", "more than 0"),
+            id="S14 at the start",
         ),
         pytest.param(
-            generation, {"model": NEW, "keyframes": [frame(-1)]}, ("timestamp_s", "-1", "after 0"), id="S14 before it"
+            generation,
+            {"model": NEW, "keyframes": [frame(-1)]},
+            ("timestamp_s", "-1", "more than 0"),
+            id="S14 before it",
         ),
         pytest.param(
             generation,
             {"model": NEW, "duration": 4, "keyframes": [frame(4)]},
-            ("timestamp_s", "4", "before 4 s"),
+            ("timestamp_s", "4", "less than 4 s"),
             id="S14 at the end",
         ),
         pytest.param(
             generation,
             {"model": NEW, "keyframes": [frame(8)]},
-            ("timestamp_s", "8", "before 8 s"),
+            ("timestamp_s", "8", "less than 8 s"),
             id="S14 at the end of the default length",
         ),
         pytest.param(
@@ -311,21 +317,23 @@ def test_words_choose_the_mode(words, kind):
         pytest.param(
             generation, {"reference_images": "a.png"}, ("reference_images", "a.png", "a list"), id="references as text"
         ),
-        pytest.param(edit, {"video": None}, ("video", "None", "needs it"), id="S18 edit without video"),
-        pytest.param(edit, {"prompt": " ", "video": MP4}, ("prompt", "' '", "not empty"), id="S18 edit without prompt"),
+        pytest.param(edit, {"video": None}, ("video", "missing"), id="S18 edit without video"),
+        pytest.param(
+            edit, {"prompt": " ", "video": MP4}, ("prompt", "' '", "non-empty text"), id="S18 edit without prompt"
+        ),
         pytest.param(edit, {"video": MP4, "model": NEW}, ("model", NEW, CLASSIC), id="S20 edit with 1.5"),
         pytest.param(edit, {"video": MP4, "model": LITE}, ("model", LITE, CLASSIC), id="S20 edit with lite"),
         pytest.param(extension, {"video": MP4, "model": NEW}, ("model", NEW, CLASSIC), id="S20 extend with 1.5"),
         pytest.param(
-            edit, {"video": MP4, "duration": 5}, ("duration", "5", "no such argument"), id="edit has no length"
+            edit, {"video": MP4, "duration": 5}, ("duration", "5", "expected one of"), id="edit has no length"
         ),
         pytest.param(
-            extension, {"video": MP4, "user": "u"}, ("user", "'u'", "no such argument"), id="extension has no user"
+            extension, {"video": MP4, "user": "u"}, ("user", "'u'", "expected one of"), id="extension has no user"
         ),
         pytest.param(extension, {"video": MP4, "duration": 1}, ("duration", "1", "2 to 10"), id="S22 extend by 1"),
         pytest.param(extension, {"video": MP4, "duration": 11}, ("duration", "11", "2 to 10"), id="S22 extend by 11"),
-        pytest.param(generation, {"seed": 7}, ("seed", "7", "no such argument"), id="S29 seed"),
-        pytest.param(generation, {"video": MP4}, ("video", "no such argument"), id="generation takes no video"),
+        pytest.param(generation, {"seed": 7}, ("seed", "7", "expected one of"), id="S29 seed"),
+        pytest.param(generation, {"video": MP4}, ("video", "expected one of"), id="generation takes no video"),
         pytest.param(generation, {"generate_audio": "maybe"}, ("generate_audio", "maybe", "True or False"), id="flag"),
         pytest.param(generation, {"user": 5}, ("user", "5", "string"), id="user"),
         pytest.param(

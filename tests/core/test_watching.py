@@ -107,7 +107,7 @@ def test_a_look_that_failed_is_a_miss(miss):
     ids=lambda error: type(error).__name__,
 )
 def test_a_key_or_address_that_does_not_work_ends_the_wait(error):
-    """What would fail until the deadline is said at once, with the request that goes on."""
+    """An error that would last until the deadline ends the wait at once, with the request id."""
     verdict = poll(WATCH, error, T0 + 100)
 
     assert Abandoned(error) == verdict
@@ -123,18 +123,18 @@ def test_the_last_look_falls_on_the_deadline():
     ("watch", "seen", "said"),
     [
         pytest.param(WATCH, Pending("r"), ("r", "15 min 00 s"), id="still pending"),
-        pytest.param(WATCH, Pending("r", word="throttled"), ("r", "'throttled'", "does not know"), id="unknown word"),
-        pytest.param(replace(WATCH, misses=2), MISS, ("r", "last 3 looks", "HTTP 503"), id="misses"),
+        pytest.param(WATCH, Pending("r", word="throttled"), ("r", "'throttled'"), id="unknown word"),
+        pytest.param(replace(WATCH, misses=2), MISS, ("r", "last 3 polls", "HTTP 503"), id="misses"),
         pytest.param(WATCH, MISS, ("r", "last poll failed", "HTTP 503"), id="one miss"),
     ],
 )
 def test_the_deadline_ends_the_wait_and_says_why(watch, seen, said):
-    """The timeout names the request, the time, and what was in the way; the request goes on."""
+    """The timeout names the request, the time and the last problem; the request keeps running."""
     verdict = poll(watch, seen, WATCH.deadline)
 
     assert isinstance(verdict.error, WaitTimeout)
     text = str(verdict.error)
-    assert [] == [part for part in (*said, "goes on") if part not in text]
+    assert [] == [part for part in (*said, "keeps running") if part not in text]
 
 
 def test_a_wait_survives_a_restart():
@@ -198,10 +198,10 @@ def test_a_wait_never_spins(interval):
         pytest.param(Pending("r", 0), "Request r is pending, 0 %, after 65 s", id="percent"),
         pytest.param(
             Pending("r", None, "throttled"),
-            "Request r is in state 'throttled', unknown to this version, after 65 s",
+            "Request r has the status 'throttled', unknown to this version, after 65 s",
             id="unknown word",
         ),
-        pytest.param(MISS, "Could not look at request r after 65 s; will look again: HTTP 503", id="miss"),
+        pytest.param(MISS, "Poll of request r failed after 65 s; will poll again: HTTP 503", id="miss"),
         pytest.param(Done("r"), "Request r is done after 65 s", id="done"),
     ],
 )
@@ -213,7 +213,7 @@ def test_a_line_tells_state_percent_and_time(seen, line):
 @pytest.mark.parametrize("error", PROBLEMS, ids=lambda error: type(error).__name__)
 def test_a_line_promises_no_look_that_will_not_come(error):
     """A problem that ends the wait is not announced as one that passes."""
-    assert "look again" not in watching.progress_line(WATCH, error, T0 + 65)
+    assert "poll again" not in watching.progress_line(WATCH, error, T0 + 65)
 
 
 def lines(seen: list[object], every: float = 5.0) -> int:

@@ -189,7 +189,7 @@ def test_the_golden_answers_hold_every_outcome():
         ),
         pytest.param(200, {"status": "cancelled"}, Failed(R, "unknown", ""), id="cancelled"),
         pytest.param(200, {"status": "failed", "error": None, "url": URL}, Failed(R), id="failed with a link"),
-        pytest.param(200, {"status": "expired"}, Expired(R, "the service says it expired"), id="P14 expired"),
+        pytest.param(200, {"status": "expired"}, Expired(R, "the service reported it expired"), id="P14 expired"),
         pytest.param(404, {"code": "not-found", "error": "gone"}, Expired(R, "not-found: gone"), id="P15 unknown"),
         pytest.param(410, {"code": "gone", "error": "Gone"}, Expired(R, "gone: Gone"), id="gone"),
         pytest.param(
@@ -207,7 +207,7 @@ def test_the_golden_answers_hold_every_outcome():
         pytest.param(
             200,
             {"status": "done", "video": {"url": "", "duration": 6, "respect_moderation": True}, "usage": USAGE},
-            Failed(R, "missing_url", "the service says done but gives no link", 4_800_000_000),
+            Failed(R, "missing_url", "the service reported done but sent no link", 4_800_000_000),
             id="P19 done without link",
         ),
     ],

@@ -144,7 +144,7 @@ def test_a_link_that_stays_dead_says_what_to_do(server, run, tmp_path, fresh):
         asked.append(1)
         return {"same": server.url("/clip.mp4"), "none": None, "dead": server.url("/dead.mp4")}[fresh]
 
-    with pytest.raises(DeliveryFailed, match=r"gave no better one .*req-1.* A retry looks once more and is free"):
+    with pytest.raises(DeliveryFailed, match=r"no newer link .*req-1.* at no charge"):
         run(fresh_link=poll)
 
     assert [1] == asked
@@ -194,12 +194,12 @@ def test_a_cut_video_never_reaches_the_destination(server, run, media, tmp_path)
     ids=str,
 )
 def test_a_short_video_is_not_what_was_bought(server, run, media, tmp_path, expected, fine):
-    """Half a second or a tenth less than the service says is tolerated, more is a cut file; what was asked warns."""
+    """Half a second or a tenth less than reported is tolerated, more is a cut file; other than requested warns."""
     server.routes["/clip.mp4"] = body(media.clip.read_bytes())
     if fine:
         run(expected=expected)
     else:
-        with pytest.raises(DeliveryFailed, match=r"lasts 2\.\d\d s, \d s were expected"):
+        with pytest.raises(DeliveryFailed, match=r" 2\.\d\d s instead of \d s"):
             run(expected=expected)
 
     assert fine == bool(files(tmp_path))
@@ -212,8 +212,8 @@ def test_what_is_only_odd_is_delivered_with_a_warning(server, run, media, tmp_pa
         run(expected=Expectation(duration=1, width=1280, height=720))
 
     assert ["clip.json", "clip.mp4", "clip.poster.jpg"] == files(tmp_path)
-    assert ["lasts", "wide", "high"] == [
-        word for record in caplog.records for word in ("lasts", "wide", "high") if word in record.getMessage()
+    assert ["reported 1 s", "wide", "high"] == [
+        word for record in caplog.records for word in ("reported 1 s", "wide", "high") if word in record.getMessage()
     ]
 
 

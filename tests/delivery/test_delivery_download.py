@@ -166,7 +166,7 @@ def test_a_rest_of_another_file_is_not_glued_on(server, get, tmp_path):
 def test_a_download_that_always_breaks_is_given_up(server, get):
     """A body shorter than announced is never taken for the file."""
     server.routes["/clip.mp4"] = body(DATA[:1000], content_length="5000")
-    with pytest.raises(DeliveryFailed, match="5 tries: the connection broke off after 1000 bytes"):
+    with pytest.raises(DeliveryFailed, match=r"5 tries: .* after 1000 bytes"):
         get()
 
 
@@ -180,7 +180,7 @@ def test_an_empty_file_is_no_file(server, get):
 def test_large_files_are_refused_by_their_announcement(server, get):
     """A Content-Length beyond the limit is refused before anything is read."""
     server.routes["/clip.mp4"] = body(b"x", content_length="5000")
-    with pytest.raises(DeliveryFailed, match="is too large: 5000 bytes, at most 1000 are allowed"):
+    with pytest.raises(DeliveryFailed, match="is too large: 5000 bytes; at most 1000 are allowed"):
         get(max_bytes=1000)
 
 
@@ -211,14 +211,14 @@ def test_a_drip_is_bounded_by_the_total_time(server, get):
             request.wfile.write(b"x")
 
     server.routes["/clip.mp4"] = drip
-    with pytest.raises(DeliveryFailed, match=r"took longer than 0.3 s, \d+ bytes had arrived"):
+    with pytest.raises(DeliveryFailed, match=r"took longer than 0\.3 s; \d+ bytes"):
         get(total_seconds=0.3)
 
 
 def test_silence_is_bounded(server, get):
     """A server that accepts and says nothing is tried again and given up."""
     server.routes["/clip.mp4"] = lambda request: server.stop.wait(5)
-    with pytest.raises(DeliveryFailed, match="no answer in time"):
+    with pytest.raises(DeliveryFailed, match="no response in time"):
         get(silence_seconds=0.05)
 
 

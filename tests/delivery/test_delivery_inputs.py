@@ -84,19 +84,19 @@ def test_a_good_file_is_loaded(media, name, want, limits, mime):
 @pytest.mark.parametrize(
     ("name", "want", "limits", "says"),
     [
-        ("clip", "image", IMAGE, "a JPEG, PNG or WebP image; it is an MP4 video, whatever its name says"),
-        ("gif", "image", IMAGE, "it is a GIF image"),
-        ("png", "video", EDIT_VIDEO, "an MP4 video; it is a PNG image"),
-        ("quicktime", "video", EDIT_VIDEO, "it is a QuickTime video"),
-        ("webm", "video", EDIT_VIDEO, "it is a WebM or Matroska video"),
+        ("clip", "image", IMAGE, "a JPEG, PNG or WebP image, .* an MP4 video"),
+        ("gif", "image", IMAGE, "a GIF image"),
+        ("png", "video", EDIT_VIDEO, "an MP4 video, .* a PNG image"),
+        ("quicktime", "video", EDIT_VIDEO, "a QuickTime video"),
+        ("webm", "video", EDIT_VIDEO, "a WebM or Matroska video"),
         ("m4a", "video", EDIT_VIDEO, "sound only"),
-        ("mpeg4", "video", EDIT_VIDEO, "coded as H.264, H.265 or AV1; it is mpeg4"),
-        ("vp9", "video", EDIT_VIDEO, "coded as H.264, H.265 or AV1; it is vp9"),
-        ("long", "video", EDIT_VIDEO, r"at most 8.7 s; it lasts 16\.\d\d s"),
-        ("long", "video", EXTEND_VIDEO, r"at most 15 s; it lasts 16\.\d\d s"),
-        ("short", "video", EXTEND_VIDEO, r"at least 2 s; it lasts 1\.\d\d s"),
-        ("clip", "audio", AUDIO, "an audio file; it is an MP4 video"),
-        ("wav", "audio", Limits(MIB, (None, 2.0)), "at most 2 s; it lasts 3.00 s"),
+        ("mpeg4", "video", EDIT_VIDEO, "H.264, H.265 or AV1, .* mpeg4"),
+        ("vp9", "video", EDIT_VIDEO, "H.264, H.265 or AV1, .* vp9"),
+        ("long", "video", EDIT_VIDEO, r"at most 8\.7 s, .* 16\.\d\d s"),
+        ("long", "video", EXTEND_VIDEO, r"at most 15 s, .* 16\.\d\d s"),
+        ("short", "video", EXTEND_VIDEO, r"at least 2 s, .* 1\.\d\d s"),
+        ("clip", "audio", AUDIO, "an audio file, .* an MP4 video"),
+        ("wav", "audio", Limits(MIB, (None, 2.0)), "at most 2 s, .* 3.00 s"),
     ],
 )
 def test_a_wrong_file_is_refused_with_its_field(media, name, want, limits, says):
@@ -117,7 +117,7 @@ def test_a_large_file_is_refused_without_being_read(tmp_path, media):
     large.write_bytes(media.clip.read_bytes())
     os.truncate(large, 60_000_000)
     with (
-        pytest.raises(InvalidInput, match=r"at most 50\.0 MiB; it has 57\.2 MiB"),
+        pytest.raises(InvalidInput, match=r"at most 50\.0 MiB, .* 57\.2 MiB"),
         load(large, field="video", want="video", limits=EDIT_VIDEO),
     ):
         pass
@@ -129,7 +129,10 @@ def test_a_cut_file_is_refused(tmp_path, media, name):
     cut = tmp_path / "cut"
     cut.write_bytes(getattr(media, name).read_bytes()[:-100])
     want, limits = ("video", EDIT_VIDEO) if name == "clip" else ("image", IMAGE)
-    with pytest.raises(InvalidInput, match="is whole; it is cut off"), load(cut, field="x", want=want, limits=limits):
+    with (
+        pytest.raises(InvalidInput, match="a complete file, but it is cut off"),
+        load(cut, field="x", want=want, limits=limits),
+    ):
         pass
 
 
@@ -168,11 +171,11 @@ def test_a_file_is_loaded_from_a_bucket(s3, media, name):
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("s3://bucket/none.png", "an object that is there"),
-        ("s3://no-such-bucket/none.png", "an object that is there"),
+        ("s3://bucket/none.png", "an existing object"),
+        ("s3://no-such-bucket/none.png", "an existing object"),
         ("s3://bucket/in", "this is a directory"),
         ("s3://bucket/in/large.png", "at most 10.0 MiB"),
-        ("s3://bucket/in/clip.png", "it is an MP4 video"),
+        ("s3://bucket/in/clip.png", "an MP4 video"),
         ("gs://bucket/a.png", "install apache-airflow-providers-google"),
     ],
 )
@@ -281,8 +284,8 @@ def test_good_data_passes(media, name, mime, want, limits):
         pytest.param(lambda media: "data:image/png;base64,", "is empty", id="empty"),
         pytest.param(lambda media: data_uri(media.gif, "image/gif"), "JPEG, PNG or WebP", id="type"),
         pytest.param(lambda media: data_uri(media.clip, "video/mp4"), "JPEG, PNG or WebP", id="video"),
-        pytest.param(lambda media: data_uri(media.clip, "image/png"), "it is an MP4 video", id="disguised"),
-        pytest.param(lambda media: data_uri(media.jpeg, "image/png"), "this is image/jpeg", id="wrong-type"),
+        pytest.param(lambda media: data_uri(media.clip, "image/png"), "an MP4 video", id="disguised"),
+        pytest.param(lambda media: data_uri(media.jpeg, "image/png"), "image/jpeg", id="wrong-type"),
         pytest.param(lambda media: "data:image/png;base64," + "A" * 15_000_000, "at most", id="large"),
     ],
 )
@@ -327,5 +330,5 @@ with load(sys.argv[2], field="video", want="video", limits=EDIT_VIDEO) as loaded
     )
 
     assert "audio/mpeg None\n" == run.stdout
-    assert "its length cannot be read here and is left to the service" in run.stderr
+    assert "its length cannot be read here" in run.stderr
     assert "at most 8.7 s; it lasts 16.0" in run.stderr

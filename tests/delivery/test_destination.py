@@ -69,13 +69,13 @@ def test_relative_paths_start_at_the_current_directory(tmp_path, monkeypatch):
         (None, "rendered to nothing"),
         ("/data/.mp4", "a file name before .mp4"),
         ("s3://bucket/.mp4", "a file name before .mp4"),
-        ("/data/a.mov", "put a '/' behind it if 'a.mov' is a directory"),
+        ("/data/a.mov", "add a '/' if 'a.mov' is a directory"),
         ("s3://bucket/a.json", "a file ending in .mp4"),
         ("s3:///a.mp4", "the bucket is missing"),
         ("s3://conn@/a.mp4", "the bucket is missing"),
-        ("s3:/bucket/a.mp4", "s3:// with two slashes"),
+        ("s3:/bucket/a.mp4", "two slashes after the scheme (s3://)"),
         ("file://host/a.mp4", "file:/// with three slashes"),
-        ("https://example.com/a.mp4", "nothing can be written to a web address"),
+        ("https://example.com/a.mp4", "not a web address"),
         ("/data/a\nb.mp4", "without line breaks"),
         ("~nobody-of-that-name/a.mp4", "exists on this worker"),
     ],
@@ -120,7 +120,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_a_directory_in_the_way_is_named(tmp_path):
     """A directory that has the video's name is an input error."""
     (tmp_path / "a.mp4").mkdir()
-    with pytest.raises(InvalidInput, match=r"there is a directory a\.mp4"):
+    with pytest.raises(InvalidInput, match=r"a\.mp4 is a directory"):
         check_writable(tmp_path / "a.mp4")
 
 
@@ -144,11 +144,11 @@ def test_a_forbidden_directory_is_named(tmp_path):
     [
         ("abfs://container/a.mp4", "install apache-airflow-providers-microsoft-azure"),
         ("gs://bucket/a.mp4", "install apache-airflow-providers-google"),
-        ("teleport://x/a.mp4", "no installed provider brings this storage"),
+        ("teleport://x/a.mp4", "no installed provider supports this storage"),
     ],
 )
 def test_missing_storage_names_its_package(destination, says):
-    """A scheme nobody has brought is an input error that says what to install."""
+    """A scheme without an installed provider is an input error that names the package to install."""
     with pytest.raises(InvalidInput, match=says):
         check_writable(destination)
 

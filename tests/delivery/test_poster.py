@@ -372,7 +372,7 @@ def test_a_file_of_the_users_is_left_alone(clip, picture, storage, caplog, own, 
 
     assert stored.poster_uri is None
     assert content == files()["latest.poster.jpg"]
-    assert "is a file of somebody else" in caplog.text
+    assert "is not a poster of this provider" in caplog.text
 
 
 def test_a_poster_left_by_a_killed_try_is_taken_over(clip, picture, storage):
@@ -417,7 +417,7 @@ def test_a_storage_that_refuses_posters_gets_the_video(clip, picture, memory, ca
 
     assert stored.poster_uri is None
     assert ["latest.json", "latest.mp4"] == sorted(memory.names())
-    assert "The poster could not be stored" in caplog.text
+    assert "Could not store the poster" in caplog.text
 
 
 def test_a_poster_says_whose_it_is(picture):
