@@ -64,8 +64,8 @@ class Owner:
         return f"{self.dag_id}.{self.task_id}{mapped} of {self.run_id}"
 
     def command(self, verb: str, *words: str, where: Sequence[str] = ()) -> str:
-        """Return the shell command that does `verb` to this task instance's journal."""
-        start = ["python", "-m", "airflow_provider_grokvideo", "journal", verb]
+        """Return the shell command that runs `verb` on this task instance's journal."""
+        start = ["grokvideo", "journal", verb]
         ids = [self.dag_id, self.run_id, self.task_id]
         mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
         # A word in angle brackets is for the reader to fill in, so it stays as it is.

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_grokvideo.emulator``: the emulator until Ctrl-C."""
+"""``grokvideo emulator``: run the emulator until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_grokvideo.emulator",
+        prog="grokvideo emulator",
         description="An emulator of xAI's Grok video API on this machine. It renders real MP4s and bills nobody.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default %(default)s)")
