@@ -132,7 +132,7 @@ def bring(options: argparse.Namespace) -> int:
         changes = [
             change
             for record in records
-            for change in follow(ledger, record, known.get(record.token), only_poll=options.dry_run)
+            for change in follow(ledger, record, known.get(record.token), dry_run=options.dry_run)
         ]
         dead, kept = _dead(known.values(), records, problems, shelf, time.time() - 60 * options.older_than)
         for entry in dead:

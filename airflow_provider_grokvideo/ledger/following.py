@@ -8,14 +8,14 @@ from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger.backends import Ledger
 
 
-def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_poll: bool = False) -> list[Change]:
+def follow(ledger: Ledger, record: Record, entry: Entry | None, *, dry_run: bool = False) -> list[Change]:
     """Bring a purchase up to its record; a request has one entry, whoever adopted it and whatever for.
 
     Args:
         ledger: The ledger.
         record: What the journal knows.
         entry: What the ledger has under the record's token.
-        only_poll: Change nothing.
+        dry_run: Change nothing.
 
     Returns:
         What was changed, or would be.
@@ -26,13 +26,13 @@ def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_poll: bo
         if entry is not None and entry.state == "reserved":
             # The start that was unconfirmed has turned out to be that request, which is booked already.
             changes.append((entry, spending.released(entry)))
-            if not only_poll:
+            if not dry_run:
                 ledger.change(entry.token, lambda known: known and spending.released(known))
         entry = other
     wanted = spending.reconciled(entry, record)
     if wanted != entry:
         changes.append((entry, wanted))
-        if not only_poll:
+        if not dry_run:
             ledger.change(wanted.token, lambda known: spending.reconciled(known, record))
     return changes
 

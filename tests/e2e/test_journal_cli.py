@@ -78,8 +78,8 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     commands = [line.partition(":")[2].strip() for line in orphans.stdout.splitlines() if line.startswith("  ")]
     (adopt,) = (line for line in commands if " adopt " in line and "--map-index 1" in line)
     (forget,) = (line for line in commands if " forget " in line and "--map-index 2" in line)
-    assert "costs nothing" in typed(adopt.replace("<request id>", accepted.request_id), stack.backend).stdout
-    assert "submits again" in typed(forget, stack.backend).stdout
+    assert "no new charge" in typed(adopt.replace("<request id>", accepted.request_id), stack.backend).stdout
+    assert "to submit again" in typed(forget, stack.backend).stdout
 
     body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
     if Version(version("apache-airflow")) >= Version("3.4.0b1"):

@@ -52,7 +52,9 @@ ENTRIES = [
     bought("d", "2026-10-26T00:00:00", dag_id="ads", conn_id="ads", model="new", outcome="moderated"),
     bought("e", "2026-10-26T10:00:00", dag_id="ads", conn_id="ads", outcome="failed", billed=None),
     bought("f", "2026-10-26T11:00:00", dag_id="ads", outcome="expired", billed=None),
-    bought("g", "2026-10-26T12:00:00", dag_id="ads", state="reserved", outcome="doubt", billed=None, request_id=None),
+    bought(
+        "g", "2026-10-26T12:00:00", dag_id="ads", state="reserved", outcome="unconfirmed", billed=None, request_id=None
+    ),
     bought("h", "2026-10-26T13:00:00", dag_id="ads", state="reserved", outcome=None, billed=None),
     bought("i", "2026-10-26T14:00:00", dag_id="ads", state="released", outcome=None, billed=None),
 ]
