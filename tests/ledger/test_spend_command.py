@@ -129,14 +129,14 @@ def test_the_table_is_for_people(path, capsys):
     main(report(path, "--by", "dag", "outcome"))
 
     assert [
-        "DAG    OUTCOME    PURCHASES      BILLED $  POSSIBLE $  ESTIMATED $  BLOCKED  FAILED  OPEN",
-        "ads    doubt              1          0.00        0.05         0.05        0       0     1",
-        "ads    expired            1          0.00        0.05         0.05        0       1     0",
-        "ads    failed             1          0.00        0.00         0.05        0       1     0",
-        "ads    moderated          1          0.05        0.00         0.05        1       0     0",
-        "ads    under way          1          0.00        0.05         0.05        0       0     1",
-        "films  done               3  0.1700000001        0.00         0.15        0       0     0",
-        "total                     8  0.2200000001        0.15         0.40        1       2     2",
+        "DAG    OUTCOME      PURCHASES      BILLED $  POSSIBLE $  ESTIMATED $  BLOCKED  FAILED  OPEN",
+        "ads    expired              1          0.00        0.05         0.05        0       1     0",
+        "ads    failed               1          0.00        0.00         0.05        0       1     0",
+        "ads    moderated            1          0.05        0.00         0.05        1       0     0",
+        "ads    pending              1          0.00        0.05         0.05        0       0     1",
+        "ads    unconfirmed          1          0.00        0.05         0.05        0       0     1",
+        "films  done                 3  0.1700000001        0.00         0.15        0       0     0",
+        "total                       8  0.2200000001        0.15         0.40        1       2     2",
     ] == capsys.readouterr().out.splitlines()
 
 
@@ -195,8 +195,8 @@ def test_nothing_spent_is_said_and_looking_makes_no_ledger(tmp_path, path, capsy
     said = capsys.readouterr().err
 
     assert (1, 2, 2) == (empty, missing, switched_off)
-    assert f"nothing was booked yet: there is no {tmp_path / 'none.db'}" in said
-    assert "there is no ledger: [grokvideo] ledger_path is none" in said
+    assert str(tmp_path / "none.db") in said
+    assert "[grokvideo] ledger_path" in said
     assert not (tmp_path / "none.db").exists()
 
 

@@ -132,9 +132,7 @@ def test_unknown_price_is_no_number():
     found = worst(order(model="grok-imagine-video-9"))
 
     assert None is found.usd
-    assert (
-        "no price is known for this with grok-imagine-video-9; [grokvideo] prices_path can name one",
-    ) == found.notes
+    assert ("no price is known for model grok-imagine-video-9; add one in [grokvideo] prices_path",) == found.notes
 
 
 def test_assumptions_are_told():
