@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_grokvideo``: what there is to do with this provider outside of DAGs."""
+"""``grokvideo``: the command line of this provider, also as ``python -m airflow_provider_grokvideo``."""
 
 from __future__ import annotations
 
@@ -16,21 +16,33 @@ from airflow_provider_grokvideo.terminal import use_any_terminal
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     use_any_terminal()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["emulator"]:
+        from airflow_provider_grokvideo.emulator.__main__ import main as emulate
+
+        # Its options are its own: the emulator also runs where the rest of the provider is not imported.
+        return emulate(given[1:])
+    options = _parser().parse_args(given)
+    return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_grokvideo",
-        description="What there is to do with this provider outside of DAGs.",
-        epilog="python -m airflow_provider_grokvideo.emulator runs the service's emulator.",
+        prog="grokvideo", description="Command line of the Grok video provider for Apache Airflow."
     )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(run=lambda _: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     journal.add(commands)
     ledger.add(commands)
     plan.add(commands)
-    options = parser.parse_args(arguments)
-    if "run" not in options:
-        parser.print_help()
-        return 0
-    return int(options.run(options))
+    commands.add_parser("emulator", help="run an emulator of xAI's video API on this machine", add_help=False)
+    return parser
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return 0
 
 
 if __name__ == "__main__":

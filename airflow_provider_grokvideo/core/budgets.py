@@ -1,4 +1,4 @@
-"""Budgets: what they apply to, which day or month a purchase falls into, and whether there is room for it."""
+"""Budgets: which purchases they count, their day or month, and whether a purchase fits."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _KEYS = ("usd", "per", "dag_id", "conn_id", "timezone")
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be spent on purchases that belong together.
+    """Limit of what a group of purchases may cost.
 
     Attributes:
         ticks: The limit in 1/10^10 USD.
-        per: What each gets a budget of its own: ``dag_run``, ``dag``, ``connection``, ``day``, ``month``. Several words
-            combine: ``("dag", "day")`` is a day of one DAG.
-        dag_ids: It counts and limits only the purchases of these DAGs; None all.
-        conn_ids: It counts and limits only the purchases by these connections; None all.
-        timezone: Whose midnight ends a day and a month.
-        where: Where it was declared, for people.
+        per: Unit of the budget: ``dag_run``, ``dag``, ``connection``, ``day``, ``month``. Several units combine:
+            ``("dag", "day")`` is one day of one DAG.
+        dag_ids: DAGs whose purchases it counts and limits; None for all.
+        conn_ids: Connections whose purchases it counts and limits; None for all.
+        timezone: Time zone of its days and months.
+        where: Setting, connection or argument that declares it, for messages.
     """
 
     ticks: int
@@ -51,13 +51,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Scope:
-    """The purchases that count against a budget together with one certain purchase.
+    """The purchases that count against a budget together with a given purchase.
 
     Attributes:
         budget: The budget.
-        dag_ids: Of these DAGs; None of all.
-        conn_ids: By these connections; None by all.
-        run: Of this DAG run, as DAG id and run id.
+        dag_ids: Their DAGs; None for all.
+        conn_ids: Their connections; None for all.
+        run: Their DAG run, as DAG id and run id.
         start: Reserved at or after this moment, in epoch seconds.
         end: Reserved before this moment.
     """
@@ -75,8 +75,8 @@ class Overrun:
     """A budget that a purchase would exceed.
 
     Attributes:
-        scope: Which, and what counts against it.
-        used: Ticks that are spent or reserved already.
+        scope: The budget and the purchases that it counts.
+        used: Ticks already spent or reserved.
         wanted: Ticks of the purchase.
     """
 
@@ -98,35 +98,35 @@ class Overrun:
 
 
 def parse(declared: object, *, where: str, timezone: str = "UTC", conn_id: str | None = None) -> list[Budget]:
-    """Read budgets as a user declares them.
+    """Parse declared budgets.
 
     Args:
-        declared: A list, or its JSON text, of ``{"usd": 20, "per": "day"}``; `per` is a word or a list of words out of
+        declared: A list, or its JSON text, of ``{"usd": 20, "per": "day"}``; `per` is one or a list of
             ``dag_run``, ``dag``, ``connection``, ``day``, ``month``. ``dag_id`` and ``conn_id``, a name or a list of
-            names, narrow it to those; ``timezone`` is whose midnight counts. An empty list means none;
-            an empty text, None and ``null`` are mistakes, as of a template that rendered to nothing.
-        where: Where it is declared, for messages.
-        timezone: Of those that do not say.
-        conn_id: All of them apply to this connection only.
+            names, restrict it to those; ``timezone`` is the time zone of its days and months. An empty list means no
+            budget; an empty text, None and ``null`` are errors, because a template may have rendered to nothing.
+        where: Setting, connection or argument that declares them, for messages.
+        timezone: Time zone of budgets that set none.
+        conn_id: Restrict all of them to this connection.
 
     Raises:
-        InvalidInput: Something is no budget; the message names the entry.
+        InvalidInput: An entry is not a valid budget; the message names it.
     """
     if isinstance(declared, str):
         text = declared.strip()
         try:
             declared = json.loads(text)
         except (ValueError, RecursionError) as error:
-            hint = "; a template may have rendered to nothing" if text in ("", "None") else f" ({error})"
+            hint = " (a template may have rendered to nothing)" if text in ("", "None") else f" ({error})"
             raise InvalidInput(where, text, f"JSON such as {_EXAMPLE}{hint}") from None
     if not isinstance(declared, Sequence) or isinstance(declared, str | bytes):
-        # None is a limit that rendered to nothing as well: no limit is an empty list.
+        # None may be a template that rendered to nothing: no budget is an empty list.
         raise InvalidInput(where, declared, f"a list such as {_EXAMPLE}, or an empty one")
     return [_budget(each, f"{where}[{index}]", timezone, conn_id) for index, each in enumerate(declared)]
 
 
 def scopes(budgets: Iterable[Budget], owner: Owner, conn_id: str, now: float) -> list[Scope]:
-    """Return what counts against each budget that applies to a purchase made `now`."""
+    """Return the scope of each budget that applies to a purchase made `now`."""
     return [
         Scope(
             budget,
@@ -143,13 +143,13 @@ def scopes(budgets: Iterable[Budget], owner: Owner, conn_id: str, now: float) ->
 
 
 def whole(budget: Budget, now: float) -> Scope:
-    """Return all that counts against a budget `now`, of one that is not divided among DAGs, runs or connections."""
+    """Return the scope `now` of a budget that is not per DAG, run or connection."""
     start, end = window(budget, now)
     return Scope(budget, budget.dag_ids, budget.conn_ids, start=start, end=end)
 
 
 def window(budget: Budget, now: float) -> tuple[float | None, float | None]:
-    """Return when the budget's day or month began and will end, in epoch seconds; a day has 23 to 25 hours."""
+    """Return the begin and end of the budget's current day or month in epoch seconds; a day has 23 to 25 hours."""
     today = pendulum.from_timestamp(now, tz=budget.timezone).date()
     if "day" in budget.per:
         return begin(today, budget.timezone), begin(today.add(days=1), budget.timezone)
@@ -162,14 +162,14 @@ def window(budget: Budget, now: float) -> tuple[float | None, float | None]:
 def begin(day: pendulum.Date, timezone: str) -> float:
     """Return the first moment of a date in a time zone, in epoch seconds.
 
-    Where the clock change skips midnight that is when it is skipped, and where midnight comes twice it is the first.
-    That is what a datetime with ``fold=0`` means (PEP 495).
+    If a clock change skips midnight, it is the moment of the change; if midnight comes twice, it is the first. That is
+    the meaning of a datetime with ``fold=0`` (PEP 495).
     """
     return datetime(day.year, day.month, day.day, tzinfo=pendulum.timezone(timezone), fold=0).timestamp()
 
 
 def overruns(wanted: int, used: Iterable[tuple[Scope, int]]) -> list[Overrun]:
-    """Return the budgets that have no room for so many ticks more."""
+    """Return the budgets that so many more ticks would exceed."""
     return [Overrun(scope, spent, wanted) for scope, spent in used if spent + wanted > scope.budget.ticks]
 
 
@@ -180,7 +180,7 @@ def _budget(each: object, where: str, timezone: str, conn_id: str | None) -> Bud
     if not isinstance(each, Mapping):
         raise InvalidInput(where, each, 'an object such as {"usd": 20, "per": "day"}')
     if unknown := sorted(set(map(str, each)) - set(_KEYS)):
-        raise InvalidInput(f"{where}: {unknown[0]}", each.get(unknown[0]), f"the keys are {', '.join(_KEYS)}")
+        raise InvalidInput(f"{where}: {unknown[0]}", each.get(unknown[0]), f"one of the keys {', '.join(_KEYS)}")
     limit = amount(each.get("usd"), f"{where}: usd")
     zone = each.get("timezone", timezone)
     return Budget(

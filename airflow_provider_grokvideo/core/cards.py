@@ -1,8 +1,7 @@
-"""What a task leaves in XCom about its video, for people to look at: the card.
+"""Card of a task's video: the XCom entry that the Video tab shows.
 
-A card is rewritten whenever something becomes known: the request was accepted, the video is stored, the task stopped.
-It is read by the page of the plugin. Whoever may edit XCom may edit a card, so a reader believes it only as far as it
-shows things, never as a permission.
+A task rewrites its card at each step: the request was accepted, the video is stored, the task stopped. The page of the
+plugin reads it. Users who may edit XCom may edit a card, so it is only used for display, never as a permission.
 """
 
 from __future__ import annotations
@@ -24,25 +23,26 @@ from airflow_provider_grokvideo.core.journal import Record
 from airflow_provider_grokvideo.core.money import MOST, plain
 
 KEY = "grokvideo_card"
-"""The XCom key; by it the page finds all videos of a deployment."""
+"""XCom key of cards; the page finds all videos of a deployment by it."""
 
 SCHEMA = 1
 
 Outcome = Literal[
-    "submitting", "waiting", "submitted", "delivered", "done", "failed", "moderated", "expired", "doubt", "refused",
-    "asking", "trouble",
+    "submitting", "waiting", "submitted", "delivered", "done", "failed", "moderated", "expired", "unconfirmed",
+    "refused", "asking", "trouble",
 ]  # fmt: skip
-"""``submitting``: the request is being sent; where its task ended meanwhile, the submission is unconfirmed.
-``waiting``: the request is under way. ``submitted``: another task waits for it. ``delivered``: the file is at its
-destination. ``done``: there is only the temporary link. ``failed``, ``moderated``, ``expired``: it ended without a
-video. ``doubt``: nobody knows whether the start was accepted. ``refused``: stopped before money was spent. ``asking``:
-a person is asked. ``trouble``: the request goes on or its video exists, and the task stopped."""
+"""``submitting``: the request is being sent; if the task has ended since, the submission is unconfirmed. ``waiting``:
+the request is running. ``submitted``: another task waits for it. ``delivered``: the file is at its destination.
+``done``: there is only the temporary link. ``failed``, ``moderated``, ``expired``: it ended without a video.
+``unconfirmed``: the submission may have been accepted, and no request id is known. ``refused``: the task stopped before
+anything was charged. ``asking``: the task waits for a response in Required Actions. ``trouble``: the task stopped while
+its request was running or its video was not stored."""
 
 ENDINGS: frozenset[Outcome] = frozenset({"delivered", "done", "failed", "moderated", "expired"})
 """Outcomes that only another try can change."""
 
 YEAR_10000 = 253_402_300_800
-"""Epoch seconds from which on a moment cannot be written as ISO 8601."""
+"""Epoch seconds of the first moment that ISO 8601 cannot express."""
 
 _Epoch = Annotated[float, Field(ge=0, lt=YEAR_10000)]
 _Dollars = Annotated[str, Field(pattern=r"^\d{1,12}(\.\d{1,12})?$")]
@@ -59,7 +59,7 @@ class Problem(_Part):
         type: The error's class.
         message: What happened.
         advice: What to do about it.
-        code: The service's word for it.
+        code: xAI's error code.
     """
 
     type: str
@@ -69,11 +69,11 @@ class Problem(_Part):
 
 
 class MadeFrom(_Part):
-    """What the first picture of a request comes from.
+    """Source of a request's first frame.
 
     Attributes:
         field: The argument: ``video`` or ``image``.
-        request_id: Of the video that another task made.
+        request_id: Request of the source video, if another task made it.
         address: Path or URL; without query.
     """
 
@@ -83,17 +83,17 @@ class MadeFrom(_Part):
 
 
 class Purchase(_Part):
-    """One request that the task instance paid for, or may have.
+    """One request that the task instance paid for or may have paid for.
 
     Attributes:
-        number: Which of its purchases, from 1.
+        number: Number of the purchase within its task instance, from 1.
         phase: As in the journal.
-        request_id: The service's id, once it is known.
-        outcome: How it ended, if not with a video.
-        estimated_usd: What it should cost.
-        cost_usd: What it cost.
-        at: Epoch seconds of the start.
-        note: One line for people.
+        request_id: xAI's id of the request, once known.
+        outcome: How it ended without a video.
+        estimated_usd: Estimated price.
+        cost_usd: Billed amount.
+        at: Epoch seconds of the submission.
+        note: One line of explanation.
     """
 
     number: int
@@ -110,22 +110,22 @@ class Card(_Part):
     """What is known about the video of a task instance.
 
     Attributes:
-        outcome: How far it is.
-        at: Epoch seconds when that was written down.
-        conn_id: Connection that pays.
-        request_id: The service's id, once it is known.
-        kind: What its latency has in common with others.
+        outcome: Current state.
+        at: Epoch seconds when the card was written.
+        conn_id: Connection whose account pays.
+        request_id: xAI's id of the request, once known.
+        kind: Group of requests with a similar latency.
         mode: Mode of the request.
-        model: Model that was asked for.
-        prompt: What was asked for.
-        label: What Airflow shows instead of the map index, where the task has a ``map_index_template``.
-        parameters: The other arguments that were given.
-        made_from: What an edit, an extension or an animated image started from.
-        estimated_usd: What it should cost.
-        cost_usd: What the service billed.
-        submitted_at: Epoch seconds of the start.
+        model: Requested model.
+        prompt: Prompt of the request.
+        label: Rendered ``map_index_template`` of the task, if it has one.
+        parameters: The other arguments of the request.
+        made_from: Source of an edit, an extension or an animated image.
+        estimated_usd: Estimated price.
+        cost_usd: Billed amount.
+        submitted_at: Epoch seconds of the submission.
         deadline: Epoch seconds until which the task waits.
-        manifest: The task's result, once there is one.
+        manifest: Result of the task, once there is one.
         problem: Why there is no video, or not yet.
         purchases: All purchases of the task instance, oldest first.
     """
@@ -155,7 +155,7 @@ class Card(_Part):
 
 
 def parse(value: object) -> Card | None:
-    """Read a card back; None where it is none, or of another schema."""
+    """Parse a card; None if the value is not a card, or has another schema."""
     if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
         return None
     try:
@@ -165,7 +165,7 @@ def parse(value: object) -> Card | None:
 
 
 def outcome_of(error: GrokVideoError) -> Outcome:
-    """Return how far a video is whose task stops with an error."""
+    """Return the outcome of a video whose task stops with an error."""
     match error:
         case VideoModerated():
             return "moderated"
@@ -174,12 +174,12 @@ def outcome_of(error: GrokVideoError) -> Outcome:
         case VideoExpired():
             return "expired"
         case AmbiguousSubmit():
-            return "doubt"
+            return "unconfirmed"
     return "trouble" if error.request_id else "refused"
 
 
 def problem_of(error: GrokVideoError) -> Problem:
-    """Return an error in words for people."""
+    """Return an error as the page shows it."""
     return Problem(
         type=next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == GrokVideoError.__module__),
         message=error.what,
@@ -189,7 +189,7 @@ def problem_of(error: GrokVideoError) -> Problem:
 
 
 def purchases_of(records: Sequence[Record]) -> tuple[Purchase, ...]:
-    """Return what the journal knows of the purchases of a task instance; a start that was not accepted is none."""
+    """Return the purchases of a task instance from its journal, without submissions that were not accepted."""
     return tuple(
         Purchase(
             number=record.number,
@@ -207,7 +207,7 @@ def purchases_of(records: Sequence[Record]) -> tuple[Purchase, ...]:
 
 
 def dollars(amount: object) -> str | None:
-    """Return an amount as a card holds it: plain digits, without an exponent; None where it is none."""
+    """Return an amount in plain digits, without an exponent; None if it is not an amount."""
     try:
         number = Decimal(str(amount))
     except InvalidOperation:

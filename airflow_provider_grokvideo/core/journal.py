@@ -1,8 +1,8 @@
-"""What a task instance remembers of what it bought, and what follows from it.
+"""Journal records of the purchases of one task instance, and the next step of a try.
 
-One :class:`Record` per purchase, oldest first. A record is written before the start is sent (``intent``), gets its
-request id after it (``submitted``), and stays until the video is stored (``delivered``) or the service ended the
-request otherwise (``ended``). A start that was provably not accepted is ``withdrawn`` and counts no more.
+One :class:`Record` per purchase, oldest first. A record is written before the request is submitted (``intent``), gets
+its request id after that (``submitted``), and ends when the video is stored (``delivered``) or when the request ended
+without one (``ended``). A submission that was provably not accepted is ``withdrawn`` and no longer counts.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ Outcome = Literal["failed", "moderated", "expired"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 ResubmitOn = Literal["failed", "moderated", "expired", "unconfirmed", "cleared"]
-"""When a later try submits again: the last request ended so, it is not known whether it was accepted (``unconfirmed``),
-or it has ended and the task was cleared since (``cleared``)."""
+"""When a later try submits again: the last request ended this way, its submission is ``unconfirmed``, or it has ended
+and the task was cleared since (``cleared``)."""
 RESUBMIT_ON: tuple[ResubmitOn, ...] = get_args(ResubmitOn)
 
 ADOPTED = "adopted by hand"
-"""The note of a record that got its request id from a person."""
+"""Note of a record whose request id you have set with ``grokvideo journal adopt``."""
 
 HOW_TO_CLEAR = (
-    "Where Airflow offers 'keep task state' (3.4 and newer), keep it: else the clear discards a journal kept there."
+    "On Airflow 3.4 and newer choose 'keep task state': otherwise the clear deletes a journal in the task state store."
 )
-"""What a clear has to heed from Airflow 3.4 on; a journal in files outlives every clear."""
+"""Advice about clearing a task on Airflow 3.4 and newer; a journal in files survives every clear."""
 
 ANY_INPUTS = "*"
-"""The fingerprint of a record that a person made by hand, who knows the request and not what it was made from."""
+"""Fingerprint of an adopted record, whose inputs are not known."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """The task instance that a record belongs to; never the try, which changes with each retry.
+    """The task instance that a record belongs to, without the try number, which changes with each retry.
 
     Attributes:
         dag_id: As in Airflow.
@@ -63,14 +63,14 @@ class Owner:
         mapped = "" if self.map_index < 0 else f"[{self.map_index}]"
         return f"{self.dag_id}.{self.task_id}{mapped} of {self.run_id}"
 
-    def command(self, verb: str, *words: str, where: Sequence[str] = ()) -> str:
-        """Return the shell command that does `verb` to this task instance's journal."""
-        start = ["python", "-m", "airflow_provider_grokvideo", "journal", verb]
+    def command(self, verb: str, *arguments: str, where: Sequence[str] = ()) -> str:
+        """Return the shell command that runs `verb` on this task instance's journal."""
+        start = ["grokvideo", "journal", verb]
         ids = [self.dag_id, self.run_id, self.task_id]
         mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
-        # A word in angle brackets is for the reader to fill in, so it stays as it is.
-        given = [word if word.startswith("<") else shlex.quote(word) for word in words if not word.startswith("--")]
-        options = [*(word for word in words if word.startswith("--")), *mapped, *where]
+        # A placeholder in angle brackets is for the reader to replace, so it is not quoted.
+        given = [word if word.startswith("<") else shlex.quote(word) for word in arguments if not word.startswith("--")]
+        options = [*(word for word in arguments if word.startswith("--")), *mapped, *where]
         if any(word.startswith("-") for word in (*ids, *given)):
             # Airflow's ids may begin with a dash: behind -- they are no options.
             return " ".join([shlex.join([*start, *options, "--", *ids]), *given])
@@ -82,34 +82,33 @@ class Record:
     """One purchase of one task instance.
 
     Attributes:
-        owner: Whose it is.
-        number: Which purchase of its owner, from 1.
-        token: Made anew by the try that wrote the intent, to tell its own record from another's.
-        phase: ``intent`` (may have been sent), ``submitted`` (accepted), ``delivered`` (the owner has handed it on),
-            ``ended`` (failed or moderated), ``withdrawn`` (provably not accepted, or forgotten by a person).
-        fingerprint: SHA-256 of the request, files by their content; decides whether a record is about the same inputs.
-        asked: SHA-256 of the arguments as they were given, files by their path; used where a file can no longer be
-            read.
+        owner: Task instance of the purchase.
+        number: Number of the purchase within its task instance, from 1.
+        token: Random id from the try that wrote the intent; identifies its own record.
+        phase: ``intent`` (may have been sent), ``submitted`` (accepted), ``delivered`` (returned by the task),
+            ``ended`` (failed or moderated), ``withdrawn`` (provably not accepted, or forgotten by ``journal forget``).
+        fingerprint: SHA-256 of the request, files by their content; equal for equal inputs.
+        asked: SHA-256 of the arguments as given, files by their path; used when a file can no longer be read.
         intended_at: Epoch seconds when the intent was written.
         try_number: The try that wrote the intent.
-        tries: Airflow's ``max_tries`` when the last that is known of it was written down; a clear raises it and a retry
-            does not, so that a clear since then can be told.
+        tries: Airflow's ``max_tries`` when the record was last written; a clear raises it and a retry does not, so a
+            difference shows a clear.
         mode: Mode of the request.
         clears: How often Airflow had cleared the run (its ``clear_number``) when the intent was written.
-        model: Model that was asked for.
-        conn_id: Connection that pays.
-        estimated_usd: What it should cost, in dollars, as text.
-        destination: Where the video should go, as rendered.
-        upload_uri: Object that the service was told to upload to.
-        stored_as: Name, of this purchase alone, under which the service was told to store the video.
+        model: Requested model.
+        conn_id: Connection whose account pays.
+        estimated_usd: Estimated price in dollars, as text.
+        destination: Rendered destination of the video.
+        upload_uri: Object that xAI uploads the video to.
+        stored_as: Unique name under which xAI stores the video.
         waits_elsewhere: The task only submits; a sensor waits.
-        request_id: The service's id, once it is known.
-        submitted_at: Epoch seconds when it was known.
-        outcome: How the request ended, if not with a video. ``expired`` keeps the phase ``submitted``: with the key of
-            the right account the request may be there again.
-        code: The service's code for it.
-        cost_usd: What was billed, in dollars, as text, where the service said so.
-        note: One line for people: why it is unconfirmed, why it was withdrawn, how it ended.
+        request_id: xAI's id of the request, once known.
+        submitted_at: Epoch seconds when the request id became known.
+        outcome: How the request ended without a video. ``expired`` keeps the phase ``submitted``: the API key of the
+            right account may still find the request.
+        code: xAI's error code.
+        cost_usd: Billed amount in dollars, as text, once known.
+        note: One line of explanation: why it is unconfirmed, why it was withdrawn, how it ended.
         manifest: The result of the task, once there is one.
     """
 
@@ -141,14 +140,14 @@ class Record:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether money may be in it that nobody holds in hands: no id, or an id and no video."""
+        """Whether it may have been paid for without a video: it has no request id, or a request id and no video."""
         if self.phase == "intent":
             return True
         return self.phase == "submitted" and not self.waits_elsewhere
 
     @property
     def has_witness(self) -> bool:
-        """Whether something can prove that the request was accepted where nobody knows its id."""
+        """Whether an upload or a stored file can prove that a request without a known id was accepted."""
         return self.upload_uri is not None or self.stored_as is not None
 
     @property
@@ -186,10 +185,10 @@ def unwritten(owner: Owner, request_id: str | None, submitted_at: float | None, 
 
 @dataclass(frozen=True)
 class Policy:
-    """What the user wants where an earlier purchase is found.
+    """How the task treats an earlier purchase.
 
     Attributes:
-        resubmit_on: What lets the next try submit again, see :data:`RESUBMIT_ON`.
+        resubmit_on: When the next try submits again, see :data:`RESUBMIT_ON`.
         tries: Airflow's ``max_tries`` now, to tell a clear from a retry.
     """
 
@@ -199,33 +198,33 @@ class Policy:
 
 @dataclass(frozen=True)
 class Submit:
-    """Buy; nothing of the same inputs is under way or at hand."""
+    """Submit: there is no earlier purchase of the same inputs."""
 
 
 @dataclass(frozen=True)
 class Attach:
-    """The request is known: look at it, wait for it, deliver it. Free."""
+    """Resume a known request: poll it and deliver its video. No new charge."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """A start may have been accepted and nobody knows its id: a person decides."""
+    """Stop: the submission is unconfirmed, and you decide with ``journal adopt`` or ``journal forget``."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """The video was delivered: hand its manifest over if the file is still there. Free."""
+    """Return the manifest of a delivered video if its file still exists. No new charge."""
 
     record: Record
 
 
 @dataclass(frozen=True)
 class Report:
-    """The request ended without a video: say so again. Free."""
+    """Fail again with the outcome of a request that ended without a video. No new charge."""
 
     record: Record
 
@@ -234,11 +233,11 @@ Step = Submit | Attach | Ambiguous | Reuse | Report
 
 
 def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
-    """Return the purchase of these inputs that a try has to go on with, or None.
+    """Return the purchase of these inputs that a try resumes, or None.
 
-    It is the last one that counts. Only where that is unconfirmed and an earlier one is known to be under way, as when
-    the answer to a start came after another try had sent it again, the known one comes first. One that was handed on to
-    be waited for elsewhere does not: a clear can be meant to buy another, and that is what is unconfirmed then.
+    The last one counts. If it is unconfirmed and an earlier request is still running, the running one counts: its
+    response arrived after another try had submitted again. A request that was handed to a sensor does not count here: a
+    clear may be meant to submit again, and that submission is the unconfirmed one.
     """
     same = [r for r in records if r.fingerprint in (fingerprint, ANY_INPUTS) and r.phase != "withdrawn"]
     if not same:
@@ -249,13 +248,13 @@ def latest(records: Sequence[Record], fingerprint: str) -> Record | None:
 
 
 def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
-    """Say what a try has to do, given the last purchase of its task instance.
+    """Return the next step of a try, given the last purchase of its task instance.
 
     Args:
         record: From :func:`latest`; None if there is none.
-        fingerprint: Of the request that the try would make. Other inputs are another request: map index and names
-            alone do not make it the same.
-        policy: What the user wants.
+        fingerprint: Fingerprint of the try's own request. Other inputs are another request, even for the same map
+            index.
+        policy: How the task treats an earlier purchase.
     """
     if record is None or record.phase == "withdrawn" or record.fingerprint not in (fingerprint, ANY_INPUTS):
         return Submit()
@@ -275,16 +274,16 @@ def next_step(record: Record | None, fingerprint: str, policy: Policy) -> Step:
 
 
 def may_replace(there: Record | None, read: Record | None, now: Record) -> bool:
-    """Say whether a record may be written over what stands in its place, which another one may have written.
+    """Return whether a record may replace the stored one, which another process may have written.
 
-    What was read before may be changed in any way. What came in between gives way only to more knowledge: a request id
-    where there is none, or a later phase of the same request. So no late word of a slow try, and no ``withdrawn``,
-    covers an id that it has not seen.
+    A record that the writer has read may be replaced by any other. A record that it has not read is only replaced by
+    more knowledge: a request id where there is none, or a later phase of the same request. So a slow try, or a
+    ``withdrawn``, never hides a request id that it has not seen.
 
     Args:
-        there: What stands there now; None if nothing does.
-        read: What the writer has read there, or written, last.
-        now: What is to be written.
+        there: The stored record; None if there is none.
+        read: The record that the writer last read or wrote there.
+        now: The new record.
     """
     if there is None or there in (read, now):
         return True
@@ -292,28 +291,27 @@ def may_replace(there: Record | None, read: Record | None, now: Record) -> bool:
         return False
     if there.request_id == now.request_id:
         return there.phase == "withdrawn" or _ORDER[now.phase] >= _ORDER[there.phase]
-    # The answer of the service beats the word of a person, and not the other way round.
+    # The service's response replaces an adopted id, never the reverse.
     return there.request_id is None or now.note != ADOPTED
 
 
 def elsewhere(
     own: Sequence[Record], others: Sequence[Sequence[Record]], fingerprint: str, *, clears: int | None = None
 ) -> list[Record]:
-    """Return the purchases of other map indexes that these inputs belong to, after a mapped list changed; best first.
+    """Return the purchases of other map indexes with these inputs, after a mapped list changed; best first.
 
-    Two map indexes that were given the same inputs on purpose are two purchases. So another one's is only used where
-    the list may have changed: this index had other inputs before, the other one has others by now, or this index is
-    new and the run was cleared since, or it is not known whether it was. An index that the other one has left comes
-    first. Both indexes may want the inputs still; then one video serves both until the next clear.
+    Two map indexes with the same inputs are two purchases. Another index's purchase is only used if the list may have
+    changed: this index had other inputs before, the other index has other inputs now, or this index is new and the run
+    was cleared since (or that is unknown). A purchase that the other index no longer needs comes first. If both indexes
+    still have the inputs, one video serves both until the next clear.
 
-    An ``intent`` is returned only where nothing better is there, for the caller to stop: it may be under way, and then
-    its own index writes down what becomes of it.
+    An ``intent`` comes last, and the caller stops at it: its own index may still be submitting it.
 
     Args:
-        own: The records of this map index.
-        others: The records of each other one.
-        fingerprint: Of the inputs that this map index has now.
-        clears: How often the run was cleared; None if that is not known.
+        own: Records of this map index.
+        others: Records of each other map index.
+        fingerprint: Fingerprint of this map index's current inputs.
+        clears: How often the run was cleared; None if unknown.
     """
     moved = any(record.fingerprint not in (fingerprint, ANY_INPUTS) for record in own)
     forgotten = {record.request_id for record in own if record.phase == "withdrawn" and record.request_id}
@@ -331,21 +329,21 @@ def elsewhere(
 
 
 def orphans(records: Sequence[Record]) -> list[Record]:
-    """Return the records of a whole journal in which money may be that nobody holds in hands.
+    """Return the orphans of a whole journal: purchases that may have been paid for without a delivered video.
 
-    A purchase that several map indexes hold is none once one of them has its end.
+    A purchase that several map indexes share is no orphan once it has ended for one of them.
     """
     settled = {each.token for each in records if each.phase in ("delivered", "ended")}
     return [each for each in records if each.is_orphan and each.token not in settled]
 
 
 def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:
-    """Return the purchases of other inputs that may hold a paid video which nobody fetched."""
+    """Return the purchases of other inputs that may have a paid video which was never delivered."""
     return [r for r in records if r.is_orphan and r.fingerprint not in (fingerprint, ANY_INPUTS)]
 
 
 def upload_token(owner: Owner, fingerprint: str, number: int) -> str:
-    """Return what makes the name of an upload this purchase's alone, and the same in every try."""
+    """Return the part of an upload's name that is unique to this purchase and equal in every try."""
     text = json.dumps([owner.dag_id, owner.run_id, owner.task_id, owner.map_index, fingerprint, number])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -355,10 +353,10 @@ def parse(value: object, owner: Owner | None = None) -> Record:
 
     Args:
         value: Parsed JSON.
-        owner: Whose it has to be.
+        owner: Expected task instance; None accepts any.
 
     Raises:
-        JournalCorrupt: It is no record, of another schema, or somebody else's.
+        JournalCorrupt: It is not a record, has another schema, or belongs to another task instance.
     """
     if not isinstance(value, Mapping):
         raise JournalCorrupt(f"a journal record is not an object: {shorten(value)}")
@@ -370,25 +368,23 @@ def parse(value: object, owner: Owner | None = None) -> Record:
     found: dict[str, Any] = {name: value[name] for name in _TYPES if value.get(name) is not None}
     for name in _TYPES:
         if not (_is_sound(name, found[name]) if name in found else name not in _NEEDED):
-            raise JournalCorrupt(f"a journal record has {name}={shorten(value.get(name))}")
+            raise JournalCorrupt(f"a journal record has the invalid value {name}={shorten(value.get(name))}")
     for name, allowed in (("phase", get_args(Phase)), ("outcome", (None, *OUTCOMES))):
         if found.get(name) not in allowed:
-            raise JournalCorrupt(
-                f"a journal record has {name}={shorten(found[name])}, which this version does not know"
-            )
+            raise JournalCorrupt(f"a journal record has the unknown value {name}={shorten(found[name])}")
     known = found.get("request_id") or (
         found["phase"] == "delivered" and (found.get("upload_uri") or found.get("stored_as"))
     )
     if found["phase"] in ("submitted", "delivered", "ended") and not known:
-        raise JournalCorrupt(f"a journal record says {found['phase']} and names no request")
+        raise JournalCorrupt(f"a journal record has phase={found['phase']} but no request_id")
     whose = Owner(**{name: found.pop(name) for name in ("dag_id", "run_id", "task_id", "map_index")})
     if owner is not None and whose != owner:
-        raise JournalCorrupt(f"a journal record of {whose} stands where those of {owner} are")
+        raise JournalCorrupt(f"found a journal record of {whose} among the records of {owner}")
     return Record(owner=whose, **found)
 
 
 _ORDER: dict[Phase, int] = {"withdrawn": 0, "intent": 1, "submitted": 2, "ended": 3, "delivered": 4}
-"""How much is known in a phase."""
+"""Order of the phases; a later one knows more."""
 
 _NEEDED = frozenset({
     "dag_id", "run_id", "task_id", "map_index", "number", "token", "phase", "fingerprint", "asked", "intended_at",
@@ -412,7 +408,7 @@ _YEAR_10000 = 253_402_300_800
 
 
 def _is_sound(name: str, part: Any) -> bool:
-    """Say whether a value may stand under a name: of the right type, and a number that can be counted with."""
+    """Return whether a value is valid for a field: of the right type, and a finite number in range."""
     kinds = _TYPES[name]
     typed = isinstance(part, kinds) and (bool in kinds or not isinstance(part, bool))
     if typed and name in _LEAST:

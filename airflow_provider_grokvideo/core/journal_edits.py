@@ -1,7 +1,7 @@
-"""What a person's word does to the purchases of a task instance: a found request is adopted, a start is forgotten.
+"""Manual edits of the journal: adopt a request id, forget a submission.
 
-Both settle what the provider cannot know by itself (contract §6.3: no list, no idempotency key). Each decision is a
-:class:`Change` to write, :class:`AsItIs` where it is so already, or :class:`Refused`; the texts are for that person.
+Both settle what the provider cannot find out itself (contract §6.3: no list, no idempotency key). The result is a
+:class:`Change` to write, :class:`AsItIs` if there is nothing to change, or :class:`Refused`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Change:
     """One record to write.
 
     Attributes:
-        record: As it will be.
-        is_new: Whether it is added; else it replaces the one of the same token.
-        told: What this means.
+        record: The new record.
+        is_new: Whether it is added; otherwise it replaces the record with the same token.
+        told: Message for the user.
     """
 
     record: Record
@@ -32,14 +32,14 @@ class Change:
 
 @dataclass(frozen=True)
 class AsItIs:
-    """The journal says so already."""
+    """Nothing to change."""
 
     told: str
 
 
 @dataclass(frozen=True)
 class Refused:
-    """There is nothing to change, or it would lose a video that is paid."""
+    """The edit is impossible, or would lose a paid video."""
 
     why: str
 
@@ -50,27 +50,27 @@ Edit = Change | AsItIs | Refused
 def adopt(
     records: Sequence[Record], owner: Owner, request_id: str, *, token: str, now: float, force: bool = False
 ) -> Edit:
-    """Say what it takes for a task instance to go on with a request that a person found.
+    """Return the edit that makes a task instance resume a request that you found.
 
-    The last unconfirmed submission gets the id, else one that was forgotten as the last thing. Where there is neither,
-    a record for whatever inputs is added, unless another request is under way.
+    The last unconfirmed submission gets the id, or else the one that was just forgotten. If there is neither, a record
+    without inputs is added, unless another request is running.
 
     Args:
         records: All purchases of `owner`, oldest first.
         owner: The task instance.
-        request_id: The service's id, from its console or a log.
-        token: For a record that is added.
+        request_id: The id of the request, from xAI's console or a log.
+        token: Token of an added record.
         now: Epoch seconds.
-        force: Add the record although another request is under way.
+        force: Add the record even if another request is running.
 
     Raises:
-        InvalidInput: The id is empty or has blanks in it.
+        InvalidInput: The id is empty or contains blanks.
     """
     if not request_id or any(letter.isspace() or not letter.isprintable() for letter in request_id):
-        raise InvalidInput("REQUEST_ID", request_id, "the service's id of a request, without blanks")
+        raise InvalidInput("REQUEST_ID", request_id, "a request id of xAI, without blanks")
     known = next((each for each in reversed(records) if each.request_id == request_id), None)
     if known is not None and known.phase != "withdrawn":
-        return AsItIs(f"{_named(known)} has request {request_id} already; it is {known.phase}.{_still(records)}")
+        return AsItIs(f"{_named(known)} already has request {request_id}; its phase is {known.phase}.{_still(records)}")
     nameless = known or _unconfirmed(records) or _just_forgotten(records)
     if nameless is not None:
         # A deadline counts from the submit, and the intent was written right before it.
@@ -78,31 +78,34 @@ def adopt(
         record = replace(
             nameless, phase="submitted", request_id=request_id, submitted_at=at, outcome=None, code=None, note=ADOPTED
         )
-        return Change(record, is_new=False, told=f"{_named(record)} has request {request_id}.{_next(records, record)}")
+        return Change(
+            record, is_new=False, told=f"{_named(record)} now has request {request_id}.{_next(records, record)}"
+        )
     counting = [each for each in records if each.phase != "withdrawn"]
     if counting and counting[-1].phase == "submitted" and not force:
         return Refused(
-            f"{_named(counting[-1])} has request {counting[-1].request_id} under way, and no start is unconfirmed. "
-            f"--force adds {request_id} as another purchase that the task goes on with instead"
+            f"{_named(counting[-1])} has the running request {counting[-1].request_id}, and no submission is "
+            f"unconfirmed. --force adds {request_id} as a new purchase, which the task then resumes instead"
         )
     record = Record(
         owner, _next_number(records), token, "submitted", ANY_INPUTS, ANY_INPUTS, now,
         request_id=request_id, submitted_at=now, note=ADOPTED,
     )  # fmt: skip
-    why = "No start was unconfirmed" if records else "Nothing was written down for this task instance"
-    return Change(record, is_new=True, told=f"{why}; {_named(record)} was added for {request_id}.{_next([], record)}")
+    why = "No submission was unconfirmed" if records else "This task instance had no purchase"
+    told = f"{why}; added {_named(record)} for request {request_id}.{_next([], record)}"
+    return Change(record, is_new=True, told=told)
 
 
 def forget(records: Sequence[Record], owner: Owner, *, force: bool = False) -> Edit:
-    """Say what it takes for a task instance to buy again.
+    """Return the edit that lets a task instance submit again.
 
-    The last unconfirmed submission is withdrawn. With `force` it may be a request with an id that was not delivered;
-    what was delivered is never forgotten, because ``resubmit_on=['cleared']`` submits again without that.
+    The last unconfirmed submission is withdrawn. With `force` it may be a request with an id that was not delivered. A
+    delivered one is never forgotten: ``resubmit_on=['cleared']`` submits again without that.
 
     Args:
         records: All purchases of `owner`, oldest first.
         owner: The task instance.
-        force: Withdraw also a request with an id.
+        force: Also withdraw a request with an id.
     """
     unconfirmed = _unconfirmed(records)
     if unconfirmed is not None:
@@ -115,19 +118,19 @@ def forget(records: Sequence[Record], owner: Owner, *, force: bool = False) -> E
         return _withdrawn(records, last)
     if last.phase == "ended":
         return Refused(
-            f"{_named(last)}, request {last.request_id}, ended {last.outcome or 'without a video'}; no start is in "
-            f"doubt. --force forgets it, and a clear of the task buys anew"
+            f"{_named(last)}, request {last.request_id}, ended: {last.outcome or 'no video'}. No submission is "
+            f"unconfirmed. Run the command with --force to forget this request, then clear the task to submit again"
         )
     return Refused(
-        f"{_named(last)} has request {last.request_id}, which is billed and not delivered. Clear the task, or fetch "
-        f"it with GrokVideoSensor(request_id={last.request_id!r}) and a destination; --force forgets it"
+        f"{_named(last)} has request {last.request_id}, which will be billed and is not delivered. Clear the task to "
+        f"resume it, or use GrokVideoSensor(request_id={last.request_id!r}) with a destination. --force forgets it"
     )
 
 
 def no_purchase(owner: Owner) -> str:
-    """Say that there is none, and what may have been left out."""
-    hint = "; one of a mapped task needs --map-index" if owner.map_index < 0 else ""
-    return f"there is no purchase of {owner}{hint}"
+    """Return the message for a task instance without a purchase."""
+    hint = "; for a mapped task add --map-index" if owner.map_index < 0 else ""
+    return f"no purchase found for {owner}{hint}"
 
 
 def _unconfirmed(records: Sequence[Record]) -> Record | None:
@@ -143,14 +146,14 @@ def _just_forgotten(records: Sequence[Record]) -> Record | None:
 
 def _withdrawn(records: Sequence[Record], record: Record) -> Change:
     record = replace(record, phase="withdrawn", note=FORGOTTEN)
-    request = f", request {record.request_id}," if record.request_id else ""
+    request = f" (request {record.request_id})" if record.request_id else ""
     leading = latest(_with(records, record), record.fingerprint)
     if leading is None:
-        then = "Clear the task: it buys anew."
+        then = "Clear the task to submit again."
     elif leading.phase == "intent":
         then = f"Purchase {leading.number} is still unconfirmed: forget it too, or adopt its request."
     else:
-        then = f"The task goes on with purchase {leading.number}, which is {leading.phase}."
+        then = f"The task now uses purchase {leading.number}, whose phase is {leading.phase}."
     return Change(record, is_new=False, told=f"{_named(record)}{request} is forgotten. {then}")
 
 
@@ -159,13 +162,13 @@ def _with(records: Sequence[Record], record: Record) -> list[Record]:
 
 
 def _next(records: Sequence[Record], record: Record) -> str:
-    """Say what a clear does after `record` was written."""
+    """Return what a clear does after `record` was written."""
     leading = latest(_with(records, record), record.fingerprint)
     if leading is None or leading.token == record.token:
-        return f" Clear the task: it fetches this video and buys nothing. {HOW_TO_CLEAR}"
+        return f" Clear the task to fetch this video; no new charge. {HOW_TO_CLEAR}"
     return (
-        f" The task goes on with purchase {leading.number}, which is newer; GrokVideoSensor("
-        f"request_id={record.request_id!r}) with a destination fetches this video for free."
+        f" The task uses purchase {leading.number}, which is newer. To fetch this video use GrokVideoSensor("
+        f"request_id={record.request_id!r}) with a destination; no new charge."
     )
 
 
@@ -177,10 +180,10 @@ def _still(records: Sequence[Record]) -> str:
 def _nothing_to_forget(records: Sequence[Record], owner: Owner) -> str:
     if any(each.phase == "delivered" for each in records):
         return (
-            f"{owner} has no unconfirmed submission: its video was delivered. To submit again set "
+            f"{owner} has no unconfirmed submission: its video was delivered. To submit again, set "
             "resubmit_on=['cleared'] and clear the task"
         )
-    return f"nothing of {owner} is unconfirmed" if records else no_purchase(owner)
+    return f"{owner} has no unconfirmed submission" if records else no_purchase(owner)
 
 
 def _named(record: Record) -> str:

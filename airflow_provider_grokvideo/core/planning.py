@@ -1,4 +1,4 @@
-"""What tasks can cost at most, worked out from what is known of their arguments before they run."""
+"""Worst-case price of tasks, from the arguments that are known before they run."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ _PRICED_BY = (
 
 @dataclass(frozen=True)
 class Clip:
-    """What is known about a clip.
+    """Known facts of a clip.
 
     Attributes:
-        seconds: The longest that it can be; None if nobody knows.
-        resolution: ``480p`` or ``720p``, as its price depends on it when it is edited or extended; None if unknown.
+        seconds: Maximum length; None if unknown.
+        resolution: ``480p`` or ``720p``, which decides the price of an edit or extension; None if unknown.
     """
 
     seconds: float | None = None
@@ -76,15 +76,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class Order:
-    """What is known about the purchase of one task instance.
+    """Known facts of one task instance's purchase.
 
     Attributes:
-        kind: What it does.
-        arguments: The words of the request; :data:`UNKNOWN` stands for a value, also within lists and objects.
-        source: The clip that is edited or extended.
-        limit: ``max_cost_usd`` in dollars; None if there is none, or nobody knows it.
-        asks: A person is asked where the limit does not allow the price.
-        tries: How many times it can be bought.
+        kind: Kind of request.
+        arguments: Arguments of the request; :data:`UNKNOWN` stands for a value, also inside lists and objects.
+        source: Clip to edit or extend.
+        limit: ``max_cost_usd`` in dollars; None if there is none, or it is unknown.
+        asks: Whether the task asks for approval above the limit.
+        tries: Maximum number of purchases.
     """
 
     kind: Kind
@@ -100,13 +100,13 @@ class Worst:
     """The worst case of a purchase that an order can become.
 
     Attributes:
-        usd: Its price in dollars; 0 where nothing can be bought; None if nobody knows.
-        mode: Of the request; empty if it is not known.
-        model: Of the request.
-        priced_for: What is paid for, such as ``5 s of 480p``.
-        clip: What it makes.
-        notes: What was assumed, and what limits it.
-        tries: How many times it can be bought.
+        usd: Price in dollars; 0 if nothing can be bought; None if unknown.
+        mode: Mode of the request; empty if unknown.
+        model: Model of the request.
+        priced_for: Priced items, such as ``5 s of 480p``.
+        clip: The resulting clip.
+        notes: Assumptions and limits.
+        tries: Maximum number of purchases.
     """
 
     usd: Decimal | None
@@ -124,9 +124,9 @@ class Line:
 
     Attributes:
         task_id: As in Airflow.
-        worst: The price of one.
-        count: How many task instances; a factor of the unknown number where `per_item` is set.
-        per_item: What there is an unknown number of; empty where `count` is all.
+        worst: Price of one task instance.
+        count: Number of task instances; the number per item if `per_item` is set.
+        per_item: Name of the list with an unknown number of items; empty if `count` is the total.
     """
 
     task_id: str
@@ -136,7 +136,7 @@ class Line:
 
     @property
     def usd(self) -> Decimal | None:
-        """Dollars of all of them, or for each of the unknown number; None if nobody knows."""
+        """Dollars of all task instances, or per item; None if unknown."""
         return None if self.worst.usd is None else self.worst.usd * self.worst.tries * self.count
 
 
@@ -145,9 +145,9 @@ class Total:
     """The price of one or more runs of a DAG.
 
     Attributes:
-        usd: Dollars of all that can be counted and has a price.
-        per_item: Dollars for each of an unknown number, by what there is an unknown number of.
-        unpriced: Tasks whose price nobody knows.
+        usd: Dollars of all tasks with a known count and price.
+        per_item: Dollars per item of each list with an unknown number of items.
+        unpriced: Tasks without a known price.
     """
 
     usd: Decimal = Decimal(0)
@@ -189,15 +189,15 @@ def worst(order: Order, prices: Prices = DEFAULT_PRICES) -> Worst:
     source, notes = _source(order)
     found, refused = _priced(order, source, prices)
     if not found:
-        why = refused.what if refused else "no model can do it"
-        return Worst(NOTHING, notes=(f"refused before it is sent: {why}",))
+        why = refused.what if refused else "no model supports it"
+        return Worst(NOTHING, notes=(f"refused before the submit: {why}",))
     unpriced = [(request, price) for request, price in found if price.usd is None]
     request, price = unpriced[0] if unpriced else max(found, key=lambda each: each[1].usd or Decimal(0))
     notes += _assumed(order, source, request)
     exact = order.kind == "generate" and not any(_has_unknown(order.arguments.get(name)) for name in _PRICED_BY)
     usd, limiting = _limited(price.usd, order, exact=exact or all(each.usd is None for _, each in found))
     if usd is None:
-        notes += (f"no price is known for this with {request.model}; [grokvideo] prices_path can name one",)
+        notes += (f"no price is known for model {request.model}; add one in [grokvideo] prices_path",)
     return Worst(
         usd,
         mode=request.mode,
@@ -214,12 +214,12 @@ def possible(order: Order, prices: Prices = DEFAULT_PRICES) -> Iterator[VideoReq
     arguments = {name: order.arguments.get(name) for name in ARGUMENTS[order.kind]}
     choices = {name: _choices(name, value, order.kind, prices) for name, value in arguments.items()}
     for values in product(*choices.values()):
-        words = dict(zip(choices, values, strict=True))
-        if words.get("resolution") is UNKNOWN:
-            for resolution in _resolutions(words["model"], prices):
-                yield _request(order.kind, {**words, "resolution": resolution})
+        chosen = dict(zip(choices, values, strict=True))
+        if chosen.get("resolution") is UNKNOWN:
+            for resolution in _resolutions(chosen["model"], prices):
+                yield _request(order.kind, {**chosen, "resolution": resolution})
         else:
-            yield _request(order.kind, words)
+            yield _request(order.kind, chosen)
 
 
 def _priced(
@@ -309,15 +309,15 @@ def _has_unknown(value: Any) -> bool:
     return False
 
 
-def _request(kind: Kind, words: Mapping[str, Any]) -> VideoRequest | InvalidInput:
+def _request(kind: Kind, chosen: Mapping[str, Any]) -> VideoRequest | InvalidInput:
     try:
         match kind:
             case "generate":
-                return requests.generation(**words)
+                return requests.generation(**chosen)
             case "edit":
-                return requests.edit(video=_MEDIA, **words)
+                return requests.edit(video=_MEDIA, **chosen)
             case "extend":
-                return requests.extension(video=_MEDIA, **words)
+                return requests.extension(video=_MEDIA, **chosen)
     except InvalidInput as error:
         return error
 
@@ -329,7 +329,7 @@ def _source(order: Order) -> tuple[Clip, tuple[str, ...]]:
     longest = (models.EDIT_SOURCE_SECONDS if order.kind == "edit" else models.EXTENSION_SOURCE_SECONDS)[1]
     source = order.source
     if source.seconds is not None and source.seconds > longest:
-        notes = (f"its source of up to {source.seconds:g} s can be too long; {longest:g} s are allowed",)
+        notes = (f"its source may be {source.seconds:g} s long; the maximum is {longest:g} s",)
         return Clip(longest, source.resolution), notes
     return source, ()
 
@@ -361,11 +361,11 @@ def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal
         return usd, ()
     told = f"max_cost_usd={plain(limit)}"
     if order.asks:
-        return usd, (f"above {told} a person is asked, who may allow it",)
+        return usd, (f"above {told} the task asks for approval",)
     if not exact:
         return limit, (f"at most {told}; more expensive ones are refused",)
-    price = "a price that nobody knows" if usd is None else f"its price of {plain(usd)} USD"
-    return NOTHING, (f"{price} is refused by {told}",)
+    price = "an unknown price" if usd is None else f"its price of {plain(usd)} USD"
+    return NOTHING, (f"{price} is refused: {told}",)
 
 
 def _made(found: Sequence[VideoRequest], source: Clip) -> Clip:

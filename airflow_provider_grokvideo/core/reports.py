@@ -1,4 +1,4 @@
-"""What was spent, grouped as people ask for it."""
+"""Spend report: sums of the ledger's purchases by group."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from airflow_provider_grokvideo.core.spending import Entry
 
 @dataclass(frozen=True)
 class Line:
-    """What the purchases of a group came to; amounts in ticks of 1/10^10 USD.
+    """Sums of a group of purchases; amounts in ticks of 1/10^10 USD.
 
     Attributes:
-        keys: What they have in common, one text for each word they are grouped by.
-        purchases: How many starts were or may have been accepted.
-        billed: What the service said they cost.
-        possible: What they may have cost beyond that: reserved, unconfirmed, or ended without a word about the cost.
-        estimated: What they should have cost.
-        moderated: How many the content rules blocked.
-        failed: How many the service gave up on or forgot.
-        open: How many are under way or unconfirmed.
+        keys: Values of the group, one for each column it is grouped by.
+        purchases: Number of submissions that were or may have been accepted.
+        billed: Sum of the bills.
+        possible: Further possible cost: pending, unconfirmed and unpriced requests.
+        estimated: Sum of the estimated prices.
+        moderated: Number of requests that the content rules blocked.
+        failed: Number of requests that failed, expired or were abandoned.
+        open: Number of requests that are pending or unconfirmed.
     """
 
     keys: tuple[str, ...]
@@ -53,7 +53,7 @@ class Line:
 
 
 def _outcome(entry: Entry) -> str:
-    return entry.outcome or ("under way" if entry.request_id else "reserved")
+    return entry.outcome or ("pending" if entry.request_id else "reserved")
 
 
 def _local(form: str) -> Callable[[Entry, str], str]:
@@ -71,16 +71,16 @@ WORDS: dict[str, Callable[[Entry, str], str]] = {
     "mode": lambda entry, _: entry.mode or "-",
     "outcome": lambda entry, _: _outcome(entry),
 }
-"""What purchases can be grouped by; a function of the entry and the time zone."""
+"""Columns to group by; a function of the entry and the time zone each."""
 
 
 def grouped(entries: Iterable[Entry], by: Sequence[str], timezone: str) -> list[Line]:
     """Return a line for each group of purchases, in the order of their keys.
 
     Args:
-        entries: From the ledger; a start that was not accepted is none.
-        by: Words of :data:`WORDS`; none makes one group of all.
-        timezone: Whose midnight ends a day and a month.
+        entries: From the ledger; released ones are left out.
+        by: Keys of :data:`WORDS`; without any there is one group.
+        timezone: Time zone of days and months.
     """
     groups: dict[tuple[str, ...], list[Entry]] = {}
     for entry in entries:
@@ -90,7 +90,7 @@ def grouped(entries: Iterable[Entry], by: Sequence[str], timezone: str) -> list[
 
 
 def line(keys: tuple[str, ...], entries: Sequence[Entry]) -> Line:
-    """Return what some purchases came to."""
+    """Return the sums of some purchases."""
     bought = [entry for entry in entries if entry.state != "released"]
     return Line(
         keys,
@@ -105,6 +105,6 @@ def line(keys: tuple[str, ...], entries: Sequence[Entry]) -> Line:
 
 
 def in_dollars(ticks: int) -> str:
-    """Return ticks as exact dollars, with cents at least."""
+    """Return ticks as exact dollars, with at least two decimals."""
     amount = usd(ticks) or Decimal(0)
     return f"{amount:.2f}" if amount == round(amount, 2) else plain(amount)

@@ -31,7 +31,7 @@ HEADLINES: dict[Outcome, str] = {
     "failed": "The service gave up on the video",
     "moderated": "Blocked by the content rules",
     "expired": "The service has forgotten the request",
-    "doubt": "Unconfirmed: it may have been bought",
+    "unconfirmed": "Unconfirmed: it may have been bought",
     "refused": "Stopped before money was spent",
     "asking": "Waiting for a person's answer",
     "trouble": "The task stopped, the request goes on",
@@ -194,7 +194,7 @@ def polled_at(view: Mapping[str, Any], job: Job | None, at: float) -> dict[str, 
     if waiting is None or job is None:
         return dict(view)
     progress = job.progress if isinstance(job, Pending) else None
-    told = {"progress": progress, "looked_at": iso(at)}
+    told = {"progress": progress, "polled_at": iso(at)}
     if isinstance(job, Done):
         told["progress"] = 100
     headline = view["headline"]
@@ -210,7 +210,7 @@ def service_says(card: Card, job: Job | None, at: float) -> dict[str, Any]:
     told: dict[str, Any] = {
         "request_id": card.request_id,
         "conn_id": card.conn_id,
-        "looked_at": iso(at) if job is not None else None,
+        "polled_at": iso(at) if job is not None else None,
         "status": None if job is None else type(job).__name__.lower(),
     }
     match job:
@@ -339,7 +339,7 @@ def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, 
         return {"usd": None, "kind": "nothing"}
     if outcome == "failed":
         return {"usd": "0", "kind": "unbilled"}
-    sure = outcome not in ("moderated", "expired", "doubt", "trouble")
+    sure = outcome not in ("moderated", "expired", "unconfirmed", "trouble")
     kind = "unknown" if card.estimated_usd is None else "estimated" if sure else "possible"
     return {"usd": card.estimated_usd, "kind": kind}
 
@@ -403,7 +403,7 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
             return "submitting", problem
         if task.state not in WAITING:
             what = f"the task's worker stopped while it submitted the request; Airflow has the task as {task.state}"
-            return "doubt", _problem(f"{what}. The request may have been accepted and billed", _UNCONFIRMED)
+            return "unconfirmed", _problem(f"{what}. The request may have been accepted and billed", _UNCONFIRMED)
         return "waiting", problem
     if task.state not in ENDED or card.outcome not in ("waiting", "asking"):
         return card.outcome, problem
@@ -451,7 +451,7 @@ def _waiting(card: Card, since: float, curve: Curve | None) -> dict[str, Any]:
         "late_at": by(0.9),
         "deadline": iso(card.deadline),
         "progress": 100 if (card.manifest or {}).get("status") == "done" else None,
-        "looked_at": None,
+        "polled_at": None,
     }
 
 

@@ -1,13 +1,13 @@
-"""What a ledger keeps of each purchase, and what follows for it from what a task finds out.
+"""Ledger entries of purchases, and how a task's findings change them.
 
 ::
 
     reserve          POST refused           submitted          the request ended
     (before POST) ─► released (0 USD)   ─►  reserved       ─►  settled
-         └──────── answer lost: stays reserved, unconfirmed ──────────┘
+         └────── response lost: stays reserved, unconfirmed ──────────┘
 
-A reservation counts with its estimate until it is known what became of it. What was billed counts once the service has
-said so. Where money may be gone and the service does not say how much, the estimate goes on counting.
+A reservation counts with its estimate until the outcome is known. A bill counts as soon as xAI reports it. Where
+something may have been charged and no bill is known, the estimate still counts.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.core.money import MOST, plain, ticks_of
 
 State = Literal["reserved", "settled", "released"]
-Outcome = Literal["done", "moderated", "failed", "expired", "doubt", "abandoned"]
+Outcome = Literal["done", "moderated", "failed", "expired", "unconfirmed", "abandoned"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One purchase in the ledger; amounts in ticks of 1/10^10 USD, the unit of the service's bills.
+    """One purchase in the ledger; amounts in ticks of 1/10^10 USD, the unit of xAI's bills.
 
     Attributes:
-        token: Of the journal's record of the same purchase.
+        token: Token of the journal's record of the same purchase.
         reserved_at: Epoch seconds; decides which day and month the purchase belongs to.
-        conn_id: Connection that pays.
-        owner: Task instance that buys.
-        try_number: Its try.
+        conn_id: Connection whose account pays.
+        owner: Task instance of the purchase.
+        try_number: Try that submitted it.
         mode: Mode of the request.
-        model: Model that was asked for; the one that was billed once that is known.
-        estimated: What it should cost; None where nobody knows.
-        billed: What the service says it cost; None as long as it has not said.
-        state: ``reserved`` (may cost its estimate), ``settled`` (it is known how it ended), ``released`` (provably not
+        model: Requested model, or the billed one once known.
+        estimated: Estimated price; None if unknown.
+        billed: Billed amount; None until xAI reports it.
+        state: ``reserved`` (may cost its estimate), ``settled`` (the outcome is known), ``released`` (provably not
             accepted).
-        outcome: How it ended; ``doubt`` where the answer to the start was lost, ``abandoned`` where a person gave up a
-            request that was accepted.
-        request_id: The service's id, once it is known.
-        approved_by: Who allowed it above a limit.
+        outcome: How it ended; ``unconfirmed`` if the response to the submission was lost, ``abandoned`` if you have
+            forgotten an accepted request with ``journal forget``.
+        request_id: xAI's id of the request, once known.
+        approved_by: User who approved it above a limit.
     """
 
     token: str
@@ -64,10 +64,10 @@ class Entry:
 
     @property
     def counted(self) -> int:
-        """Ticks that count against budgets: the bill, else the estimate where money may be gone.
+        """Ticks that count against budgets: the bill, or else the estimate if something may have been charged.
 
-        A request that the service gave up on without naming a cost counts nothing: bills are named with the end of a
-        request (contract §5.1), also of a failed one. A blocked, forgotten or doubtful one counts in full (§11).
+        A failed request without a reported cost counts nothing: xAI reports the cost with the end of a request, even if
+        it failed (contract §5.1). A moderated, expired or unconfirmed one counts in full (§11).
         """
         if self.billed is not None:
             return self.billed
@@ -75,39 +75,39 @@ class Entry:
 
     @property
     def known(self) -> int | None:
-        """The ticks that it cost for sure; None as long as a bill may come or nobody knows."""
+        """The confirmed cost in ticks; None if unknown."""
         return self.counted if self.billed is not None or (self.counted == 0 and self.state != "reserved") else None
 
     @property
     def possible(self) -> int:
-        """The part of what counts that no bill has confirmed."""
+        """The counted ticks that no bill confirms."""
         return 0 if self.billed is not None else self.counted
 
 
 def accepted(entry: Entry, request_id: str) -> Entry:
-    """Return the entry of a start that was accepted; what is settled stays so, should this be heard late."""
+    """Return the entry of an accepted submission; a settled entry stays settled."""
     if entry.state == "settled":
         return replace(entry, request_id=entry.request_id or request_id)
     return replace(entry, state="reserved", outcome=None, request_id=request_id)
 
 
 def unconfirmed(entry: Entry) -> Entry:
-    """Return the entry of a start whose answer was lost: it keeps its reservation."""
-    return entry if entry.state == "settled" else replace(entry, state="reserved", outcome="doubt")
+    """Return the entry of an unconfirmed submission, which keeps its reservation."""
+    return entry if entry.state == "settled" else replace(entry, state="reserved", outcome="unconfirmed")
 
 
 def released(entry: Entry) -> Entry:
-    """Return the entry of a start that was provably not accepted."""
+    """Return the entry of a submission that was provably not accepted."""
     return replace(entry, state="released", outcome=None)
 
 
 def refused(entry: Entry, billed: int | None) -> Entry:
-    """Return the entry of a start that was not accepted; should the answer name a bill all the same, it is believed."""
+    """Return the entry of a submission that was not accepted; a cost in the response still counts."""
     return released(entry) if billed is None else replace(entry, state="settled", outcome="moderated", billed=billed)
 
 
 def settled(entry: Entry, job: FinalJob) -> Entry:
-    """Return the entry of a request that ended; what a bill said before stays where this poll names none."""
+    """Return the entry of a request that ended; a known bill stays if this poll reports none."""
     request_id = job.request_id or entry.request_id
     outcome: Outcome
     ticks: int | None
@@ -120,7 +120,7 @@ def settled(entry: Entry, job: FinalJob) -> Entry:
             outcome = "failed"
         case Expired():
             if entry.state == "settled":
-                # A look at what is gone says nothing about what was known of it.
+                # A poll of an expired request does not change a known outcome.
                 return entry
             ticks, outcome = None, "expired"
         case _:
@@ -135,7 +135,7 @@ def settled(entry: Entry, job: FinalJob) -> Entry:
 
 
 def entry_of(record: Record) -> Entry:
-    """Return what a ledger should say of a purchase, by what the journal knows of it."""
+    """Return the ledger entry of a journal record."""
     entry = Entry(
         token=record.token,
         reserved_at=record.intended_at,
@@ -159,7 +159,7 @@ def entry_of(record: Record) -> Entry:
         case "ended":
             return replace(entry, state="settled", outcome=record.outcome, billed=_ticks(record.cost_usd))
         case "withdrawn":
-            # Only what was never accepted is free: a person can forget a request, and the service bills it still.
+            # Only what was never accepted is free: xAI still bills a forgotten request.
             if record.request_id:
                 return replace(entry, state="settled", outcome="abandoned")
             return refused(entry, _ticks(record.cost_usd))
@@ -168,15 +168,15 @@ def entry_of(record: Record) -> Entry:
 
 
 def reconciled(entry: Entry | None, record: Record) -> Entry:
-    """Return what the ledger should say, given what it says and what the journal knows; the same if nothing is new.
+    """Return the entry updated from the journal's record; the same entry if nothing is new.
 
-    The ledger hears of a bill before the video is stored, and the journal after it, so a bill is never forgotten.
+    The ledger learns of a bill before the video is stored and the journal after that, so a known bill is kept.
     """
     found = entry_of(record)
     if entry is None:
         return found
     if record.phase == "withdrawn" and entry.request_id:
-        # The journal has missed that it was accepted.
+        # The journal does not know that it was accepted.
         found = replace(found, state="settled", outcome="abandoned")
     knows_more = entry.state == "settled" and entry.outcome in ("done", "moderated", "failed")
     if knows_more and found.billed in (None, entry.billed):
@@ -198,12 +198,12 @@ def reconciled(entry: Entry | None, record: Record) -> Entry:
 
 
 def forgotten(entry: Entry) -> Entry:
-    """Return the entry of a reservation that its task instance's journal does not know.
+    """Return the entry of a reservation without a record in its task instance's journal.
 
-    The intent is written after the reservation and before the start is sent, so nothing was sent for it. One that is
-    known to have been sent, by its request id or by the doubt about it, has lost its record and keeps its reservation.
+    The intent is written after the reservation and before the submission, so nothing was sent for it. An entry with a
+    request id or an unconfirmed submission was sent and has lost its record: it keeps its reservation.
     """
-    sent = entry.request_id is not None or entry.outcome == "doubt"
+    sent = entry.request_id is not None or entry.outcome == "unconfirmed"
     return entry if entry.state != "reserved" or sent else released(entry)
 
 

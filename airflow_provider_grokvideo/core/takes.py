@@ -1,10 +1,10 @@
-"""What a review does next: which take of a clip to ask about, and when to buy another one.
+"""Takes of a reviewed clip, and the next step of a review.
 
-Take 1 is the clip that the review was given. Every further take is one purchase of the review's own task instance; its
-number is in the fingerprint of its record, so that two takes of the same words are two purchases and a retry of one is
-none. An answer counts only for the question it was given to. A question names the take that is to be seen and the
-number that another take would have, so an answer that was acted on, or whose worker died over it, fits no more: then
-the person is asked again, which costs nothing.
+Take 1 is the clip that the review was given. Each further take is one purchase of the review's own task instance. Its
+number is part of the fingerprint of its record, so two takes with equal arguments are two purchases, and a retry of one
+is no new purchase. A response only counts for the question that it answers. A question names the take on display and
+the number of the next take, so a response that was already followed no longer matches. Then the review asks again,
+without a charge.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Choice = Literal["approve", "reject", "another"]
 
 @dataclass(frozen=True)
 class Question:
-    """What a person is asked about.
+    """Question of a review.
 
     Attributes:
-        take: The number of the take that is to be seen: the latest that was delivered.
-        next: The number that another take would have.
+        take: Number of the take on display: the latest that was delivered.
+        next: Number of the next take.
     """
 
     take: int
@@ -38,7 +38,7 @@ class Question:
 
 
 def parse(value: object) -> Question | None:
-    """Read a question back; None where it is none."""
+    """Parse a question; None if the value is not one."""
     if not isinstance(value, Mapping):
         return None
     take, following = value.get("take"), value.get("next")
@@ -47,13 +47,13 @@ def parse(value: object) -> Question | None:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the question of a try shows; Airflow keeps the first one.
+    """Content of a try's question; Airflow keeps the first one.
 
     Attributes:
         clip: The clip, as :func:`clip_of` names it.
-        conn_id: The connection that would pay for another take.
-        asked: Fingerprint of the request of another take in the words of the form; None where there is none.
-        usd: What it would cost, in dollars, as text; None where that is unknown.
+        conn_id: Connection whose account would pay for the next take.
+        asked: Fingerprint of the next take's request with the prompt of the form; None if there is none.
+        usd: Price of the next take in dollars, as text; None if unknown.
     """
 
     clip: str
@@ -63,33 +63,33 @@ class Shown:
 
 
 def difference(shown: Shown, now: Shown, choice: Choice) -> str | None:
-    """Say in what the thing that an answer would lead to differs from what was shown; None where it does not.
+    """Return what has changed since the question was shown; None if the response still applies.
 
-    A no is always for what was seen. A lower price is covered by a yes to a higher one.
+    "Reject" always applies. A response to a higher price covers a lower one.
     """
     if choice == "reject":
         return None
     if now.clip != shown.clip:
-        return "the video is another one"
+        return "the video has changed"
     if choice == "approve":
         return None
     if now.conn_id != shown.conn_id:
-        return f"the connection was {shown.conn_id} and is {now.conn_id}"
+        return f"the connection has changed from {shown.conn_id} to {now.conn_id}"
     if now.asked != shown.asked:
-        return "the request of another take is another one"
+        return "the request of the next take has changed"
     if None in (shown.usd, now.usd):
-        return None if shown.usd == now.usd else "the price of another take is another one"
-    return "another take costs more" if Decimal(str(now.usd)) > Decimal(str(shown.usd)) else None
+        return None if shown.usd == now.usd else "the price of the next take has changed"
+    return "the next take has become more expensive" if Decimal(str(now.usd)) > Decimal(str(shown.usd)) else None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said.
+    """Response to a question.
 
     Attributes:
         choice: ``approve``, ``reject`` or ``another``.
-        question: What they were asked; None where nobody knows any more.
-        take: The take they approve; None for the one of the question.
+        question: The question that it answers; None if unknown.
+        take: The approved take; None for the take on display.
     """
 
     choice: Choice
@@ -99,7 +99,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask about a take; `why` says why an answer was not followed."""
+    """Ask about a take; `why` is the reason why an earlier response was not followed."""
 
     question: Question
     why: str | None = None
@@ -107,14 +107,14 @@ class Ask:
 
 @dataclass(frozen=True)
 class Buy:
-    """Buy the take of this number; nothing of it was sent before."""
+    """Submit the take of this number, which was not sent before."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class GoOn:
-    """A take was bought and not delivered: look at its request, wait for it, deliver it. Free."""
+    """Resume the request of a take: poll it and deliver its video. No new charge."""
 
     number: int
     record: Record
@@ -122,7 +122,7 @@ class GoOn:
 
 @dataclass(frozen=True)
 class Unconfirmed:
-    """The start of a take may have been accepted and nobody knows its id: somebody has to find out."""
+    """Stop: the submission of a take is unconfirmed, and you decide with ``journal adopt`` or ``journal forget``."""
 
     number: int
     record: Record
@@ -130,14 +130,14 @@ class Unconfirmed:
 
 @dataclass(frozen=True)
 class Approve:
-    """Hand on this take."""
+    """Publish this take."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Reject:
-    """Hand on none; this is the take that was to be seen."""
+    """Publish nothing; this is the take on display."""
 
     number: int
 
@@ -146,12 +146,12 @@ Step = Ask | Buy | GoOn | Unconfirmed | Approve | Reject
 
 
 def clip_of(manifest: Mapping[str, Any]) -> str:
-    """Return what stands for the first take: its request, or where nobody knows that, its content or its place."""
+    """Return the identity of the first take: its request id, or else its hash or its address."""
     return str(manifest.get("request_id") or manifest.get("sha256") or manifest.get("uri"))
 
 
 def fingerprint(clip: str, number: int) -> str:
-    """Return the fingerprint of the record of a take: which one it is, whatever its words.
+    """Return the fingerprint of a take's record, which does not depend on the arguments.
 
     Args:
         clip: From :func:`clip_of`.
@@ -163,12 +163,11 @@ def fingerprint(clip: str, number: int) -> str:
 def takes(records: Sequence[Record], clip: str) -> dict[int, Record]:
     """Return the purchases of further takes of a clip by their number, the earliest first.
 
-    Starts that were provably not accepted are none. A record that a person wrote by hand for a request without inputs
-    is the next take.
+    Submissions that were provably not accepted do not count. An adopted record without inputs is the next take.
 
     Args:
-        records: All purchases of the task instance, oldest first. Another clip's, as of a clip that was made anew
-            since, are left out.
+        records: All purchases of the task instance, oldest first. Those of another clip, such as one that
+            was made again since, are left out.
         clip: From :func:`clip_of`.
     """
     numbers = {fingerprint(clip, number): number for number in range(FIRST + 1, len(records) + FIRST + 1)}
@@ -184,7 +183,7 @@ def takes(records: Sequence[Record], clip: str) -> dict[int, Record]:
 
 
 def question(records: Sequence[Record], clip: str) -> Question:
-    """Return what a person can be asked about, as far as the takes are."""
+    """Return the question about the current takes."""
     known = takes(records, clip)
     delivered = [number for number, record in known.items() if record.phase == "delivered"]
     return Question(max(delivered, default=FIRST), max(known, default=FIRST) + 1)
@@ -198,15 +197,15 @@ def next_step(
     max_takes: int,
     resubmit: bool = False,
 ) -> Step:
-    """Say what a review has to do.
+    """Return the next step of a review.
 
     Args:
         records: All purchases of its task instance, oldest first.
-        clip: Stands for the first take, from :func:`clip_of`.
-        answer: Of a person; None at the begin of a try, whose predecessor's questions are forgotten.
-        max_takes: How many takes there may be, the first one and those that ended without a video included.
-        resubmit: ``resubmit_on`` has ``unconfirmed``: an unconfirmed submission stops nothing. It counts as a take
-            all the same.
+        clip: From :func:`clip_of`.
+        answer: The response; None at the beginning of a try, which knows no questions of earlier tries.
+        max_takes: Maximum number of takes, including the first one and those that ended without a video.
+        resubmit: ``resubmit_on`` contains ``unconfirmed``: an unconfirmed submission does not stop the review. It still
+            counts as a take.
     """
     known = takes(records, clip)
     now = question(records, clip)
@@ -214,20 +213,20 @@ def next_step(
     fits = answer is not None and answer.question == now
     if newest is not None and newest.phase == "intent" and not resubmit:
         return Unconfirmed(now.next - 1, newest)
-    # One that the service does not know any more is looked for once in each try, and stands in no answer's way.
+    # An expired request is polled once in each try, and does not block a response.
     if newest is not None and newest.phase == "submitted" and not (fits and newest.outcome):
         return GoOn(now.next - 1, newest)
     if answer is None:
         return Ask(now)
     if not fits:
-        return Ask(now, "the answer was given to an earlier question")
+        return Ask(now, "the response was to an earlier question")
     match answer.choice:
         case "approve":
             return _approve(known, now, answer.take)
         case "reject":
             return Reject(now.take)
         case "another" if now.next > max_takes:
-            return Ask(now, f"max_takes={max_takes} is reached, so no other take is made")
+            return Ask(now, f"max_takes={max_takes} is reached, so no further take was submitted")
         case "another":
             return Buy(now.next)
 
@@ -236,4 +235,4 @@ def _approve(known: Mapping[int, Record], now: Question, wanted: int | None) -> 
     number = now.take if wanted is None else wanted
     if number == FIRST or (number in known and known[number].phase == "delivered"):
         return Approve(number)
-    return Ask(now, f"there is no take {number} to approve")
+    return Ask(now, f"take {number} cannot be approved: it has no video")

@@ -200,8 +200,8 @@ class TaskLedger:
         except Exception as error:  # noqa: BLE001 - a driver may raise anything, and the video is paid
             told = error.what if isinstance(error, GrokVideoError) else f"{type(error).__name__}: {error}"
             log.warning(
-                "The ledger missed something: %s. The task goes on; 'python -m airflow_provider_grokvideo reconcile' "
-                "books from the journal what is missing.",
+                "Could not update the ledger: %s. The task continues; 'grokvideo reconcile' restores the entry from "
+                "the journal.",
                 told,
             )
 

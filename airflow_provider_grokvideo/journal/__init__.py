@@ -1,1 +1,1 @@
-"""Where the journal of purchases lives: in Airflow's task state store, or as files in object storage."""
+"""Journal of purchases: in Airflow's task state store, or in files in object storage."""

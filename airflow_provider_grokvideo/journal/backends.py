@@ -1,11 +1,11 @@
-"""The two backends of a task instance's journal behind one small protocol.
+"""Backends of a task instance's journal.
 
 ================== ========================================= =======================================================
-backend            where                                     two tries of one task instance at once
+backend            location                                  two simultaneous tries of one task instance
 ================== ========================================= =======================================================
 `TaskStateBackend` Airflow's ``task_state_store`` (3.3+)     the API server refuses a try that was replaced, so the
-                                                             later one sees what the earlier one wrote
-`FileBackend`      ``[grokvideo] journal_path``, any storage creating a record is exclusive where the storage has
+                                                             later try sees the records of the earlier one
+`FileBackend`      ``[grokvideo] journal_path``, any storage creating a record is exclusive if the storage has
                                                              conditional writes (local, S3, Google Cloud Storage)
 ================== ========================================= =======================================================
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.journal.storage import Storage
 
 STATE_KEY = "grokvideo_journal"
-"""The key in the task state store; the "Storage" tab of a task instance shows it."""
+"""Key in the task state store, as the "Storage" tab of a task instance shows it."""
 
 _NO_KEY = f"{STATE_KEY}_probe"
 _NOTHING = object()
@@ -38,8 +38,8 @@ _HINT = ".at"
 class Backend(Protocol):
     """The records of one task instance.
 
-    All methods raise :class:`JournalUnavailable` where the home cannot be reached and :class:`JournalCorrupt` where
-    what is there cannot be read.
+    All methods raise :class:`JournalUnavailable` if the backend cannot be reached and :class:`JournalCorrupt` if its
+    content cannot be read.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Backend(Protocol):
         """Return all records, oldest first."""
 
     def create(self, record: Record) -> None:
-        """Write a new record; returns only if it is there and no other try was faster."""
+        """Write a new record; an error if another try was faster."""
 
     def update(self, record: Record) -> bool:
-        """Write a record that exists already; False where another one has written there what must stay.
+        """Write an existing record; False if another process has written a record that must be kept.
 
-        That is decided by :func:`~airflow_provider_grokvideo.core.journal.may_replace` from what this object has read.
+        :func:`~airflow_provider_grokvideo.core.journal.may_replace` decides that from what this object has read.
         """
 
 
@@ -64,7 +64,7 @@ class TaskStateBackend:
 
     Args:
         store: ``context["task_state_store"]``, or ``get(key)`` and ``set(key, value)`` against the REST API, whose None
-            means that there is nothing.
+            means that the key does not exist.
         owner: The task instance.
         options: Further arguments of ``store.set``, such as a retention.
     """
@@ -90,13 +90,16 @@ class TaskStateBackend:
         if value is _NOTHING:
             return []
         if value is None:
-            # Airflow keeps a reference, and its [workers] state_store_backend has lost what it points to.
-            raise JournalCorrupt(f"the task state {STATE_KEY!r} of {self._owner} is there and what it held is gone")
+            # Airflow keeps a reference, and its [workers] state_store_backend has lost the value.
+            raise JournalCorrupt(
+                f"task state {STATE_KEY!r} of {self._owner} exists, but its value is missing from the state store "
+                f"backend"
+            )
         if not isinstance(value, Mapping) or not isinstance(value.get("purchases"), list):
-            raise JournalCorrupt(f"the task state {STATE_KEY!r} of {self._owner} is not a journal")
+            raise JournalCorrupt(f"task state {STATE_KEY!r} of {self._owner} is not a journal")
         if type(value.get("schema")) is not int or value["schema"] != journal.SCHEMA:
             raise JournalCorrupt(
-                f"the task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}, this version "
+                f"task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}; this version "
                 f"reads {journal.SCHEMA}"
             )
         return [journal.parse(item, self._owner) for item in value["purchases"]]
@@ -131,7 +134,7 @@ class TaskStateBackend:
         self._ask(lambda: self._store.set(STATE_KEY, value, **self._options))
 
     def _read(self) -> Any:
-        """Return the value; _NOTHING only if there is provably none.
+        """Return the value; _NOTHING only if the key provably does not exist.
 
         Airflow's API server answers a `get` of a try that was replaced as if the key were not there, and refuses its
         `delete`. A try that may delete after the `get` was known at the `get`: the id of a try never comes back.
@@ -151,7 +154,7 @@ class TaskStateBackend:
         except GrokVideoError:
             raise
         except Exception as error:
-            what = f"the task state store of {self._owner} does not work ({type(error).__name__}: {error})"
+            what = f"the task state store of {self._owner} is unavailable ({type(error).__name__}: {error})"
             raise JournalUnavailable(what) from error
 
 
@@ -173,7 +176,7 @@ class FileBackend:
         self._known: dict[str, Record] = {}
 
     def records(self) -> list[Record]:
-        """Read all files; one that a person removed leaves the others."""
+        """Read all files; a removed file does not affect the others."""
         found = []
         for name in self._tree.folder(self._folder):
             content = self._tree.read(name)
@@ -185,7 +188,7 @@ class FileBackend:
     def create(self, record: Record) -> None:
         """Create the next file exclusively, then read it back."""
         if self._owner.map_index >= 0:
-            # Says to the other map indexes where these inputs are, so that none of them has to read all the others.
+            # Tells other map indexes where these inputs are, so they need not read all records.
             self._tree.create(f"{self._inputs(record.fingerprint)}/{self._owner.map_index}{_HINT}", b"")
         name = self._file(record.number)
         if not self._tree.create(name, _json(record)) or self._tree.read(name) != _json(record):
@@ -204,13 +207,13 @@ class FileBackend:
         return True
 
     def elsewhere(self, fingerprint: str) -> list[list[Record]]:
-        """Return the records of the other map indexes of the same task and run that have bought from these inputs."""
+        """Return the records of other map indexes of the same task and run that have a purchase of these inputs."""
         hints = self._tree.folder(self._inputs(fingerprint), _HINT)
         indexes = [int(name.rpartition("/")[2].removesuffix(_HINT)) for name in hints]
         return [self._at(index).records() for index in sorted(indexes) if index != self._owner.map_index]
 
     def claim(self, record: Record) -> bool:
-        """Say that another map index's purchase is used by this one; return False if a third one uses it already."""
+        """Claim another map index's purchase for this one; return False if a third one has claimed it."""
         me = str(self._owner.map_index).encode()
         name = f"{self._inputs(record.fingerprint)}/{record.token}.taken"
         return self._tree.create(name, me) or self._tree.read(name) == me
@@ -226,7 +229,7 @@ class FileBackend:
 
 
 def task_folder(owner: Owner) -> list[str]:
-    """Return the directories that belong to a task of a run."""
+    """Return the directories of a task in a DAG run."""
     return [_safe(part) for part in (owner.dag_id, owner.run_id, owner.task_id)]
 
 
@@ -247,7 +250,7 @@ def _safe(part: str) -> str:
 
 def _json(record: Record) -> bytes:
     text = json.dumps(record.to_json(), indent=2, sort_keys=True, ensure_ascii=False)
-    # Half a surrogate pair, which an answer of the service may hold, becomes the escape that JSON has for it.
+    # Half a surrogate pair, which a response of xAI may contain, becomes its JSON escape.
     return f"{text}\n".encode(errors="backslashreplace")
 
 
@@ -255,7 +258,7 @@ def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
     try:
         return journal.parse(json.loads(content), owner)
     except (ValueError, RecursionError) as error:
-        raise JournalCorrupt(f"the journal record {name} is not JSON ({error})") from error
+        raise JournalCorrupt(f"journal record {name} is not valid JSON ({error})") from error
     except JournalCorrupt as error:
         raise JournalCorrupt(f"{error.what} ({name})") from None
 
@@ -263,5 +266,5 @@ def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
 def _taken(record: Record) -> JournalUnavailable:
     return JournalUnavailable(
         f"another try of {record.owner} is submitting right now",
-        advice="This try sent nothing. A retry finds what the other one bought.",
+        advice="This try sent nothing. A retry finds the purchase of the other try.",
     )

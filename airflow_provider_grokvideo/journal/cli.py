@@ -1,6 +1,6 @@
-"""``python -m airflow_provider_grokvideo journal``: look at what tasks bought, and settle what is unconfirmed.
+"""``grokvideo journal``: list purchases and settle unconfirmed submissions.
 
-Exit codes: 0 done, 1 nothing was changed or found, 2 it could not be done, 3 a list that leaves out what is unreadable.
+Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some records were unreadable.
 """
 
 from __future__ import annotations
@@ -32,56 +32,59 @@ from airflow_provider_grokvideo.terminal import (
 )
 
 _WHERE = """\
-Where the journal is: --journal-path, else --api-url, else [grokvideo] journal_path of this machine's Airflow settings,
-else Airflow's task state store (3.3+) through the REST API at [api] base_url. The API wants AIRFLOW_API_TOKEN, or
-AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, in the environment, unless all its users are admins.
+The journal is the first of: --journal-path, --api-url, [grokvideo] journal_path in the Airflow settings of this
+machine, the task state store (Airflow 3.3+) through the REST API at [api] base_url. The API requires
+AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, in the environment, unless all users are admins.
+Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some records were unreadable.
 """
 
 
 def add(commands: Any) -> None:
-    """Add the word ``journal`` to a command line.
+    """Add the command ``journal``.
 
     Args:
-        commands: What ``argparse.ArgumentParser.add_subparsers`` returned; options get a ``run`` that takes them and
-            returns the exit code.
+        commands: From ``argparse.ArgumentParser.add_subparsers``; options get a ``run`` that takes them and returns the
+            exit code.
     """
     journal = commands.add_parser(
         "journal",
-        help="what tasks bought: list, show, adopt, forget",
-        description="Look at what tasks bought, and settle what is unconfirmed.",
+        help="list purchases and settle unconfirmed submissions: list, show, adopt, forget",
+        description="List purchases and settle unconfirmed submissions.",
         epilog=_WHERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     journal.set_defaults(run=lambda _: _help(journal))
     verbs = journal.add_subparsers(title="verbs", metavar="VERB")
-    listing = _verb(verbs, "list", list_all, "all purchases")
+    listing = _verb(verbs, "list", list_all, "list all purchases")
     listing.add_argument(
-        "--orphans", action="store_true", help="only starts without an id and requests never delivered, and what to do"
+        "--orphans",
+        action="store_true",
+        help="only unconfirmed submissions and undelivered requests, with the commands that settle them",
     )
-    listing.add_argument("--dag-id", metavar="D")
-    listing.add_argument("--run-id", metavar="R")
-    listing.add_argument("--task-id", metavar="T")
+    listing.add_argument("--dag-id", metavar="D", help="only this DAG")
+    listing.add_argument("--run-id", metavar="R", help="only this DAG run")
+    listing.add_argument("--task-id", metavar="T", help="only this task")
     listing.add_argument(
         "--operator",
         action="append",
         default=[],
         metavar="CLASS",
-        help="look also at tasks of this class, derived from an operator of this provider (task state store only)",
+        help="include tasks of this class, derived from an operator of this provider (task state store only)",
     )
-    showing = _task_verb(verbs, "show", show, "all that is known of one task instance")
+    showing = _task_verb(verbs, "show", show, "show all purchases of one task instance")
     for each in (listing, showing):
-        each.add_argument("--json", action="store_true", help="JSON on standard output")
-    adopting = _task_verb(verbs, "adopt", adopt, "give the request that you found to the unconfirmed submission")
-    adopting.add_argument("request_id", metavar="REQUEST_ID")
-    adopting.add_argument("--force", action="store_true", help="even where another request is under way")
+        each.add_argument("--json", action="store_true", help="print JSON")
+    adopting = _task_verb(verbs, "adopt", adopt, "attach a known request id to an unconfirmed submission")
+    adopting.add_argument("request_id", metavar="REQUEST_ID", help="the id of the request in xAI's console or a log")
+    adopting.add_argument("--force", action="store_true", help="even if another request is running")
     forgetting = _task_verb(
-        verbs, "forget", forget, "forget the unconfirmed submission, so that a clear of the task buys anew"
+        verbs, "forget", forget, "discard an unconfirmed submission so that clearing the task submits again"
     )
-    forgetting.add_argument("--force", action="store_true", help="even a request with an id: it is billed")
+    forgetting.add_argument("--force", action="store_true", help="also discard a request with an id, which is billed")
 
 
 def list_all(options: argparse.Namespace) -> int:
-    """Print all purchases, or the orphans with the commands that settle them."""
+    """Print all purchases, or the orphans and the commands that settle them."""
     wanted = Wanted(options.dag_id, options.run_id, options.task_id)
     with open_shelf(options) as shelf:
         found = list(shelf.purchases(wanted))
@@ -118,7 +121,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def adopt(options: argparse.Namespace) -> int:
-    """Give a request to the unconfirmed submission."""
+    """Attach a request id to the unconfirmed submission."""
     owner = _owner(options)
     with open_shelf(options) as shelf:
         backend = shelf.backend(owner)
@@ -138,7 +141,7 @@ def forget(options: argparse.Namespace) -> int:
 
 
 def _settle(backend: Backend, edit: edits.Edit) -> int:
-    """Write a change down and read it back: a try of the task may be writing too."""
+    """Write an edit and read it back: a try of the task may be writing too."""
     if isinstance(edit, edits.Refused):
         complain(edit.why)
         return NOTHING
@@ -147,14 +150,16 @@ def _settle(backend: Backend, edit: edits.Edit) -> int:
             backend.create(edit.record)
         written = edit.is_new or backend.update(edit.record)
         if not written or edit.record not in backend.records():
-            raise JournalUnavailable("a try of the task wrote at the same moment; look at it with show")
+            raise JournalUnavailable(
+                "a try of the task wrote at the same moment; check the result with 'grokvideo journal show'"
+            )
     say(_sentence(edit.told))
     return DONE
 
 
 @contextmanager
 def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
-    """Open the journals that the options and settings name, and say which."""
+    """Open the journals that the options and settings name, and print which."""
     path, url = options.journal_path, options.api_url
     words = ["--journal-path", path] if path else ["--api-url", url] if url else []
     if not words:
@@ -166,7 +171,7 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
         return
     if not url:
         raise JournalUnavailable(
-            "nothing says where the journal is: give --journal-path or --api-url, or set [grokvideo] journal_path or "
+            "no journal is configured: pass --journal-path or --api-url, or set [grokvideo] journal_path or "
             "[api] base_url"
         )
     from airflow_provider_grokvideo.journal.rest import AirflowApi
@@ -178,7 +183,7 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
 
 
 def _configured() -> tuple[str, str]:
-    # Importing Airflow takes seconds, which an explicit path or address spares.
+    # Importing Airflow takes seconds, which an explicit path or URL avoids.
     from airflow_provider_grokvideo.compat import conf
 
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
@@ -194,8 +199,8 @@ def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--journal-path", metavar="PATH", help="a journal in files, local or an ObjectStorage URL")
-    where.add_argument("--api-url", metavar="URL", help="a journal in the task state store of this Airflow")
+    where.add_argument("--journal-path", metavar="PATH", help="journal in files: a local path or an ObjectStorage URL")
+    where.add_argument("--api-url", metavar="URL", help="journal in the task state store of this Airflow")
     parser.set_defaults(run=lambda options: guarded(run, options))
     return parser
 
@@ -204,7 +209,7 @@ def _task_verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentP
     parser = _verb(verbs, name, run, text)
     for word in ("dag_id", "run_id", "task_id"):
         parser.add_argument(word, metavar=word.removesuffix("_id").upper())
-    parser.add_argument("--map-index", type=int, default=-1, metavar="N", help="of a mapped task")
+    parser.add_argument("--map-index", type=int, default=-1, metavar="N", help="map index of a mapped task")
     return parser
 
 

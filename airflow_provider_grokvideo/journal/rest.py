@@ -1,6 +1,6 @@
-"""Airflow's public REST API as far as the journal needs it: a task state store, and which tasks have one.
+"""Client of Airflow's REST API for the journal: task state stores and task instances.
 
-The verbs are those of Airflow 3.3's ``/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/state-store/{key}``.
+The endpoint is Airflow 3.3's ``/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{task}/state-store/{key}``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OPERATORS = (
     "GrokVideoExtendOperator",
     "GrokVideoReviewOperator",
 )
-"""Class names of the tasks that keep a journal, as a task instance of Airflow carries them."""
+"""Operator classes whose tasks have a journal, as task instances in Airflow name them."""
 
 FIRST_WITH_STORE = (3, 3)
 
@@ -32,38 +32,38 @@ TOKEN, USERNAME, PASSWORD = "AIRFLOW_API_TOKEN", "AIRFLOW_API_USERNAME", "AIRFLO
 _LOG_IN = f"set {TOKEN}, or {USERNAME} and {PASSWORD}"
 
 _PAGE = 100
-"""Airflow's own default for the longest page it gives."""
+"""Airflow's default for the longest page."""
 
 _KEPT_ELSEWHERE = "__airflow_state_ref__"
-"""What Airflow's workers store in place of a value that a [workers] state_store_backend keeps."""
+"""Key that replaces a value which a [workers] state_store_backend stores."""
 
 
 class AirflowApi:
-    """An api-server of Airflow, logged in to.
+    """Logged-in client of an Airflow API server.
 
     Args:
-        url: Address of the api-server, as in ``[api] base_url``.
+        url: Address of the API server, as in ``[api] base_url``.
         environ: Environment variables: ``AIRFLOW_API_TOKEN``; or ``AIRFLOW_API_USERNAME`` and
-            ``AIRFLOW_API_PASSWORD``, for which the api-server gives a token; or nothing, where everybody is an admin.
+            ``AIRFLOW_API_PASSWORD``, for which the API server issues a token; or none, if all users are admins.
 
     Attributes:
         url: The address without user information, for messages.
-        version: The api-server's version of Airflow.
+        version: The API server's version of Airflow.
 
     Raises:
-        InvalidInput: The address is none of http or https.
-        JournalUnavailable: It does not answer, does not let us in, or has no task state store.
+        InvalidInput: The address is not an http or https URL.
+        JournalUnavailable: The API server does not respond, refuses the login, or has no task state store.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str]) -> None:
         try:
             address = httpx.URL(url.rstrip("/"))
         except httpx.InvalidURL as error:
-            raise InvalidInput("--api-url", url, f"an address such as http://localhost:8080 ({error})") from None
+            raise InvalidInput("--api-url", url, f"a URL such as http://localhost:8080 ({error})") from None
         if address.scheme not in ("http", "https") or not address.host:
-            raise InvalidInput("--api-url", url, "an address such as http://localhost:8080")
+            raise InvalidInput("--api-url", url, "a URL such as http://localhost:8080")
         self.url = str(address.copy_with(userinfo=b""))
-        # A proxy cannot reach this machine's own loopback.
+        # A proxy cannot reach this machine's loopback.
         self._http = httpx.Client(timeout=30, trust_env=not is_loopback(address.host))
         try:
             self.version = self._version()
@@ -92,16 +92,16 @@ class AirflowApi:
         *,
         also: tuple[str, ...] = (),
     ) -> Iterator[Owner]:
-        """Find the task instances that may have a journal, oldest first.
+        """Yield the task instances that may have a journal, oldest first.
 
         Args:
-            dag_id: Only of this DAG; it may be deleted.
-            run_id: Only of this run.
-            task_id: Only of this task.
-            also: Further class names of operators; Airflow does not know which class is derived from which.
+            dag_id: Only this DAG, even a deleted one.
+            run_id: Only this DAG run.
+            task_id: Only this task.
+            also: Further operator classes; Airflow does not know base classes.
         """
         operators = [*OPERATORS, *also]
-        # Prefixes narrow the search without naming a DAG or run in the path, which would have to exist still.
+        # Prefixes also find deleted DAGs and runs, which a path could not name.
         asked: dict[str, Any] = {"operator": operators, "order_by": "id", "limit": _PAGE}
         narrowed = {"dag_id_prefix_pattern": dag_id, "run_id_prefix_pattern": run_id, "task_id": task_id}
         asked.update({name: value for name, value in narrowed.items() if value})
@@ -119,24 +119,24 @@ class AirflowApi:
                 return
 
     def call(self, method: str, path: str, *, none_at_404: bool = False, **kwargs: Any) -> Any:
-        """Send one call and return its JSON; None for an empty answer.
+        """Send one call and return its JSON; None for an empty response.
 
         Args:
             method: HTTP method.
-            path: Below the api-server's address, quoted.
-            none_at_404: "Not found" is an answer, not an error.
+            path: Quoted path below the API server's address.
+            none_at_404: Return None for "not found" instead of an error.
             kwargs: For httpx: ``params``, ``json``.
 
         Raises:
-            JournalUnavailable: No answer, or not the one that was asked for.
+            JournalUnavailable: There was no response, or an error.
         """
         answer = self._send(method, path, **kwargs)
         if none_at_404 and answer.status_code == httpx.codes.NOT_FOUND:
             return None
         if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise self._trouble(f"does not allow {method} {path} ({_detail(answer)}); {_LOG_IN}")
+            raise self._trouble(f"refused {method} {path} ({_detail(answer)}); {_LOG_IN}")
         if not answer.is_success:
-            raise self._trouble(f"answered {answer.status_code} to {method} {path}: {_detail(answer)}")
+            raise self._trouble(f"returned {answer.status_code} for {method} {path}: {_detail(answer)}")
         if not answer.content:
             return None
         return self._json(answer, path)
@@ -145,15 +145,15 @@ class AirflowApi:
         path = "/api/v2/version"
         answer = self._send("GET", path)
         if not answer.is_success:
-            raise self._trouble(f"answered {answer.status_code} to GET {path}; is it the api-server of Airflow 3?")
+            raise self._trouble(f"returned {answer.status_code} for GET {path}; is it the API server of Airflow 3?")
         version = str(self._json(answer, path).get("version"))
         found = re.match(r"(\d+)\.(\d+)", version)
         if found is None:
-            raise self._trouble(f"does not tell its version of Airflow ({version!r})")
+            raise self._trouble(f"returned an invalid Airflow version ({version!r})")
         if (int(found[1]), int(found[2])) < FIRST_WITH_STORE:
             raise self._trouble(
-                f"is Airflow {version}, which has no task state store (3.3 has); its tasks have a journal only with "
-                f"[grokvideo] journal_path: name that with --journal-path"
+                f"is Airflow {version}, which has no task state store (added in 3.3). Its tasks have a journal only "
+                f"with [grokvideo] journal_path: pass that path as --journal-path"
             )
         return version
 
@@ -161,10 +161,10 @@ class AirflowApi:
         username, password = environ.get(USERNAME), environ.get(PASSWORD)
         if username and password:
             answer = self._send("POST", "/auth/token", json={"username": username, "password": password})
-            refused = f"gave no token for {USERNAME} and {PASSWORD}"
+            refused = f"returned no token for {USERNAME} and {PASSWORD}"
         else:
             answer = self._send("GET", "/auth/token")
-            refused = f"wants to know who asks: {_LOG_IN}"
+            refused = f"requires a login: {_LOG_IN}"
         token = _parsed(answer).get("access_token") if answer.is_success else None
         if not isinstance(token, str) or not token:
             raise self._trouble(f"{refused} (GET or POST /auth/token: {answer.status_code})")
@@ -174,12 +174,12 @@ class AirflowApi:
         try:
             return self._http.request(method, f"{self.url}{path}", **kwargs)
         except httpx.HTTPError as error:
-            raise self._trouble(f"does not answer ({type(error).__name__}: {error})") from error
+            raise self._trouble(f"does not respond ({type(error).__name__}: {error})") from error
 
     def _json(self, answer: httpx.Response, path: str) -> dict[str, Any]:
         found = _parsed(answer)
         if not found:
-            raise self._trouble(f"answered no JSON object to {path}; is it the api-server of Airflow 3?")
+            raise self._trouble(f"returned no JSON object for {path}; is it the API server of Airflow 3?")
         return found
 
     def _trouble(self, what: str) -> JournalUnavailable:
@@ -187,10 +187,10 @@ class AirflowApi:
 
 
 class RestStore:
-    """The task state store of one task instance; the verbs of ``context["task_state_store"]``.
+    """The task state store of one task instance, like ``context["task_state_store"]``.
 
     Args:
-        api: Where.
+        api: Client of the API server.
         owner: The task instance.
     """
 
@@ -201,26 +201,26 @@ class RestStore:
         self._path = "/api/v2/dags/{}/dagRuns/{}/taskInstances/{}/state-store/".format(*parts)
 
     def get(self, key: str) -> Any:
-        """Return a value; None if there is none.
+        """Return a value; None if the key does not exist.
 
         Raises:
-            JournalUnavailable: Airflow does not answer.
-            JournalCorrupt: The workers keep the value where the API does not see it.
+            JournalUnavailable: Airflow does not respond.
+            JournalCorrupt: The value is in a state store backend, which the API cannot read.
         """
         answer = self._api.call("GET", self._address(key), none_at_404=True, params=self._params())
         value = None if answer is None else answer.get("value")
         if isinstance(value, Mapping) and _KEPT_ELSEWHERE in value:
             raise JournalCorrupt(
-                f"the task state of {self._owner} is kept by the workers' [workers] state_store_backend, out of reach "
-                f"of Airflow's API"
+                f"the task state of {self._owner} is stored in [workers] state_store_backend, which Airflow's API "
+                f"cannot read"
             )
         return value
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value for good: it outlives ``[state_store] default_retention_days``.
+        """Store a value without expiry, whatever ``[state_store] default_retention_days`` is.
 
         Raises:
-            JournalUnavailable: Airflow does not answer, or there is no such task instance.
+            JournalUnavailable: Airflow does not respond, or the task instance does not exist.
         """
         body = {"value": value, "expires_at": None}
         self._api.call("PUT", self._address(key), params=self._params(), json=body)

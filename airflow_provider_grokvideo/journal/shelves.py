@@ -1,4 +1,4 @@
-"""All journals of one place: every record in it, readable or not, and the home of each task instance."""
+"""All journals of a deployment: the backend of each task instance, and every record in it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """A record that cannot be read, or several.
+    """Unreadable records.
 
     Attributes:
         where: The file or the task instance.
-        what: Why not.
+        what: The reason.
     """
 
     where: str
@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which task instances; None is any."""
+    """Filter of task instances; None matches any."""
 
     dag_id: str | None = None
     run_id: str | None = None
@@ -43,48 +43,48 @@ class Shelf(Protocol):
     """All backends of one kind.
 
     Attributes:
-        told: Which, for people.
-        words: The words of the command line that name it, as they were given.
+        told: Description for messages.
+        words: The command-line arguments that name it, as given.
     """
 
     told: str
     words: Sequence[str]
 
     def backend(self, owner: Owner) -> Backend:
-        """Return the home of a task instance."""
+        """Return the backend of a task instance."""
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
-        """Return what is readable and what is not."""
+        """Yield the readable records and a problem for each unreadable one."""
 
     def has(self, owner: Owner) -> bool:
-        """Say whether a task instance without a record is known to have bought nothing."""
+        """Return whether a task instance without a record provably has no purchase."""
 
 
 class FileShelf:
-    """A ``journal_path``; a local one has to be there, because a misspelt one would look like an empty journal.
+    """Journals in files; a local ``journal_path`` must exist, because a misspelt one would look like an empty journal.
 
     Args:
         path: A local directory or an ObjectStorage URL.
-        words: The words of the command line that name it.
+        words: The command-line arguments that name it.
 
     Raises:
-        InvalidInput: It is no place that can be opened.
+        InvalidInput: The path cannot be opened.
         JournalUnavailable: The local directory does not exist.
     """
 
     def __init__(self, path: str, words: Sequence[str]) -> None:
         self._tree: Storage = open_tree(path)
         if isinstance(self._tree, LocalTree) and not os.path.isdir(self._tree.root):  # noqa: PTH112 - never raises
-            raise JournalUnavailable(f"there is no directory {self._tree.root}; is it the journal_path?")
+            raise JournalUnavailable(f"there is no directory {self._tree.root}; check the journal_path")
         self.told = f"files under {self._tree.where}"
         self.words = words
 
     def backend(self, owner: Owner) -> Backend:
-        """Return the home of a task instance."""
+        """Return the backend of a task instance."""
         return FileBackend(self._tree, owner)
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
-        """Read every file whose directories fit."""
+        """Read every file whose directories match."""
         given = (wanted.dag_id, wanted.run_id, wanted.task_id)
         folders = task_folder(Owner(wanted.dag_id or "", wanted.run_id or "", wanted.task_id or ""))
         for file in self._tree.everything():
@@ -93,7 +93,7 @@ class FileShelf:
                 yield from self._read(file)
 
     def has(self, owner: Owner) -> bool:
-        """Say yes: Airflow never removes these files."""
+        """Return True: Airflow never removes these files."""
         return True
 
     def _read(self, file: str) -> Iterator[Record | Problem]:
@@ -105,16 +105,16 @@ class FileShelf:
         except JournalCorrupt as error:
             yield Problem(file, error.what)
         except (ValueError, RecursionError) as error:
-            yield Problem(file, f"it is not JSON ({error})")
+            yield Problem(file, f"not valid JSON ({error})")
 
 
 class ApiShelf:
     """The task state stores of an Airflow.
 
     Args:
-        api: Logged in.
-        words: The words of the command line that name it.
-        operators: Further class names of operators whose tasks have a journal.
+        api: Client of the API server.
+        words: The command-line arguments that name it.
+        operators: Further operator classes whose tasks have a journal.
     """
 
     def __init__(self, api: AirflowApi, words: Sequence[str], operators: Sequence[str] = ()) -> None:
@@ -124,11 +124,11 @@ class ApiShelf:
         self.words = words
 
     def backend(self, owner: Owner) -> Backend:
-        """Return the home of a task instance."""
+        """Return the backend of a task instance."""
         return TaskStateBackend(self._api.store(owner), owner)
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
-        """Ask for the journal of each task instance that may have one."""
+        """Read the journal of each task instance that may have one."""
         for owner in self._api.owners(wanted.dag_id, wanted.run_id, wanted.task_id, also=self._operators):
             try:
                 yield from self.backend(owner).records()
@@ -136,5 +136,5 @@ class ApiShelf:
                 yield Problem(str(owner), error.what)
 
     def has(self, owner: Owner) -> bool:
-        """Ask whether Airflow has the task instance still; what it has deleted had a journal that is gone too."""
+        """Return whether the task instance still exists in Airflow; a deleted one has lost its journal."""
         return owner in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)

@@ -1,7 +1,6 @@
-"""Small files that must not be lost: created exclusively, replaced whole, read without a doubt.
+"""Storage of journal files: exclusive creation, atomic replacement, reliable reads.
 
-Unlike a delivery, a journal never takes the next best way where it costs certainty: whatever goes wrong is an error,
-and "forbidden" is not "not there".
+Unlike a delivery, a journal has no fallbacks: every failure is an error, and "forbidden" is never taken for "missing".
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ from airflow_provider_grokvideo.delivery.destination import local_path
 from airflow_provider_grokvideo.delivery.places import ObjectPlace, open_storage, reason
 
 _KNOWS_NO_CONDITION = ("NotImplementedError", "TypeError", "ParamValidationError")
-"""What a storage library raises that cannot make a conditional write; the service may also say so itself."""
+"""Errors of storage libraries without conditional writes; the storage service may also report it."""
 
 
 class Storage(Protocol):
-    """A tree of small files; names have forward slashes and no wildcards."""
+    """Directory tree of small files; names have forward slashes and no wildcards."""
 
     where: str
 
     def create(self, name: str, data: bytes) -> bool:
-        """Store under a free name; return False if it is taken."""
+        """Create a file; return False if it exists."""
 
     def replace(self, name: str, data: bytes) -> None:
-        """Store under a name that exists already."""
+        """Replace an existing file."""
 
     def read(self, name: str) -> bytes | None:
-        """Return what is stored; None only if there is provably nothing."""
+        """Return the content of a file; None only if it provably does not exist."""
 
     def folder(self, name: str, suffix: str = ".json") -> list[str]:
-        """Return the names of the files directly in a directory, sorted; empty only if there are provably none."""
+        """Return the names of the files directly in a directory, sorted; empty only if there provably are none."""
 
     def everything(self) -> list[str]:
         """Return the names of all files, sorted."""
 
 
 def open_tree(path: str) -> Storage:
-    """Open the directory of a journal: a local path or an ObjectStorage URL; nothing is read or written yet.
+    """Open the directory of a journal, a local path or an ObjectStorage URL, without reading or writing.
 
     Raises:
-        InvalidInput: It is relative, no filesystem is registered for the scheme, or the connection in the URL does not
-            exist.
+        InvalidInput: The path is relative, no filesystem is registered for the scheme, or the connection in the URL
+            does not exist.
     """
     local = local_path(path)
     if local is not None:
@@ -59,30 +58,29 @@ def open_tree(path: str) -> Storage:
 
 
 def absolute_path(text: str, setting: str) -> Path:
-    """Return the local path that a setting names.
+    """Return the local path of a setting.
 
     Raises:
-        InvalidInput: It is relative, so that each process would have another one below its own directory; or this
-            machine has no such home directory.
+        InvalidInput: The path is relative, or this machine has no such home directory.
     """
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
         raise InvalidInput(setting, text, f"an absolute path ({error})") from error
     if not path.is_absolute():
-        raise InvalidInput(setting, text, "an absolute path: a relative one depends on where a process was started")
+        raise InvalidInput(setting, text, "an absolute path (a relative one depends on the working directory)")
     return path
 
 
 class LocalTree:
-    """A directory of this machine, or one that all workers mount. What is written has reached the disk."""
+    """A local or mounted directory; each write is synced to disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.where = str(root)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write aside, then link to the final name, which fails if it is taken."""
+        """Write a temporary file, then link it to the final name, which fails if that exists."""
         final = self.root / name
         with _trouble(self.where):
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +91,7 @@ class LocalTree:
         return created
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write aside, then rename over the old one."""
+        """Write a temporary file, then rename it over the old one."""
         final = self.root / name
         with _trouble(self.where):
             with _aside(final, data) as part:
@@ -121,8 +119,8 @@ class LocalTree:
         """Return the names of all files."""
         with _trouble(self.where):
             if not self.root.is_dir():
-                raise FileNotFoundError("there is no such directory")
-            # Not `rglob`: it takes a directory that may not be listed for an empty one.
+                raise FileNotFoundError("no such directory")
+            # Not `rglob`: it treats a directory without read permission as empty.
             tree = os.walk(self.root, onerror=_raised)
             found = (Path(folder, name).relative_to(self.root) for folder, _, names in tree for name in names)
             return sorted(name.as_posix() for name in found if _is_record(name.name))
@@ -131,10 +129,10 @@ class LocalTree:
         try:
             os.link(part, final)
         except FileExistsError:
-            # It may be ours: a network filesystem lost the first answer and sent the link again.
+            # It may be our own: a network filesystem may lose the first response and repeat the link.
             return part.samefile(final)
         except OSError:
-            # A filesystem without hard links: exclusive all the same, but a file is seen while it is written.
+            # A filesystem without hard links: still exclusive, but a partial file is visible.
             return self._create_in_place(final, data)
         return True
 
@@ -160,7 +158,7 @@ class ObjectTree:
         self.where = where
 
     def create(self, name: str, data: bytes) -> bool:
-        """Create by a conditional write where the storage knows one; elsewhere look first, which leaves a gap."""
+        """Create by a conditional write if the storage supports it; otherwise check first, which is not atomic."""
         path = self._path(name)
         with _trouble(self.where):
             self._prepare(path)
@@ -168,7 +166,7 @@ class ObjectTree:
                 try:
                     self.fs.pipe_file(path, data, mode="create")
                 except FileExistsError:
-                    # It may be ours: the first answer to this write was lost and the library sent it again.
+                    # It may be our own: the first response to this write was lost and the library repeated it.
                     return self.read(name) == data
                 except Exception as error:
                     if not _cannot_be_conditional(error):
@@ -181,15 +179,15 @@ class ObjectTree:
         return True
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write over the old one, whole or not at all where the storage is an object store."""
+        """Overwrite the old object, atomically in an object store."""
         with _trouble(self.where):
             self.fs.pipe_file(self._path(name), data)
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of an object, asked for anew."""
+        """Return the current content of an object."""
         path = self._path(name)
         with _trouble(self.where):
-            # s3fs answers "not there" from a listing that it kept.
+            # s3fs reports "not found" from a cached listing.
             self.fs.invalidate_cache(path)
             try:
                 return bytes(self.fs.cat_file(path))
@@ -198,11 +196,11 @@ class ObjectTree:
                 return None
 
     def folder(self, name: str, suffix: str = ".json") -> list[str]:
-        """Return the names of the files in a directory; asked anew, because another try may just have written."""
+        """Return the current names of the files in a directory."""
         with _trouble(self.where):
             self.fs.invalidate_cache()
             try:
-                # Not `find`: in its general form it takes a listing that failed for an empty one.
+                # Not `find`: its general form treats a failed listing as empty.
                 found = self.fs.ls(self._path(name), detail=False)
             except FileNotFoundError as error:
                 _refuse_missing_bucket(error)
@@ -222,12 +220,12 @@ class ObjectTree:
         return f"{self.root}/{name}"
 
     def _prepare(self, path: str) -> None:
-        """Make the directory of a file where there are directories; buckets are never made."""
+        """Create the directory of a file if the storage has directories; never a bucket."""
         ObjectPlace(self.fs, path.rpartition("/")[0], self.where.partition("://")[0]).prepare()
 
 
 def _lists_trees(fs: Any) -> bool:
-    """Say whether a storage has a listing of its own for a whole tree, as object stores do."""
+    """Return whether a storage lists a whole tree itself, as object stores do."""
     from fsspec import AbstractFileSystem
     from fsspec.asyn import AsyncFileSystem
 
@@ -238,7 +236,7 @@ def _lists_trees(fs: Any) -> bool:
 
 
 def _files_below(fs: Any, directory: str) -> Iterator[str]:
-    """List a tree directory by directory; fsspec's general `find` takes a listing that failed for an empty one."""
+    """List a tree directory by directory; fsspec's general `find` treats a failed listing as empty."""
     for item in fs.ls(directory, detail=True):
         if item["type"] == "directory":
             yield from _files_below(fs, item["name"])
@@ -247,7 +245,7 @@ def _files_below(fs: Any, directory: str) -> Iterator[str]:
 
 
 def _refuse_missing_bucket(error: FileNotFoundError) -> None:
-    """Raise if it is the bucket that is missing: the path is wrong then, not empty."""
+    """Raise if the bucket is missing: then the path is wrong, not empty."""
     if type(error.__cause__).__name__ == "NoSuchBucket":
         raise error
 
@@ -263,7 +261,7 @@ def _cannot_be_conditional(error: Exception) -> bool:
 
 @contextmanager
 def _aside(final: Path, data: bytes) -> Iterator[Path]:
-    """Write a file under a hidden name beside its final one; it is gone afterwards if nobody renamed it."""
+    """Write a hidden temporary file beside the final one; remove it afterwards unless it was renamed."""
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     try:
         _write_through(part.open("xb"), data)
@@ -273,7 +271,7 @@ def _aside(final: Path, data: bytes) -> Iterator[Path]:
 
 
 def _write_through(file: IO[bytes], data: bytes) -> None:
-    """Write and close a file; it has reached the disk then."""
+    """Write, sync and close a file."""
     with file:
         file.write(data)
         file.flush()
@@ -285,7 +283,7 @@ def _raised(error: OSError) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make the name itself durable, where the system can."""
+    """Sync a directory, if the system supports it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -295,10 +293,10 @@ def _sync_directory(path: Path) -> None:
 
 @contextmanager
 def _trouble(where: str) -> Iterator[None]:
-    """Turn what a storage raises into :class:`JournalUnavailable`."""
+    """Convert errors of a storage to :class:`JournalUnavailable`."""
     try:
         yield
     except GrokVideoError:
         raise
     except Exception as error:
-        raise JournalUnavailable(f"the journal at {where} does not work: {reason(error)}") from error
+        raise JournalUnavailable(f"journal {where} is unavailable: {reason(error)}") from error

@@ -1,4 +1,4 @@
-"""Purchases as text for people: a table of many, and everything about one."""
+"""Text output of ``grokvideo journal``: tables and details of purchases."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NUMBERS = frozenset({"EST. $", "BILLED $"})
 
 
 def table(records: Sequence[Record]) -> list[str]:
-    """Return the lines of a table, one block per run, blocks and rows in the order of the records.
+    """Return the lines of a table with one block per DAG run, in the order of the records.
 
-    A file's address stands on a line of its own, so that the rest fits 120 columns unless a task's name is very long.
+    A file's address has its own line, so that the rest fits into 120 columns unless a task id is very long.
     """
     if not records:
         return []
@@ -38,48 +38,48 @@ def table(records: Sequence[Record]) -> list[str]:
 
 
 def counts(records: Sequence[Record]) -> str:
-    """Return one line: how many, in which phases, for how much money, and how many orphans.
+    """Return one line with the number of purchases, their phases and prices, and the number of orphans.
 
-    A start that was not accepted cost nothing, so its estimate is left out.
+    A submission that was not accepted cost nothing, so its estimate is left out.
     """
     many = len(records)
     phases = ", ".join(f"{number} {phase}" for phase, number in Counter(each.phase for each in records).items())
-    # A purchase that several map indexes hold was paid once.
+    # A purchase that several map indexes share was paid once.
     sent = {each.token: each for each in records if each.phase != "withdrawn" or each.request_id}.values()
     estimated, billed = _sum(each.estimated_usd for each in sent), _sum(map(billed_usd, sent))
     left = len(orphans(records))
     return (
         f"{many} purchase{'' if many == 1 else 's'}{f' ({phases})' if phases else ''}; estimated {estimated} USD, "
-        f"billed {billed} USD as far as known; {left} orphan{'' if left == 1 else 's'}"
+        f"billed {billed} USD so far; {left} orphan{'' if left == 1 else 's'}"
     )
 
 
 def settling(record: Record, where: Sequence[str]) -> list[str]:
-    """Return what a person can do about an orphan.
+    """Return the commands that settle an orphan.
 
     Args:
         record: The orphan.
-        where: Words of the command line that name the home.
+        where: Command-line arguments that name the backend.
     """
     owner = record.owner
     if record.phase == "intent":
         lines = [
-            f"purchase {record.number} of {owner}: sent, or about to be; its answer is not known",
+            f"purchase {record.number} of {owner}: unconfirmed submission; look for its request in xAI's console",
             f"  found:      {owner.command('adopt', '<request id>', where=where)}",
             f"  not found:  {owner.command('forget', where=where)}",
         ]
     else:
         lines = [
-            f"purchase {record.number} of {owner}: bought and not delivered; it may be under way",
-            f"  look:       {owner.command('show', where=where)}",
+            f"purchase {record.number} of {owner}: not delivered; the request may still be running",
+            f"  details:    {owner.command('show', where=where)}",
             f"  fetch:      clear the task, or GrokVideoSensor(request_id={record.request_id!r}, destination=...)",
-            f"  give up:    {owner.command('forget', '--force', where=where)}",
+            f"  discard:    {owner.command('forget', '--force', where=where)}",
         ]
     return [printable(line) for line in lines]
 
 
 def everything(record: Record) -> list[str]:
-    """Return all that a record says, one fact a line."""
+    """Return all fields of a record, one per line."""
     facts = {name: value for name, value in record.to_json().items() if name not in _OF_THE_HEADING}
     manifest = facts.pop("manifest", None)
     width = max(map(len, facts))
@@ -92,13 +92,13 @@ def everything(record: Record) -> list[str]:
 
 
 def delivered_uri(record: Record) -> str | None:
-    """Return where the video is, once delivered."""
+    """Return the address of a delivered video."""
     uri = (record.manifest or {}).get("uri")
     return str(uri) if uri else None
 
 
 def billed_usd(record: Record) -> str | None:
-    """Return what the service billed, as far as it said so."""
+    """Return the billed amount; None if unknown."""
     cost = record.cost_usd if record.cost_usd is not None else (record.manifest or {}).get("cost_usd")
     return None if cost is None else str(cost)
 

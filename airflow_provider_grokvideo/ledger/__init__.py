@@ -1,1 +1,1 @@
-"""Where purchases are booked and budgets are kept."""
+"""Ledger of purchases, which enforces budgets."""

@@ -1,14 +1,14 @@
-"""What a ledger does, whatever keeps it.
+"""Ledger backends.
 
 ===============  =======================================================  ==============================================
-backend          where                                                    what it guarantees
+backend          location                                                 guarantee
 ===============  =======================================================  ==============================================
 `SqlLedger`      ``[grokvideo] ledger_conn_id``: PostgreSQL in            no two clients reserve the same money, on
                  production                                               whatever machines they run
 `SqlLedger`      an SQLite file: ``[grokvideo] ledger_path``, or          the same among the processes of one machine
                  embedded with the LocalExecutor
-`NoLedger`       nowhere                                                  nothing is booked, and a budget is refused,
-                                                                          because nothing could keep it
+`NoLedger`       none                                                     no purchase is recorded; a budget is refused,
+                                                                          because nothing could enforce it
 ===============  =======================================================  ==============================================
 """
 
@@ -24,18 +24,18 @@ from airflow_provider_grokvideo.core.spending import Entry
 
 
 class Ledger(Protocol):
-    """Where purchases are booked. All methods raise :class:`LedgerUnavailable` where it does not answer."""
+    """Ledger of purchases. All methods raise :class:`LedgerUnavailable` if it cannot be reached."""
 
     told: str
 
     def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
-        """Write a reservation if every budget has room for it; return those that have none."""
+        """Write a reservation if no budget is exceeded; return the exceeded budgets."""
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
-        """Write what `change` makes of an entry, None of none; return what is there then."""
+        """Replace an entry, or None, by the result of `change`; return the new entry."""
 
     def find(self, request_id: str) -> Entry | None:
-        """Return the purchase of a request, if it is booked."""
+        """Return the purchase of a request; None if it is unknown."""
 
     def of_owner(self, owner: Owner) -> list[Entry]:
         """Return the purchases of a task instance, oldest first."""
@@ -48,42 +48,42 @@ class Ledger(Protocol):
 
 
 class NoLedger:
-    """TaskLedger nothing, so that prices are only estimated.
+    """No ledger: purchases are not recorded.
 
     Args:
-        told: Why there is none, and what to set.
+        told: The reason, and the setting that changes it.
     """
 
     def __init__(self, told: str) -> None:
         self.told = told
 
     def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
-        """Refuse where a budget applies: a limit that nothing keeps is no limit.
+        """Refuse a purchase if a budget applies: nothing could enforce it.
 
         Raises:
             InvalidInput: A budget applies.
         """
         if scopes:
             budget = scopes[0].budget
-            raise InvalidInput(budget.where, str(budget), f"without a ledger no budget can be kept: {self.told}")
+            raise InvalidInput(budget.where, str(budget), f"no budget, because there is no ledger: {self.told}")
         return []
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
-        """Keep nothing."""
+        """Do nothing."""
         return None
 
     def find(self, request_id: str) -> Entry | None:
-        """Know nothing."""
+        """Return None."""
         return None
 
     def of_owner(self, owner: Owner) -> list[Entry]:
-        """Know nothing."""
+        """Return an empty list."""
         return []
 
     def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
-        """Know nothing."""
+        """Return an empty list."""
         return []
 
     def used(self, scope: Scope) -> int:
-        """Know nothing."""
+        """Return 0."""
         return 0

@@ -1,6 +1,6 @@
-"""``python -m airflow_provider_grokvideo spend`` and ``reconcile``: what was spent, and a ledger that missed something.
+"""``grokvideo spend`` and ``grokvideo reconcile``: spend report, and update of the ledger from the journals.
 
-Exit codes: 0 done, 1 nothing was found or changed, 2 it could not be done, 3 something was left out.
+Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some purchases were not settled.
 """
 
 from __future__ import annotations
@@ -33,56 +33,60 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.ledger.backends import Ledger
 
 OLD_ENOUGH = 10
-"""Minutes after which a reservation without a journal record is taken for that of a dead task: the record follows the
-reservation as soon as the inputs are uploaded."""
+"""Minutes after which a reservation without a journal record counts as that of a dead task: a live one writes the
+record as soon as its inputs are uploaded."""
 
 _WHERE = """\
-Where the ledger is: --ledger-conn-id, else --ledger-path, else [grokvideo] ledger_conn_id or ledger_path of this
-machine's Airflow settings, else grokvideo_ledger.db in AIRFLOW_HOME.
+The ledger is the first of: --ledger-conn-id, --ledger-path, [grokvideo] ledger_conn_id or ledger_path in the Airflow
+settings of this machine, grokvideo_ledger.db in AIRFLOW_HOME.
+Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some purchases were not settled.
 """
 
 
 def add(commands: Any) -> None:
-    """Add the words ``spend`` and ``reconcile`` to a command line.
+    """Add the commands ``spend`` and ``reconcile``.
 
     Args:
-        commands: What ``argparse.ArgumentParser.add_subparsers`` returned; options get a ``run`` that takes them and
-            returns the exit code.
+        commands: From ``argparse.ArgumentParser.add_subparsers``; options get a ``run`` that takes them and returns the
+            exit code.
     """
-    spend = _word(commands, "spend", show, "what was spent", _WHERE)
+    spend = _word(commands, "spend", show, "report what was spent", _WHERE)
+    spend.add_argument("--since", metavar="DAY", help="first day, such as 2026-11-01; default: the first of the month")
+    spend.add_argument("--until", metavar="DAY", help="last day; default: today")
+    columns = ", ".join(reports.WORDS)
     spend.add_argument(
-        "--since", metavar="DAY", help="first day, such as 2026-11-01; by default the first of the month"
+        "--by",
+        nargs="+",
+        default=["day"],
+        choices=reports.WORDS,
+        metavar="COLUMN",
+        help=f"group by: {columns}; default: day",
     )
-    spend.add_argument("--until", metavar="DAY", help="last day; by default today")
-    words = ", ".join(reports.WORDS)
-    spend.add_argument(
-        "--by", nargs="+", default=["day"], choices=reports.WORDS, metavar="WORD", help=f"out of {words}"
-    )
-    spend.add_argument("--dag-id", metavar="D", help="only of this DAG")
-    spend.add_argument("--conn-id", metavar="C", help="only by this connection")
-    spend.add_argument("--timezone", metavar="TZ", help="whose midnight ends a day; by default that of the budgets")
-    spend.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    spend.add_argument("--entries", action="store_true", help="a row for each purchase")
-    told = f"{_WHERE}\nWhere the journal is: as for the command journal."
-    text = "bring the ledger up to what the journals know"
+    spend.add_argument("--dag-id", metavar="D", help="only this DAG")
+    spend.add_argument("--conn-id", metavar="C", help="only this connection")
+    spend.add_argument("--timezone", metavar="TZ", help="time zone of the days; default: that of the budgets")
+    spend.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+    spend.add_argument("--entries", action="store_true", help="print a row for each purchase")
+    told = f"{_WHERE}\nThe journals are found as by 'grokvideo journal'."
+    text = "update the ledger from the journals"
     reconcile = _word(commands, "reconcile", bring, text, told)
     reconcile.add_argument(
         "--older-than",
         type=float,
         default=OLD_ENOUGH,
         metavar="MINUTES",
-        help=f"release only reservations without a journal record that are older; {OLD_ENOUGH} by default",
+        help=f"release only older reservations without a journal record; default: {OLD_ENOUGH}",
     )
-    reconcile.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    reconcile.add_argument("--dry-run", action="store_true", help="print the changes without writing them")
     where = reconcile.add_mutually_exclusive_group()
-    where.add_argument("--journal-path", metavar="PATH", help="a journal in files, local or an ObjectStorage URL")
-    where.add_argument("--api-url", metavar="URL", help="a journal in the task state store of this Airflow")
+    where.add_argument("--journal-path", metavar="PATH", help="journal in files: a local path or an ObjectStorage URL")
+    where.add_argument("--api-url", metavar="URL", help="journal in the task state store of this Airflow")
     reconcile.add_argument(
         "--operator",
         action="append",
         default=[],
         metavar="CLASS",
-        help="look also at tasks of this class, derived from an operator of this provider (task state store only)",
+        help="include tasks of this class, derived from an operator of this provider (task state store only)",
     )
 
 
@@ -118,7 +122,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def bring(options: argparse.Namespace) -> int:
-    """Bring the ledger up to what the journals know."""
+    """Update the ledger from the journals."""
     from airflow_provider_grokvideo.ledger.following import follow
 
     ledger = _opened(options)
@@ -132,7 +136,7 @@ def bring(options: argparse.Namespace) -> int:
         changes = [
             change
             for record in records
-            for change in follow(ledger, record, known.get(record.token), only_poll=options.dry_run)
+            for change in follow(ledger, record, known.get(record.token), dry_run=options.dry_run)
         ]
         dead, kept = _dead(known.values(), records, problems, shelf, time.time() - 60 * options.older_than)
         for entry in dead:
@@ -145,7 +149,8 @@ def bring(options: argparse.Namespace) -> int:
     say(*(printable(f"unreadable: {each.where}: {each.what}") for each in problems))
     after = before + sum(is_.counted - (was.counted if was else 0) for was, is_ in changes)
     verb = "would change" if options.dry_run else "changed"
-    say(f"{len(changes)} {verb}; what counts: {in_dollars(before)} USD before, {in_dollars(after)} USD after")
+    counted = f"{in_dollars(before)} USD before, {in_dollars(after)} USD after"
+    say(f"{len(changes)} {verb}; counted against budgets: {counted}")
     if problems or kept:
         return INCOMPLETE
     return DONE if changes else NOTHING
@@ -154,7 +159,7 @@ def bring(options: argparse.Namespace) -> int:
 def _dead(
     entries: Iterable[Entry], records: Sequence[Record], problems: Sequence[Problem], shelf: Shelf, before: float
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Return the reservations whose tasks died before they sent anything, and those of which that is not sure."""
+    """Return the reservations whose tasks died before the submit, and the uncertain ones with the reason."""
     written = {record.token for record in records}
     dead: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
@@ -164,7 +169,7 @@ def _dead(
         if problems and not _reads(shelf, entry.owner):
             kept.append((entry, "its journal cannot be read"))
         elif not shelf.has(entry.owner):
-            kept.append((entry, "Airflow does not know the task instance any more, so its journal is gone"))
+            kept.append((entry, "the task instance was deleted in Airflow, and its journal with it"))
         else:
             dead.append(entry)
     return dead, kept
@@ -180,16 +185,16 @@ def _reads(shelf: Shelf, owner: Owner) -> bool:
 
 def _opened(options: argparse.Namespace) -> Ledger:
     """Open the ledger that the options or settings name."""
-    # As Airflow's own commands do, so that connections of its metadata database are found.
+    # As in Airflow's own commands, so that connections in its metadata database are found.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     with warnings.catch_warnings():
-        # Airflow tells its own deprecations on standard output, where the report goes.
+        # Airflow prints its deprecations on standard output, where the report goes.
         warnings.simplefilter("ignore")
         return _open(options)
 
 
 def _open(options: argparse.Namespace) -> Ledger:
-    """Open the ledger; a file that is not there is not made by looking."""
+    """Open the ledger without creating a missing file."""
     from airflow_provider_grokvideo.ledger import settings
     from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
@@ -198,7 +203,7 @@ def _open(options: argparse.Namespace) -> Ledger:
     path = options.ledger_path or settings.embedded_path()
     if path is not None:
         if not Path(path).is_file():
-            raise LedgerUnavailable(f"nothing was booked yet: there is no {path}")
+            raise LedgerUnavailable(f"no ledger found: {path} does not exist; the first purchase creates it")
         return open_sqlite(path)
     ledger = settings.open_ledger()
     if isinstance(ledger, NoLedger):
@@ -219,7 +224,7 @@ def _day(text: str | None, where: str) -> pendulum.Date | None:
     if text is None:
         return None
     try:
-        # More would be read as a time, or as something that is no day.
+        # Other forms are times or no days.
         return pendulum.Date.fromisoformat(text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else "")
     except ValueError:
         raise InvalidInput(where, text, "a day such as 2026-11-23") from None
@@ -230,7 +235,7 @@ def _is(entry: Entry, options: argparse.Namespace) -> bool:
 
 
 def _budgets(ledger: Ledger) -> list[dict[str, str]]:
-    """Return how much of the budgets of the settings is used, as far as each is one sum."""
+    """Return the used part of the budgets in the settings that are not divided by DAG, run or connection."""
     from airflow_provider_grokvideo.ledger import settings
 
     held = []
@@ -285,7 +290,7 @@ def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]], texts: int)
 
 def _state(entry: Entry | None) -> str:
     if entry is None:
-        return "not booked"
+        return "no entry"
     outcome = f", {entry.outcome}" if entry.outcome else ""
     return f"{entry.state}{outcome}, {in_dollars(entry.counted)} USD"
 
@@ -306,7 +311,7 @@ def _word(commands: Any, name: str, run: Any, text: str, epilog: str) -> argpars
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--ledger-conn-id", metavar="ID", help="a ledger in the database of this Airflow connection")
-    where.add_argument("--ledger-path", metavar="FILE", help="a ledger in an SQLite file")
+    where.add_argument("--ledger-conn-id", metavar="ID", help="ledger in the database of this Airflow connection")
+    where.add_argument("--ledger-path", metavar="FILE", help="ledger in this SQLite file")
     parser.set_defaults(run=lambda options: guarded(run, options))
     return parser

@@ -1,4 +1,4 @@
-"""One purchase in the ledger, brought up to what the journal knows of it."""
+"""Update of one purchase in the ledger from its journal record."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.ledger.backends import Ledger
 
 
-def follow(ledger: Ledger, record: Record, entry: Entry | None, *, only_poll: bool = False) -> list[Change]:
-    """Bring a purchase up to its record; a request has one entry, whoever adopted it and whatever for.
+def follow(ledger: Ledger, record: Record, entry: Entry | None, *, dry_run: bool = False) -> list[Change]:
+    """Update a purchase from its record; a request has one entry, even if several tasks adopted it.
 
     Args:
         ledger: The ledger.
-        record: What the journal knows.
-        entry: What the ledger has under the record's token.
-        only_poll: Change nothing.
+        record: The journal's record.
+        entry: The ledger's entry with the record's token.
+        dry_run: Do not write.
 
     Returns:
-        What was changed, or would be.
+        The changes, or those that a run without `dry_run` makes.
     """
     changes: list[Change] = []
     other = ledger.find(record.request_id) if record.request_id else None
     if other is not None and other.token != record.token:
         if entry is not None and entry.state == "reserved":
-            # The start that was unconfirmed has turned out to be that request, which is booked already.
+            # The unconfirmed submission is that request, which has an entry already.
             changes.append((entry, spending.released(entry)))
-            if not only_poll:
+            if not dry_run:
                 ledger.change(entry.token, lambda known: known and spending.released(known))
         entry = other
     wanted = spending.reconciled(entry, record)
     if wanted != entry:
         changes.append((entry, wanted))
-        if not only_poll:
+        if not dry_run:
             ledger.change(wanted.token, lambda known: spending.reconciled(known, record))
     return changes
 
 
 Change = tuple[Entry | None, Entry]
-"""An entry before, None where there was none, and after."""
+"""An entry before, None if there was none, and after."""

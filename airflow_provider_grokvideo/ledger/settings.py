@@ -1,4 +1,4 @@
-"""What the settings and a connection say about money: the prices, the budgets, and where the ledger is."""
+"""Settings of prices, budgets and the ledger."""
 
 from __future__ import annotations
 
@@ -35,44 +35,43 @@ _PATIENCE = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
-"""How long PostgreSQL's client waits for a server that has fallen silent (libpq's names: s, ms, s, s): by default for
-ever."""
+"""Timeouts of PostgreSQL's client for a silent server (libpq's names; s, ms, s, s), which has none by default."""
 
 _BY_HOOK = {
     "postgres": frozenset({"cursor", "iam", "aws_conn_id", "azure_conn_id"}),
     "mysql": frozenset({"charset", "client"}),
 }
-"""What a connection's `extra` tells the hook itself, which heeds it for an engine. A cursor does not matter."""
+"""Keys of a connection's `extra` that its hook uses itself. A cursor does not matter."""
 
 _NOT_POSTGRES = ("redshift", "redshift-serverless", "cluster-identifier", "workgroup-name")
-"""What makes a connection of this type lead to another database, which has no row locks."""
+"""Keys that make a PostgreSQL connection lead to Redshift, which has no row locks."""
 
 _OTHER_EXTRA = (
-    "Nothing was sent. Change the extra of that connection, or name another one in [grokvideo] ledger_conn_id."
+    "Nothing was sent. Change the extra of that connection, or set another one in [grokvideo] ledger_conn_id."
 )
 
 
 def prices() -> Prices:
-    """Return the built-in price list, or with what ``[grokvideo] prices_path`` overrides.
+    """Return the built-in price list with the overrides of ``[grokvideo] prices_path``.
 
     Raises:
-        InvalidInput: The file cannot be read, or is no price list.
+        InvalidInput: The file cannot be read, or is not a price list.
     """
     path = _setting("prices_path")
     return read_prices(path) if path else pricing.DEFAULT_PRICES
 
 
 def read_prices(path: str) -> Prices:
-    """Return the prices of a file, a local one or one at an ObjectStorage URL.
+    """Return the prices of a file, given by a local path or an ObjectStorage URL.
 
     Raises:
-        InvalidInput: It cannot be read, or is no price list.
+        InvalidInput: The file cannot be read, or is not a price list.
     """
     where = "[grokvideo] prices_path"
     try:
         text = _read(path)
     except Exception as error:
-        raise InvalidInput(where, path, f"a file that can be read ({type(error).__name__}: {error})") from error
+        raise InvalidInput(where, path, f"a readable file ({type(error).__name__}: {error})") from error
     try:
         document = json.loads(text, parse_float=Decimal)
     except ValueError as error:
@@ -81,10 +80,10 @@ def read_prices(path: str) -> Prices:
 
 
 def timezone() -> str:
-    """Return whose midnight ends a day and a month of a budget: ours, else Airflow's.
+    """Return the time zone of budgets: ``[grokvideo] budget_timezone``, or else Airflow's.
 
     Raises:
-        InvalidInput: There is no such time zone.
+        InvalidInput: The time zone does not exist.
     """
     name = _setting("budget_timezone") or (conf.get("core", "default_timezone", fallback="") or "UTC")
     if name == "system":
@@ -98,17 +97,17 @@ def declared() -> list[Budget]:
     """Return the budgets of the settings.
 
     Raises:
-        InvalidInput: One of them is no budget.
+        InvalidInput: One of them is not a valid budget.
     """
     text = _setting("budgets")
     return budgets.parse(text, where="[grokvideo] budgets", timezone=timezone()) if text else []
 
 
 def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> list[Budget]:
-    """Return the budgets of the settings, of a connection and of a task; all of them hold.
+    """Return the budgets of the settings, of a connection and of a task; all of them apply.
 
     Raises:
-        InvalidInput: One of them is no budget.
+        InvalidInput: One of them is not a valid budget.
     """
     zone = timezone()
     of_connection = [{"usd": usd, "per": per} for per, usd in account.limits.items()]
@@ -120,14 +119,14 @@ def declared_budgets(account: Account, conn_id: str, of_task: object = ()) -> li
 
 
 def open_ledger() -> Ledger:
-    """Open the ledger that the settings name.
+    """Open the configured ledger.
 
-    ``[grokvideo] ledger_conn_id`` names an Airflow connection to an SQL database; else ``ledger_path`` an SQLite file,
-    or ``none``. With neither it is a file in AIRFLOW_HOME where all tasks run on one machine, and else there is none:
-    a file for each worker would count a part for the whole. None is a :class:`NoLedger`, which says why.
+    ``[grokvideo] ledger_conn_id`` names an Airflow connection to an SQL database, ``ledger_path`` an SQLite file or
+    ``none``. Without both it is a file in AIRFLOW_HOME if all tasks run on one machine. Otherwise there is no ledger,
+    because a file for each worker would only count a part: the result is a :class:`NoLedger` with the reason.
 
     Raises:
-        LedgerUnavailable: The connection does not exist or is not to an SQL database.
+        LedgerUnavailable: The connection does not exist or is not an SQL database.
     """
     if conn_id := _setting("ledger_conn_id"):
         return open_connection(conn_id)
@@ -140,7 +139,7 @@ def open_ledger() -> Ledger:
 
 
 def embedded_path() -> str | None:
-    """Return the file of the embedded ledger; None where the ledger is elsewhere, or there is none."""
+    """Return the file of the embedded ledger; None if the ledger is elsewhere, or there is none."""
     path = _setting("ledger_path")
     if _setting("ledger_conn_id") or path.lower() == NONE or (not path and not runs_on_one_machine()):
         return None
@@ -151,7 +150,7 @@ def open_connection(conn_id: str) -> SqlLedger:
     """Open a ledger in the SQL database of an Airflow connection.
 
     Raises:
-        LedgerUnavailable: The connection does not exist or is not to an SQL database.
+        LedgerUnavailable: The connection does not exist or is not an SQL database.
     """
     from airflow.sdk import BaseHook
     from sqlalchemy import NullPool
@@ -171,21 +170,21 @@ def open_connection(conn_id: str) -> SqlLedger:
         raise
     except Exception as error:
         what = (
-            f"{told} cannot be used as an SQL database ({type(error).__name__}: {error}); it needs Airflow's provider"
+            f"{told} cannot be opened as an SQL database ({type(error).__name__}: {error}); install Airflow's provider"
         )
         raise LedgerUnavailable(f"{what} for that database") from error
     return SqlLedger(engine, f"in connection {conn_id}")
 
 
 def _connect_arguments(conn_type: str | None, extra: Mapping[str, Any], told: str) -> dict[str, Any]:
-    """Return what the database's client is told besides host, user and password.
+    """Return the connect arguments besides host, user and password.
 
-    Airflow's hooks make an engine without most of what they read from `extra` for a connection of their own. So a
-    PostgreSQL client gets it from here, as in ``PostgresHook.get_conn``; elsewhere what would be left out is refused,
-    because it may be what encrypts the connection.
+    Airflow's hooks ignore most of `extra` when they make an engine. For PostgreSQL this function passes it on, as
+    ``PostgresHook.get_conn`` does; for other databases ignored keys are refused, because they may enable
+    encryption.
 
     Raises:
-        LedgerUnavailable: Something in `extra` cannot be honoured.
+        LedgerUnavailable: A key in `extra` is not supported.
     """
     query = extra.get("sqlalchemy_query") or {}
     if not isinstance(query, Mapping):
@@ -198,7 +197,7 @@ def _connect_arguments(conn_type: str | None, extra: Mapping[str, Any], told: st
         own = {}
     odd = [name for name, value in own.items() if not is_postgres or not _is_plain(value) or name in _NOT_POSTGRES]
     if odd:
-        raise LedgerUnavailable(f"{told}: {', '.join(odd)} in its extra cannot be honoured", advice=_OTHER_EXTRA)
+        raise LedgerUnavailable(f"{told}: {', '.join(odd)} in its extra is not supported", advice=_OTHER_EXTRA)
     return {**(_PATIENCE if is_postgres else {}), **own, **query}
 
 
@@ -209,11 +208,11 @@ def _is_plain(value: object) -> bool:
 def _why_none() -> str:
     if _setting("ledger_path").lower() == NONE:
         return "[grokvideo] ledger_path is none"
-    return f"with {_executors()} each machine would have a ledger of its own; set [grokvideo] ledger_conn_id"
+    return f"with {_executors()} each machine would have its own ledger; set [grokvideo] ledger_conn_id"
 
 
 def runs_on_one_machine() -> bool:
-    """Say whether all tasks run on this machine, by the configured executors."""
+    """Return whether all tasks run on this machine, by the configured executors."""
     return all("LocalExecutor" in name or "SequentialExecutor" in name for name in _executors().split(","))
 
 
@@ -223,8 +222,8 @@ def default_path() -> str:
     Raises:
         InvalidInput: ``AIRFLOW_HOME`` is relative, or there is no home directory.
     """
-    backend = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
-    return str(absolute_path(backend, "AIRFLOW_HOME") / FILE)
+    home = os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return str(absolute_path(home, "AIRFLOW_HOME") / FILE)
 
 
 def _executors() -> str:
@@ -234,7 +233,7 @@ def _executors() -> str:
 def _read(path: str) -> str:
     if "://" not in path:
         return Path(path).expanduser().read_text(encoding="utf-8")
-    # Not by ObjectStoragePath: it would report the file as an input of the task to OpenLineage.
+    # Not ObjectStoragePath, which would report the file as an input of the task to OpenLineage.
     fs, name = open_storage(path, field="[grokvideo] prices_path", shown=path)
     return str(fs.cat_file(name), "utf-8")
 

@@ -1,9 +1,9 @@
-"""The ledger in an SQL database: PostgreSQL in production, SQLite where one machine runs everything.
+"""Ledger in an SQL database: PostgreSQL in production, SQLite on one machine.
 
-Reservations are made one at a time: each transaction first takes the lock of the ledger's only lock row (SQLite: of its
-file), then adds up what counts against each budget, then writes. So no two of them can see the same room, and with one
-lock there is nothing to deadlock on. The database gives the lock back when a client dies. Sums are taken from the
-entries each time, so that a budget declared today counts what was bought before.
+Reservations are serialized: each transaction first locks the ledger's only lock row (SQLite: its file), then sums up
+the entries of each budget, then writes. So no two transactions see the same remaining budget, and with one lock there
+is no deadlock. The database releases the lock when a client dies. The sums come from the entries, so a new budget
+counts earlier purchases too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from airflow_provider_grokvideo.core.spending import Entry
 T = TypeVar("T")
 
 LOCK_WAIT = 30
-"""Seconds that a reservation waits for others; each takes milliseconds."""
+"""Seconds that a reservation waits for the lock."""
 
 FROZEN_AFTER = 15
-"""Seconds after which PostgreSQL ends a transaction that does nothing, as that of a worker that was suspended: shorter
-than what others wait."""
+"""Seconds after which PostgreSQL ends an idle transaction, such as that of a suspended worker; shorter than
+:data:`LOCK_WAIT`."""
 
 LOCKING = ("postgresql", "sqlite", "mysql", "mariadb")
-"""Databases whose lock row keeps others out; elsewhere SQLAlchemy leaves ``FOR UPDATE`` away without a word."""
+"""Databases with row locks; for others SQLAlchemy silently omits ``FOR UPDATE``."""
 
 SCHEMA = 1
 
@@ -74,21 +74,20 @@ LOCK = sa.Table(
 
 
 class SqlLedger:
-    """A ledger in a database that SQLAlchemy can reach.
+    """Ledger in a database that SQLAlchemy can reach.
 
-    Methods raise :class:`LedgerUnavailable` where the database does not answer or refuses.
+    Methods raise :class:`LedgerUnavailable` if the database cannot be reached or refuses.
 
     Args:
-        engine: Of the database; every transaction opens a connection of its own where it has no pool, which is what
-            short tasks need.
-        told: Where it is, for people; no secrets.
+        engine: Engine of the database; without a pool every transaction opens its own connection, as short tasks need.
+        told: Description for messages, without secrets.
     """
 
     def __init__(self, engine: sa.Engine, told: str) -> None:
         if engine.dialect.name not in LOCKING:
             raise LedgerUnavailable(
-                f"the ledger {told} is in {engine.dialect.name}, which cannot lock a row in the way that reservations "
-                f"need: {', '.join(LOCKING)} can",
+                f"ledger {told} is in {engine.dialect.name}, which has no row locks; supported databases: "
+                f"{', '.join(LOCKING)}",
                 advice="Nothing was sent. Name another database in [grokvideo] ledger_conn_id.",
             )
         self.told = told
@@ -98,15 +97,15 @@ class SqlLedger:
             _begin_by_ourselves(engine)
 
     def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
-        """Write a reservation if every budget has room for it, in one step that no other reservation can disturb.
+        """Write a reservation if no budget is exceeded, in one transaction.
 
         Args:
-            entry: The reservation. One that is there already is written anew and does not count twice.
+            entry: The reservation. An existing one is replaced and does not count twice.
             scopes: The budgets that apply, from :func:`budgets.scopes`.
-            anyway: Write it although a budget has no room: a person has allowed it.
+            anyway: Write it even if a budget is exceeded, because a user has approved it.
 
         Returns:
-            The budgets without room; nothing was written unless there are none or `anyway`.
+            The exceeded budgets; the reservation is only written if there are none, or with `anyway`.
         """
 
         def write(connection: sa.Connection) -> list[Overrun]:
@@ -120,9 +119,9 @@ class SqlLedger:
         return self._transact(write)
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
-        """Write what `change` makes of an entry, None of none; return what is there then.
+        """Replace an entry, or None, by the result of `change`; return the new entry.
 
-        Concurrent changes of one entry follow one another.
+        Concurrent changes of one entry are serialized.
         """
 
         def write(connection: sa.Connection) -> Entry | None:
@@ -136,7 +135,7 @@ class SqlLedger:
         return self._transact(write)
 
     def find(self, request_id: str) -> Entry | None:
-        """Return the purchase of a request, if it is booked."""
+        """Return the purchase of a request; None if it is unknown."""
         found = self._read(lambda connection: _entries(connection, SPEND.c.request_id == request_id))
         return found[-1] if found else None
 
@@ -154,7 +153,7 @@ class SqlLedger:
         return self._read(lambda connection: _used(connection, scope))
 
     def _lock(self, connection: sa.Connection) -> None:
-        """Wait until no other transaction changes the ledger; the database keeps it until this one ends."""
+        """Take the lock of the ledger, which the database holds until the transaction ends."""
         if self._engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
             connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_AFTER}s'")
@@ -164,7 +163,7 @@ class SqlLedger:
     def _transact(self, steps: Callable[[sa.Connection], T]) -> T:
         with self._reported():
             self._prepare()
-            # A snapshot taken before the lock was given would miss what was reserved in between.
+            # A snapshot from before the lock would miss reservations made in between.
             isolated = (
                 self._engine
                 if self._engine.dialect.name == "sqlite"
@@ -180,7 +179,7 @@ class SqlLedger:
                 return steps(connection)
 
     def _prepare(self) -> None:
-        """Make the tables where they are missing; others may be making them at the same moment."""
+        """Create missing tables; another process may be creating them too."""
         if self._is_ready:
             return
         if not self._has_tables():
@@ -201,8 +200,8 @@ class SqlLedger:
     def _check(self, version: int | None) -> None:
         if version != SCHEMA:
             raise LedgerUnavailable(
-                f"the ledger {self.told} has schema {version}, this version of the provider reads {SCHEMA}",
-                advice="Nothing was sent. Run the version of the provider that made the ledger, or a newer one.",
+                f"ledger {self.told} has schema {version}; this version of the provider reads schema {SCHEMA}",
+                advice="Nothing was sent. Install the version of the provider that created the ledger, or a newer one.",
             )
 
     def _has_tables(self) -> bool:
@@ -220,25 +219,23 @@ class SqlLedger:
         try:
             yield
         except (SQLAlchemyError, OSError, OverflowError, ValueError) as error:
-            # The message of SQLAlchemy goes on with the statement; the driver's own says what is wrong.
+            # SQLAlchemy's message includes the statement; the driver's own says what is wrong.
             cause = getattr(error, "orig", None) or error
             first = str(cause).strip().partition("\n")[0]
-            raise LedgerUnavailable(
-                f"the ledger {self.told} does not work ({type(cause).__name__}: {first})"
-            ) from error
+            raise LedgerUnavailable(f"ledger {self.told} is unavailable ({type(cause).__name__}: {first})") from error
 
 
 def open_sqlite(path: str, told: str | None = None) -> SqlLedger:
-    """Open a ledger in a file, which is made if it is missing; its directory must be there."""
+    """Open a ledger in a file, which is created if missing; its directory must exist."""
     url = sa.URL.create("sqlite+pysqlite", database=path)
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": LOCK_WAIT})
     return SqlLedger(engine, told or path)
 
 
 def _begin_by_ourselves(engine: sa.Engine) -> None:
-    """Make a transaction take SQLite's write lock when it begins: one that takes it later may have to be undone.
+    """Make each transaction take SQLite's write lock at its beginning: taking it later may fail.
 
-    Python's driver begins transactions when it sees fit unless it is told not to.
+    By default Python's driver begins transactions itself, at other moments.
     """
 
     @sa.event.listens_for(engine, "connect")
@@ -290,7 +287,7 @@ _PLAIN = (
 
 
 def _put(connection: sa.Connection, entry: Entry) -> None:
-    """Write an entry, whether it is there or not; the lock is held, so nobody else does."""
+    """Insert or update an entry while the lock is held."""
     row = {
         **{name: getattr(entry, name) for name in _PLAIN},
         **asdict(entry.owner),

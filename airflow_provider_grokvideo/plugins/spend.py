@@ -37,7 +37,7 @@ AT_ONCE = 8
 _LANES = Lanes(threads=1, lanes=1, limit=PATIENCE)
 
 _ENDED = ("moderated", "failed", "expired")
-_OPEN = ("submitting", "waiting", "submitted", "doubt", "trouble")
+_OPEN = ("submitting", "waiting", "submitted", "unconfirmed", "trouble")
 
 
 async def of_period(

@@ -75,8 +75,10 @@ def attempt(drive, *given, **words):
         pytest.param("failed:internal_error", VideoFailed, "settled", "failed", 0, id="failed"),
         pytest.param("expired", VideoExpired, "settled", "expired", None, id="expired"),
         pytest.param("gone", VideoExpired, "settled", "expired", None, id="forgotten"),
-        pytest.param("lost_answer on=submit", AmbiguousSubmit, "reserved", "doubt", None, id="answer lost"),
-        pytest.param("accept_then_502 on=submit", AmbiguousSubmit, "reserved", "doubt", None, id="accepted, then 502"),
+        pytest.param("lost_answer on=submit", AmbiguousSubmit, "reserved", "unconfirmed", None, id="answer lost"),
+        pytest.param(
+            "accept_then_502 on=submit", AmbiguousSubmit, "reserved", "unconfirmed", None, id="accepted, then 502"
+        ),
         pytest.param("http:400 on=submit", RequestRejected, "released", None, None, id="refused"),
         pytest.param("http:429 on=submit times=9", RateLimited, "released", None, None, id="rate limit"),
         pytest.param("wrong_bytes on=download times=9", DeliveryFailed, "settled", "done", TICKS, id="not delivered"),
@@ -92,7 +94,7 @@ def test_each_end_is_booked_as_it_is(drive, grokvideo_emulator, ledger, tmp_path
     assert (state, outcome) == (entry.state, entry.outcome)
     assert entry.billed in (billed, None)
     assert grokvideo_emulator.billed_ticks == entry.counted
-    assert (entry.request_id is None) == (not grokvideo_emulator.starts or outcome == "doubt")
+    assert (entry.request_id is None) == (not grokvideo_emulator.starts or outcome == "unconfirmed")
 
 
 @pytest.mark.parametrize("outcome", ["moderated:a", "moderated:b", "moderated:c"])
@@ -172,7 +174,7 @@ def test_a_doubtful_start_that_turns_out_to_be_a_booked_request_is_not_booked_tw
     drive(make("Lost", fault="lost_answer on=submit"), store=store)
 
     assert TICKS == sum(entry.counted for entry in ledger.entries() if entry.request_id == other["request_id"])
-    assert [] == [entry for entry in ledger.entries() if entry.outcome == "doubt"]
+    assert [] == [entry for entry in ledger.entries() if entry.outcome == "unconfirmed"]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +345,7 @@ def test_a_doubtful_start_holds_its_reservation(drive, grokvideo_emulator, ledge
     blocked = attempt(drive, other, TaskInstance(task_id="other"), store=StateStore())
 
     assert isinstance(blocked, SpendLimitExceeded)
-    assert ["doubt"] == [entry.outcome for entry in ledger.entries()]
+    assert ["unconfirmed"] == [entry.outcome for entry in ledger.entries()]
     assert 1 == len(grokvideo_emulator.starts)
 
 

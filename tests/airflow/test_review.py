@@ -611,7 +611,7 @@ def test_a_single_take_is_approved_or_not(review, desk, film):
         ("Another take", {"prompt": "  ", "take": "latest"}, "the words of another take are empty"),
         ("Another take", {"prompt": None}, "the words of another take are empty"),
         ("Approve", {"take": "the best"}, "is no number"),
-        ("Approve", {"take": "3"}, "there is no take 3 to approve"),
+        ("Approve", {"take": "3"}, "take 3 cannot be approved"),
     ],
     ids=["blank", "nothing", "no number", "no such take"],
 )

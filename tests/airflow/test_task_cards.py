@@ -74,13 +74,13 @@ def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
         ({"prompt": "x [[emulator: fault=moderated:b]]", "on_moderated": "skip"}, "moderated", "VideoModerated"),
         ({"prompt": "x [[emulator: fault=failed:internal_error]]"}, "failed", "VideoFailed"),
         ({"prompt": "x [[emulator: fault=expired]]"}, "expired", "VideoExpired"),
-        ({"prompt": "x [[emulator: fault=lost_answer]]"}, "doubt", "AmbiguousSubmit"),
+        ({"prompt": "x [[emulator: fault=lost_answer]]"}, "unconfirmed", "AmbiguousSubmit"),
         ({"prompt": "x [[emulator: tempo=polls:99]]", "timeout": 0.2}, "trouble", "WaitTimeout"),
         ({"max_cost_usd": 0.01}, "refused", "SpendLimitExceeded"),
         ({"max_cost_usd": 0.01, "on_limit": "skip"}, "refused", "SpendLimitExceeded"),
         ({"duration": 99}, "refused", "InvalidInput"),
     ],
-    ids=["moderated", "skipped", "failed", "expired", "doubt", "timeout", "limit", "limit skipped", "input"],
+    ids=["moderated", "skipped", "failed", "expired", "unconfirmed", "timeout", "limit", "limit skipped", "input"],
 )
 def test_a_card_says_why_there_is_no_video(drive, tmp_path, words, expected, problem):
     """With the advice that the log has, and with the prompt, also where no request could be made of it."""

@@ -258,58 +258,53 @@ def test_budgets_of_a_connection_hold_that_connection_only():
     )
 
 
-WORDS_TOLD = "one or more of dag_run, dag, connection, day, month, and not both day and month"
-
-
 @pytest.mark.parametrize(
-    ("declared", "message"),
+    ("declared", "field"),
     [
-        pytest.param("[", "budgets='[': expected JSON such as [{", id="no JSON"),
-        pytest.param("20", "budgets=20: expected a list such as [{", id="a number"),
-        pytest.param('"day"', "budgets='day': expected a list such as [{", id="a word"),
-        pytest.param(per("day"), ": expected a list such as [{", id="no list"),
-        pytest.param([per("day"), 20], "budgets[1]=20: expected an object such as {", id="no object"),
+        pytest.param("[", "budgets", id="no JSON"),
+        pytest.param("20", "budgets", id="a number"),
+        pytest.param('"day"', "budgets", id="a word"),
+        pytest.param(per("day"), "budgets", id="no list"),
+        pytest.param([per("day"), 20], "budgets[1]", id="no object"),
         pytest.param(
             [per("day", dag="a")],
-            "budgets[0]: dag='a': expected the keys are usd, per, dag_id,",
+            "budgets[0]: dag",
             id="unknown key",
         ),
-        pytest.param([{"per": "day"}], "missing budgets[0]: usd: expected 0 to 100000000 USD.", id="no limit"),
-        pytest.param([per("day", usd=-1)], "budgets[0]: usd=-1: expected 0 to 100000000 USD.", id="negative"),
-        pytest.param("", "budgets='': expected", id="a text that rendered to nothing"),
-        pytest.param(" None ", "budgets='None': expected", id="None as text"),
-        pytest.param("null", "missing budgets: expected", id="null"),
-        pytest.param(None, "missing budgets: expected", id="None"),
-        pytest.param([per("day", usd="much")], "budgets[0]: usd='much': expected 0 to 100000000 USD", id="no number"),
-        pytest.param([per("day", usd=True)], "budgets[0]: usd=True: expected 0 to 100000000 USD", id="a truth"),
-        pytest.param([per("day", usd="NaN")], "budgets[0]: usd='NaN': expected 0 to 100000000 USD", id="not a number"),
-        pytest.param([per("day", usd="Infinity")], "usd='Infinity': expected 0 to 100000000 USD", id="endless"),
-        pytest.param(
-            [per("day", usd=10**9)], "usd=1000000000: expected 0 to 100000000 USD", id="more than anybody has"
-        ),
-        pytest.param([per("day", usd=[1])], "budgets[0]: usd=[1]: expected 0 to 100000000 USD", id="a list of limits"),
-        pytest.param([{"usd": 1}], f"missing budgets[0]: per: expected {WORDS_TOLD}", id="no word"),
-        pytest.param([per()], f"budgets[0]: per=[]: expected {WORDS_TOLD}", id="no words"),
-        pytest.param([per("week")], f"budgets[0]: per=['week']: expected {WORDS_TOLD}", id="unknown word"),
-        pytest.param([per("day", "day")], f"per=['day', 'day']: expected {WORDS_TOLD}", id="a word twice"),
-        pytest.param([per("day", "month")], f"per=['day', 'month']: expected {WORDS_TOLD}", id="both"),
-        pytest.param([{"usd": 1, "per": 5}], f"per=5: expected {WORDS_TOLD}", id="no text"),
-        pytest.param([per("day", dag_id="")], "budgets[0]: dag_id='': expected a name or a list", id="no name"),
-        pytest.param([per("day", dag_id=[])], "budgets[0]: dag_id=[]: expected a name or a list", id="no names"),
-        pytest.param([per("day", conn_id=[1])], "budgets[0]: conn_id=[1]: expected a name", id="numbers"),
-        pytest.param([per("day", conn_id={"a": 1})], "conn_id={'a': 1}: expected a name", id="an object"),
-        pytest.param([per("day", timezone="Mars")], "budgets[0]: timezone='Mars': expected", id="no zone"),
-        pytest.param([per("day", timezone=3600)], "budgets[0]: timezone=3600: expected", id="an offset"),
-        pytest.param([per("day", timezone="../UTC")], "budgets[0]: timezone='../UTC': expected", id="a path"),
-        pytest.param([per("day", timezone=None)], "missing budgets[0]: timezone: expected", id="null"),
+        pytest.param([{"per": "day"}], "budgets[0]: usd", id="no limit"),
+        pytest.param([per("day", usd=-1)], "budgets[0]: usd", id="negative"),
+        pytest.param("", "budgets", id="a text that rendered to nothing"),
+        pytest.param(" None ", "budgets", id="None as text"),
+        pytest.param("null", "budgets", id="null"),
+        pytest.param(None, "budgets", id="None"),
+        pytest.param([per("day", usd="much")], "budgets[0]: usd", id="no number"),
+        pytest.param([per("day", usd=True)], "budgets[0]: usd", id="a truth"),
+        pytest.param([per("day", usd="NaN")], "budgets[0]: usd", id="not a number"),
+        pytest.param([per("day", usd="Infinity")], "budgets[0]: usd", id="endless"),
+        pytest.param([per("day", usd=10**9)], "budgets[0]: usd", id="more than anybody has"),
+        pytest.param([per("day", usd=[1])], "budgets[0]: usd", id="a list of limits"),
+        pytest.param([{"usd": 1}], "budgets[0]: per", id="no word"),
+        pytest.param([per()], "budgets[0]: per", id="no words"),
+        pytest.param([per("week")], "budgets[0]: per", id="unknown word"),
+        pytest.param([per("day", "day")], "budgets[0]: per", id="a word twice"),
+        pytest.param([per("day", "month")], "budgets[0]: per", id="both"),
+        pytest.param([{"usd": 1, "per": 5}], "budgets[0]: per", id="no text"),
+        pytest.param([per("day", dag_id="")], "budgets[0]: dag_id", id="no name"),
+        pytest.param([per("day", dag_id=[])], "budgets[0]: dag_id", id="no names"),
+        pytest.param([per("day", conn_id=[1])], "budgets[0]: conn_id", id="numbers"),
+        pytest.param([per("day", conn_id={"a": 1})], "budgets[0]: conn_id", id="an object"),
+        pytest.param([per("day", timezone="Mars")], "budgets[0]: timezone", id="no zone"),
+        pytest.param([per("day", timezone=3600)], "budgets[0]: timezone", id="an offset"),
+        pytest.param([per("day", timezone="../UTC")], "budgets[0]: timezone", id="a path"),
+        pytest.param([per("day", timezone=None)], "budgets[0]: timezone", id="null"),
     ],
 )
-def test_what_is_no_budget_is_refused(declared, message):
-    """The error names the entry, the value and what is allowed; nothing is budgeted in silence."""
-    with pytest.raises(InvalidInput) as told:
+def test_what_is_no_budget_is_refused(declared, field):
+    """The error names the entry and the key of an invalid budget."""
+    with pytest.raises(InvalidInput) as caught:
         parse(declared, where="budgets")
 
-    assert message in str(told.value)
+    assert field == caught.value.field
 
 
 JSON = st.recursive(

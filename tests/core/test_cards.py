@@ -102,7 +102,7 @@ def test_no_value_of_json_breaks_the_reading(value):
         (errors.VideoModerated("m"), "moderated"),
         (errors.VideoFailed("f"), "failed"),
         (errors.VideoExpired("e"), "expired"),
-        (errors.AmbiguousSubmit("a"), "doubt"),
+        (errors.AmbiguousSubmit("a"), "unconfirmed"),
         (errors.WaitTimeout("w", request_id="r"), "trouble"),
         (errors.DeliveryFailed("d", request_id="r"), "trouble"),
         (errors.AuthenticationFailed("k", request_id="r"), "trouble"),

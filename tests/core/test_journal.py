@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shlex
 from dataclasses import replace
 from decimal import Decimal
@@ -329,7 +330,7 @@ def test_a_record_of_a_newer_version_says_so():
 )
 def test_a_record_of_somebody_else_is_refused(other):
     """A copied record does not become another task's purchase."""
-    with pytest.raises(JournalCorrupt, match="stands where those of"):
+    with pytest.raises(JournalCorrupt, match=re.escape(str(other))):
         parse(bought().to_json(), other)
 
 
@@ -396,7 +397,7 @@ def test_a_command_survives_the_shell(run_id, map_index):
     mapped = [] if map_index < 0 else ["--map-index", "12"]
 
     said = ["forget", "films", run_id, "make", "--force", *mapped, "--journal-path", "s3://b/my films"]
-    assert ["python", "-m", "airflow_provider_grokvideo", "journal", *said] == shlex.split(command)
+    assert ["grokvideo", "journal", *said] == shlex.split(command)
 
 
 @given(st.text(), st.text(), st.text())
@@ -405,7 +406,7 @@ def test_a_command_survives_the_shell_whatever_the_names(dag_id, run_id, task_id
     said = shlex.split(Owner(dag_id, run_id, task_id).command("show"))
     dashes = ["--"] if any(name.startswith("-") for name in (dag_id, run_id, task_id)) else []
 
-    assert ["journal", "show", *dashes, dag_id, run_id, task_id] == said[3:]
+    assert ["journal", "show", *dashes, dag_id, run_id, task_id] == said[1:]
 
 
 def test_a_place_to_fill_in_stays_readable():

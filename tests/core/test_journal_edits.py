@@ -54,7 +54,7 @@ def step(records: list[Record], fingerprint: str = "red") -> object:
     return next_step(latest(records, fingerprint), fingerprint, Policy())
 
 
-def test_the_start_in_doubt_gets_the_adopted_id():
+def test_the_unconfirmed_submission_gets_the_adopted_id():
     """The intent becomes the purchase that was found, submitted when it was intended; nothing else of it changes."""
     edit = adopted([INTENT])
     changed = after([INTENT], edit)
@@ -66,7 +66,7 @@ def test_the_start_in_doubt_gets_the_adopted_id():
     assert Attach(expected) == step(changed)
 
 
-def test_the_last_of_several_starts_in_doubt_gets_the_id():
+def test_the_last_of_several_unconfirmed_submissions_gets_the_id():
     """Where several are unconfirmed the last one is meant, because it is the one that the task goes on with."""
     records = [INTENT, second(INTENT)]
     changed = after(records, adopted(records))
@@ -148,17 +148,17 @@ def test_what_can_be_no_id_is_refused(request_id: str):
         adopted([INTENT], request_id)
 
 
-def test_the_start_in_doubt_is_forgotten():
+def test_the_unconfirmed_submission_is_forgotten():
     """The intent is withdrawn and says by whom, and the next try buys."""
     edit = forget([INTENT], OWNER)
     changed = after([INTENT], edit)
 
     assert [replace(INTENT, phase="withdrawn", note="forgotten by hand")] == changed
     assert Submit() == step(changed)
-    assert "buys anew" in edit.told
+    assert "submit again" in edit.told
 
 
-def test_starts_in_doubt_are_forgotten_one_by_one():
+def test_unconfirmed_submissions_are_forgotten_one_by_one():
     """Where an earlier start of the same inputs is unconfirmed too, forgetting the last one says that it stays."""
     records = [INTENT, second(INTENT)]
     edit = forget(records, OWNER)
@@ -172,7 +172,7 @@ def test_forgetting_leaves_the_purchase_the_task_goes_on_with():
     records = [DELIVERED, second(INTENT)]
     edit = forget(records, OWNER)
 
-    assert "goes on with purchase 1, which is delivered" in edit.told
+    assert "purchase 1, whose phase is delivered" in edit.told
     assert DELIVERED == after(records, edit)[0]
 
 
@@ -198,10 +198,10 @@ def test_a_request_that_ended_badly_is_forgotten_only_by_force():
 @pytest.mark.parametrize("force", [False, True], ids=["plain", "force"])
 @pytest.mark.parametrize(
     ("records", "says"),
-    [([], "there is no purchase"), ([WITHDRAWN], "unconfirmed"), ([DELIVERED], "resubmit_on=")],
+    [([], "no purchase"), ([WITHDRAWN], "unconfirmed"), ([DELIVERED], "resubmit_on=")],
     ids=["nothing", "withdrawn", "delivered"],
 )
-def test_where_nothing_is_in_doubt_nothing_is_forgotten(records: list[Record], says: str, force: bool):
+def test_where_nothing_is_unconfirmed_nothing_is_forgotten(records: list[Record], says: str, force: bool):
     """Without an unconfirmed submission nothing is withdrawn; a delivered video is never forgotten."""
     edit = forget(records, OWNER, force=force)
 

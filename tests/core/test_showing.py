@@ -78,9 +78,9 @@ INTENT = (Purchase(number=1, phase="intent", estimated_usd="0.15"),)
     [
         ("running", "submitting"),
         (None, "submitting"),
-        ("up_for_retry", "doubt"),
-        ("failed", "doubt"),
-        ("scheduled", "doubt"),
+        ("up_for_retry", "unconfirmed"),
+        ("failed", "unconfirmed"),
+        ("scheduled", "unconfirmed"),
         ("deferred", "waiting"),
     ],
 )
@@ -90,8 +90,8 @@ def test_a_task_that_died_while_it_submitted_is_shown_as_unconfirmed(outcome, st
     view = showing.view(card, now=NOW)
 
     assert expected == view["outcome"]
-    assert (expected == "doubt") == (view["problem"] is not None)
-    assert {"usd": "0.15", "kind": "possible" if expected == "doubt" else "estimated"} == view["cost"]
+    assert (expected == "unconfirmed") == (view["problem"] is not None)
+    assert {"usd": "0.15", "kind": "possible" if expected == "unconfirmed" else "estimated"} == view["cost"]
 
 
 BOOKED = Entry("t", 1.0, "c", OWNER, estimated=1_500_000_000, request_id="r-1")

@@ -77,7 +77,7 @@ def done(ticks=BILL):
 
 OPEN = bought()
 UNDER_WAY = bought(request_id="r-1")
-UNCONFIRMED = bought(outcome="doubt")
+UNCONFIRMED = bought(outcome="unconfirmed")
 SETTLED = bought(state="settled", outcome="done", request_id="r-1", billed=BILL)
 RELEASED = bought(state="released")
 
@@ -172,7 +172,7 @@ def test_how_a_request_ends(entry, job, expected):
 
 
 PHASES = [
-    pytest.param(known("intent"), {"outcome": "doubt"}, id="intent"),
+    pytest.param(known("intent"), {"outcome": "unconfirmed"}, id="intent"),
     pytest.param(known("submitted"), {"request_id": "r-1"}, id="submitted"),
     pytest.param(
         known("submitted", outcome="expired"),

@@ -103,9 +103,9 @@ def test_what_follows_from_takes_and_answer(records, answer, step):
         pytest.param([DELIVERED], said("another", 2, 3), "max_takes=2 is reached", id="no more takes"),
         pytest.param([BLOCKED], said("another", 1, 3), "max_takes=2 is reached", id="a blocked one counts"),
         pytest.param(
-            [BLOCKED], said("approve", 1, 3, 2), "no take 2 to approve", id="a blocked one is none to approve"
+            [BLOCKED], said("approve", 1, 3, 2), "take 2 cannot be approved", id="a blocked one is none to approve"
         ),
-        pytest.param([], said("approve", 1, 2, 7), "no take 7 to approve", id="there is no such take"),
+        pytest.param([], said("approve", 1, 2, 7), "take 7 cannot be approved", id="there is no such take"),
     ],
 )
 def test_an_answer_that_is_not_followed_is_asked_for_again(records, answer, why):

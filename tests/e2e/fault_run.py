@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -170,12 +171,12 @@ def follow(stack: AirflowStack, command: str, request_id: str | None = None, **s
         stack: The Airflow.
         command: As the message has it.
         request_id: Put in the place of ``<request id>``.
-        settings: Further environment, such as the journal's home.
+        settings: Further environment, such as the journal's path.
     """
-    _, *words = shlex.split(command.replace("<request id>", request_id or ""))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, *words],
-        env={**stack.env, **settings},
+        shlex.split(command.replace("<request id>", request_id or "")),
+        env={**stack.env, "PATH": path, **settings},
         capture_output=True,
         text=True,
         timeout=SETTLE_SECONDS,

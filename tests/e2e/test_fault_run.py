@@ -351,7 +351,7 @@ def test_every_bill_of_the_run_is_in_the_ledger(stack: AirflowStack, emulator: E
     booked = {entry.request_id: entry for entry in entries if entry.request_id}
     known = {start.request_id: start.billed_ticks for start in emulator.starts if start.request_id in booked}
     unknown = emulator.billed_ticks - sum(known.values())
-    doubts = sum(entry.counted for entry in entries if entry.outcome == "doubt")
+    doubts = sum(entry.counted for entry in entries if entry.outcome == "unconfirmed")
 
     assert known == {request_id: booked[request_id].billed for request_id in known}
     assert len(booked) == len(known)

@@ -1,8 +1,9 @@
-"""The journal's command line against a real Airflow: what it prints is what a person types."""
+"""The journal's command line against a real Airflow: the commands that it prints work."""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -46,16 +47,15 @@ def stack(stack_factory: Callable[..., AirflowStack], emulator: Emulator, out: P
 
 
 def typed(line: str, backend: Path) -> subprocess.CompletedProcess[str]:
-    """Run a line as a person types it."""
-    python, *words = shlex.split(line)
-    assert "python" == python
+    """Run a line as you type it into a shell, with the commands of this environment."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
-        [sys.executable, *words],
+        shlex.split(line),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env=clean_environment(AIRFLOW_HOME=str(backend)),
+        env=clean_environment(AIRFLOW_HOME=str(backend), PATH=path),
     )
     assert 0 == ended.returncode, ended.stderr
     return ended
@@ -68,7 +68,7 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     run_id = stack.api.trigger(DAG)
     assert "failed" == stack.api.wait_run(DAG, run_id, timeout=180)
 
-    journal = "python -m airflow_provider_grokvideo journal"
+    journal = "grokvideo journal"
     where = f"--api-url {stack.url}"
     orphans = typed(f"{journal} list --orphans {where}", stack.backend)
     assert f"journal: task state store of Airflow {version('apache-airflow')} at {stack.url}\n" == orphans.stderr
@@ -78,8 +78,8 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     commands = [line.partition(":")[2].strip() for line in orphans.stdout.splitlines() if line.startswith("  ")]
     (adopt,) = (line for line in commands if " adopt " in line and "--map-index 1" in line)
     (forget,) = (line for line in commands if " forget " in line and "--map-index 2" in line)
-    assert "buys nothing" in typed(adopt.replace("<request id>", accepted.request_id), stack.backend).stdout
-    assert "it buys anew" in typed(forget, stack.backend).stdout
+    assert "no new charge" in typed(adopt.replace("<request id>", accepted.request_id), stack.backend).stdout
+    assert "to submit again" in typed(forget, stack.backend).stdout
 
     body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
     if Version(version("apache-airflow")) >= Version("3.4.0b1"):

@@ -295,8 +295,8 @@ def test_a_relative_path_is_refused(path):
 
 
 @pytest.mark.parametrize("home", [".", "home"])
-def test_a_relative_home_directory_is_refused(monkeypatch, backend):
+def test_a_relative_home_directory_is_refused(monkeypatch, home):
     """`~` has to lead to the same place for all processes."""
-    monkeypatch.setenv("HOME", backend)
+    monkeypatch.setenv("HOME", home)
     with pytest.raises(InvalidInput):
         open_tree("~/journal")

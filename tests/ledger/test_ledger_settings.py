@@ -67,10 +67,10 @@ def test_several_machines_have_no_ledger_unless_it_is_named(executor, backend, s
     """A file for each worker would count a part for the whole, so there is none, and the reason says what to set."""
     setting(executor)
 
-    assert isinstance(settings.open_ledger(), NoLedger)
-    assert f"with {executor} each machine would have a ledger of its own; set [grokvideo] ledger_conn_id" == (
-        settings.open_ledger().told
-    )
+    ledger = settings.open_ledger()
+    assert isinstance(ledger, NoLedger)
+    assert executor in ledger.told
+    assert "[grokvideo] ledger_conn_id" in ledger.told
 
 
 @pytest.mark.parametrize("executor", [LOCAL, CELERY])
@@ -135,8 +135,8 @@ def test_a_connection_to_something_else_is_refused(connection, monkeypatch, sett
     with pytest.raises(LedgerUnavailable) as told:
         settings.open_ledger()
 
-    assert "[grokvideo] ledger_conn_id=books cannot be used as an SQL database" in str(told.value)
-    assert "it needs Airflow's provider for that database" in str(told.value)
+    assert "[grokvideo] ledger_conn_id=books " in str(told.value)
+    assert "provider" in str(told.value)
     assert "hunter2" not in f"{told.value!r}{told.value}"
 
 
@@ -234,8 +234,10 @@ def test_all_budgets_hold(setting):
 def test_a_mistake_in_the_budgets_is_named(setting):
     """A setting that is no list of budgets stops what it should limit, and says where it is."""
     setting(budgets='[{"usd": 20, "per": "weekly"}]')
-    with pytest.raises(InvalidInput, match=r"^\[grokvideo\] budgets\[0\]: per='weekly' is not allowed"):
+    with pytest.raises(InvalidInput) as caught:
         settings.declared_budgets(ACCOUNT, "team")
+
+    assert ("[grokvideo] budgets[0]: per", "weekly") == (caught.value.field, caught.value.value)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +267,10 @@ def test_the_zone_of_the_machine_has_a_name(monkeypatch):
 def test_a_zone_that_does_not_exist_is_refused(setting):
     """A mistake in the zone is said at once."""
     setting(budget_timezone="Berlin")
-    with pytest.raises(InvalidInput, match=r"^\[grokvideo\] budget_timezone='Berlin' is not allowed: .*Europe/Berlin"):
+    with pytest.raises(InvalidInput, match="Europe/Berlin") as caught:
         settings.timezone()
+
+    assert ("[grokvideo] budget_timezone", "Berlin") == (caught.value.field, caught.value.value)
 
 
 PRICES = {"as_of": "2026-12-01", "models": {"*": {"output_second": {"480p": 0.1}}}}
@@ -298,10 +302,10 @@ def test_prices_come_from_object_storage(memory, setting):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(None, "a file that can be read (FileNotFoundError", id="missing"),
-        pytest.param(b"\xff\xfe", "a file that can be read (UnicodeDecodeError", id="no text"),
-        pytest.param(b"{", "a JSON file (", id="no JSON"),
-        pytest.param(b"", "a JSON file (", id="empty"),
+        pytest.param(None, "FileNotFoundError", id="missing"),
+        pytest.param(b"\xff\xfe", "UnicodeDecodeError", id="no text"),
+        pytest.param(b"{", "a JSON file", id="no JSON"),
+        pytest.param(b"", "a JSON file", id="empty"),
     ],
 )
 def test_a_price_file_that_cannot_be_read_is_named(content, message, tmp_path, setting):
@@ -313,7 +317,8 @@ def test_a_price_file_that_cannot_be_read_is_named(content, message, tmp_path, s
     with pytest.raises(InvalidInput) as told:
         settings.prices()
 
-    assert f"[grokvideo] prices_path='{path}' is not allowed: {message}" in str(told.value)
+    assert "[grokvideo] prices_path" == told.value.field
+    assert message in str(told.value)
 
 
 def test_a_price_file_of_the_wrong_shape_names_itself(tmp_path, setting):
@@ -321,17 +326,19 @@ def test_a_price_file_of_the_wrong_shape_names_itself(tmp_path, setting):
     path = tmp_path / "prices.json"
     path.write_text(json.dumps({"as_of": "2026-12-01", "models": {"m": {}}}))
     setting(prices_path=str(path))
-    with pytest.raises(InvalidInput, match=rf"^{path}: m=\{{\}} is not allowed"):
+    with pytest.raises(InvalidInput) as caught:
         settings.prices()
+
+    assert f"{path}: m" == caught.value.field
 
 
 def test_a_price_file_in_missing_storage_is_named(memory, setting):
     """A URL without a file is told like a path without one."""
     setting(prices_path=f"{memory.url}/nothing.json")
-    with pytest.raises(
-        InvalidInput, match=r"prices_path='memory://files/nothing\.json' is not allowed: a file that can"
-    ):
+    with pytest.raises(InvalidInput) as caught:
         settings.prices()
+
+    assert ("[grokvideo] prices_path", f"{memory.url}/nothing.json") == (caught.value.field, caught.value.value)
 
 
 def test_the_embedded_ledger_is_where_airflow_is(monkeypatch):

@@ -64,9 +64,9 @@ def reconcile(ledger: SqlLedger, journal: Path, *words: str) -> int:
 
 CASES = {
     "died before the intent": (reserved("a"), None, ("released", None, 0)),
-    "died after the intent": (reserved("a"), known("a", "intent"), ("reserved", "doubt", 5 * CENT)),
+    "died after the intent": (reserved("a"), known("a", "intent"), ("reserved", "unconfirmed", 5 * CENT)),
     "died after the start": (reserved("a"), known("a", "submitted"), ("reserved", None, 5 * CENT)),
-    "forgotten by a person": (reserved("a", outcome="doubt"), known("a", "withdrawn"), ("released", None, 0)),
+    "forgotten by a person": (reserved("a", outcome="unconfirmed"), known("a", "withdrawn"), ("released", None, 0)),
     "bill missed": (reserved("a"), known("a", "delivered", manifest={"cost_usd": 0.06}), ("settled", "done", 6 * CENT)),
     "bill of a blocked one missed": (
         reserved("a", request_id="r-a"),
@@ -120,7 +120,7 @@ def test_what_a_task_is_about_to_send_is_left_alone(ledger, journal, capsys):
     assert 0 == sum(entry.counted for entry in ledger.entries())
 
 
-@pytest.mark.parametrize("facts", [{"request_id": "r-a"}, {"outcome": "doubt"}], ids=["accepted", "unconfirmed"])
+@pytest.mark.parametrize("facts", [{"request_id": "r-a"}, {"outcome": "unconfirmed"}], ids=["accepted", "unconfirmed"])
 def test_what_was_sent_is_never_released_for_want_of_a_record(ledger, journal, facts):
     """A journal that was cleaned gives no money back."""
     ledger.reserve(reserved("a", **facts), [])

@@ -116,7 +116,7 @@ def test_postgresql_ends_the_transaction_of_a_frozen_client(postgres_place, monk
         told = clients.hear()
 
     assert 0.5 < waited < sql.FROZEN_AFTER
-    assert told.startswith("LedgerUnavailable: the ledger in connection the_ledger does not work")
+    assert told.startswith("LedgerUnavailable: ledger in connection the_ledger ")
     assert ["t-other"] == [entry.token for entry in ledger.entries()]
 
 
@@ -201,7 +201,7 @@ def test_an_unreachable_server_is_reported_at_once(closed_port, monkeypatch):
     with pytest.raises(LedgerUnavailable) as told:
         ledger.reserve(bought(), limits(1))
 
-    assert "in connection the_ledger does not work" in str(told.value)
+    assert "in connection the_ledger " in str(told.value)
     assert "refused" in str(told.value)
     assert "hunter2" not in f"{told.value!r}{told.value}"
 
@@ -220,7 +220,7 @@ def test_a_wrong_password_is_not_repeated(postgres_place, monkeypatch):
 def test_a_directory_that_is_missing_is_reported(tmp_path):
     """A file that cannot be made is reported with its path."""
     path = str(tmp_path / "missing" / "ledger.db")
-    with pytest.raises(LedgerUnavailable, match=r"missing/ledger\.db does not work \(OperationalError: unable to open"):
+    with pytest.raises(LedgerUnavailable, match=r"missing/ledger\.db .*OperationalError: unable to open"):
         sql.open_sqlite(path).reserve(bought(), [])
 
 
@@ -404,7 +404,7 @@ def test_a_newer_ledger_is_refused(place, step):
     """Tables of a newer version are neither written nor misread; the message has both versions and what to do."""
     place.open().reserve(bought(), [])
     make_newer(place)
-    with pytest.raises(LedgerUnavailable, match=r"has schema 2, this version of the provider reads 1\. .* newer one"):
+    with pytest.raises(LedgerUnavailable, match=r"schema 2; .* schema 1\. .* newer one"):
         STEPS[step](place.open())
 
     assert 1 == count(place)
@@ -427,7 +427,7 @@ def test_a_ledger_that_becomes_newer_is_not_written(place, step):
 )
 def test_what_a_database_cannot_hold_is_reported(ledger, facts):
     """Whatever a driver makes of it, the caller sees one kind of error, and the ledger goes on."""
-    with pytest.raises(LedgerUnavailable, match="does not work"):
+    with pytest.raises(LedgerUnavailable):
         ledger.reserve(replace(bought(), **facts), [])
 
     assert [] == ledger.reserve(bought(), limits(1))

@@ -106,10 +106,8 @@ def test_clip_that_is_made(made, clip):
         pytest.param(order(duration=6, limit="0.25"), "0", "its price of 0.3 USD is refused", id="exact: refused"),
         pytest.param(order(duration=UNKNOWN, limit="0.25"), "0.25", "at most max_cost_usd=0.25", id="unknown: capped"),
         pytest.param(order("edit", source=Clip(8, "480p"), limit="0.1"), "0.1", "at most", id="a source: capped"),
-        pytest.param(order(duration=6, limit="0.25", asks=True), "0.30", "a person is asked", id="asks: not capped"),
-        pytest.param(
-            order(model="new", limit="9"), "0", "a price that nobody knows is refused", id="no price: refused"
-        ),
+        pytest.param(order(duration=6, limit="0.25", asks=True), "0.30", "asks for approval", id="asks: not capped"),
+        pytest.param(order(model="new", limit="9"), "0", "an unknown price is refused", id="no price: refused"),
     ],
 )
 def test_limit(limited, usd, told):
@@ -134,9 +132,7 @@ def test_unknown_price_is_no_number():
     found = worst(order(model="grok-imagine-video-9"))
 
     assert None is found.usd
-    assert (
-        "no price is known for this with grok-imagine-video-9; [grokvideo] prices_path can name one",
-    ) == found.notes
+    assert ("no price is known for model grok-imagine-video-9; add one in [grokvideo] prices_path",) == found.notes
 
 
 def test_assumptions_are_told():

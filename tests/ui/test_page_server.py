@@ -56,7 +56,7 @@ def test_every_outcome_is_told(studio):
         "moderated": "moderated",
         "failed": "failed",
         "expired": "expired",
-        "doubtful": "doubt",
+        "doubtful": "unconfirmed",
         "too_dear": "refused",
         "asking": "asking",
         "late": "trouble",
@@ -211,5 +211,5 @@ def test_a_waiting_request_tells_the_progress_of_the_service(studio):
     before = len(studio.emulator.starts)
     view = studio.get("api/video", poll=1, **studio.query("patience", "waiting")).json()
 
-    assert view["waiting"]["looked_at"]
+    assert view["waiting"]["polled_at"]
     assert before == len(studio.emulator.starts)

@@ -31,7 +31,7 @@ async function load() {
     ["Code", told.code],
     ["Message", told.message],
     ["Connection", told.conn_id],
-    ["Asked", told.looked_at ? moment(told.looked_at) : null],
+    ["Asked", told.polled_at ? moment(told.polled_at) : null],
   ];
   fill(
     main,

@@ -29,7 +29,7 @@ function gallery() {
 }
 
 async function load() {
-  const view = await ask(`api/video?${place}&look=1`);
+  const view = await ask(`api/video?${place}&poll=1`);
   const { now: _now, waiting: _waiting, ...told } = view;
   const said = JSON.stringify(told);
   const old = main.querySelector(".waiting");

@@ -12,7 +12,7 @@ export const OUTCOMES = {
   moderated: ["Blocked", "ban"],
   failed: ["Failed", "alert"],
   expired: ["Forgotten", "clock"],
-  doubt: ["Unconfirmed", "question"],
+  unconfirmed: ["Unconfirmed", "question"],
   refused: ["Refused", "hand"],
 };
 
