@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(run=lambda _: _help(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    journal.add(commands)
+    journal.add(commands, ledger.open_sql_journal)
     ledger.add(commands)
     plan.add(commands)
     commands.add_parser("emulator", help="run an emulator of xAI's video API on this machine", add_help=False)

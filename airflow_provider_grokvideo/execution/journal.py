@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.core.journal import (
     latest,
     unwritten,
 )
-from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, numbered
+from airflow_provider_grokvideo.journal.backends import Backend, Joint, numbered
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
@@ -126,32 +126,37 @@ class TaskJournal:
             self.hold(found)
         return found is not None
 
-    def intend(self, request: VideoRequest, fingerprint: str, asked: str, *, token: str, **facts: Any) -> None:
-        """Write down that a start is about to be sent; `token` is its name, here and in the ledger.
+    def new_intent(self, request: VideoRequest, fingerprint: str, asked: str, *, token: str, **facts: Any) -> Record:
+        """Return the record of a submission that is about to be sent; `token` is its name, here and in the ledger."""
+        record = Record(
+            owner=self.owner,
+            number=0,
+            token=token,
+            phase="intent",
+            fingerprint=fingerprint,
+            asked=asked,
+            intended_at=time.time(),
+            try_number=self.try_number,
+            tries=self.tries,
+            clears=self.clears,
+            mode=request.mode,
+            model=request.model,
+            **facts,
+        )
+        return numbered(record, self.records)
+
+    def intend(self, record: Record, *, written: bool = False) -> None:
+        """Write an intent, and make it the purchase this try is about.
+
+        Args:
+            record: From :meth:`new_intent`.
+            written: The ledger's transaction has written it already, see :meth:`joint`.
 
         Raises:
             JournalUnavailable: It could not be written, or another try is faster; nothing may be sent.
             JournalCorrupt: What is there cannot be read; nothing may be sent.
         """
-        record = numbered(
-            Record(
-                owner=self.owner,
-                number=0,
-                token=token,
-                phase="intent",
-                fingerprint=fingerprint,
-                asked=asked,
-                intended_at=time.time(),
-                try_number=self.try_number,
-                tries=self.tries,
-                clears=self.clears,
-                mode=request.mode,
-                model=request.model,
-                **facts,
-            ),
-            self.records,
-        )
-        if self.backend is not None:
+        if self.backend is not None and not written:
             try:
                 self.backend.create(record)
             except self.interruptions:
@@ -160,6 +165,10 @@ class TaskJournal:
         self.records.append(record)
         self.current = record
         self.remembers = self.backend is not None
+
+    def joint(self, record: Record) -> Joint | None:
+        """Return how an intent is written in a transaction of the ledger; None where the journal is no database."""
+        return None if self.backend is None else self.backend.joint(record)
 
     def of_another_index(self, fingerprint: str) -> Record | None:
         """Make the purchase of another map index this one's, too, where a mapped list has changed.
@@ -171,7 +180,7 @@ class TaskJournal:
             JournalUnavailable: The backend does not answer.
             JournalCorrupt: A record of another map index cannot be read.
         """
-        if not isinstance(self.backend, FileBackend) or self.owner.map_index < 0:
+        if self.backend is None or self.owner.map_index < 0:
             return None
         found = elsewhere(self.records, self.backend.elsewhere(fingerprint), fingerprint, clears=self.clears)
         if not found or found[0].phase == "intent":

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.pricing import Estimate, Prices
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.journal import TaskJournal
+    from airflow_provider_grokvideo.journal.backends import Joint
     from airflow_provider_grokvideo.ledger.backends import Ledger
+
+NO_PRICE = "no price is known for this model, so budgets cannot be enforced; add one in [grokvideo] prices_path"
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +82,7 @@ class TaskLedger:
 
         return settings.open_ledger()
 
-    def reserve(
+    def check(
         self,
         entry: Entry,
         estimate: Estimate,
@@ -88,40 +91,76 @@ class TaskLedger:
         budgets: Sequence[Budget],
         approval: Approval | None = None,
     ) -> None:
-        """Reserve the estimate in every budget that applies, or refuse the purchase.
+        """Refuse a purchase that a limit or a budget does not allow now; nothing is written.
 
         Args:
             entry: What is about to be bought.
             estimate: Its price.
             limit: The task's ``max_cost_usd``.
             budgets: All that are declared.
-            approval: Of a person who was asked.
+            approval: Of a user who was asked.
 
         Raises:
-            SpendLimitExceeded: It costs more than the task or a budget allows; nothing is reserved.
-            LedgerUnavailable: A budget applies and the ledger does not answer.
-            InvalidInput: A limit, a budget or a setting of the ledger makes no sense.
+            SpendLimitExceeded: It costs more than the task or a budget allows.
+            InvalidInput: A limit, a budget or a setting of the ledger cannot be used.
         """
         most = None if limit is None else money.amount(limit, "max_cost_usd", also=", or None for no limit")
         scopes = scopes_of(budgets, entry.owner, entry.conn_id, entry.reserved_at)
-        allowed = approval is not None and approval.covers(estimate)
-        reasons = [] if allowed or (reason := pricing.over_limit(estimate, most)) is None else [reason]
-        if scopes and estimate.usd is None and not allowed:
-            reasons.append("nobody knows its price, so no budget can be kept; [grokvideo] prices_path can name one")
+        if approval is not None and approval.covers(estimate):
+            return
+        over_limit = pricing.over_limit(estimate, most)
+        reasons = [] if over_limit is None else [over_limit]
+        if scopes and estimate.usd is None:
+            reasons.append(NO_PRICE)
+        # The question has to show everything that an approval would allow.
+        reasons += map(str, self._without_room(entry, scopes))
         if reasons:
-            # Who is asked has to see everything that they would allow.
-            raise _refused(estimate, [*reasons, *map(str, self._without_room(entry, scopes))])
+            raise _refused(estimate, reasons)
+
+    def reserve(
+        self,
+        entry: Entry,
+        estimate: Estimate,
+        *,
+        budgets: Sequence[Budget],
+        approval: Approval | None = None,
+        joint: Joint | None = None,
+    ) -> bool:
+        """Reserve the estimate in every budget that applies, and write the intent with it where that is possible.
+
+        Args:
+            entry: What is about to be bought; :meth:`check` has allowed it.
+            estimate: Its price.
+            budgets: All that are declared.
+            approval: Of a user who was asked.
+            joint: The intent; written in the same transaction if the journal is in the same database.
+
+        Returns:
+            Whether the intent is written.
+
+        Raises:
+            SpendLimitExceeded: A budget has no room any more; nothing is written.
+            LedgerUnavailable: A budget applies and the ledger does not answer.
+            InvalidInput: A budget applies and there is no ledger.
+        """
+        scopes = scopes_of(budgets, entry.owner, entry.conn_id, entry.reserved_at)
+        allowed = approval is not None and approval.covers(estimate)
         try:
-            over = self._ledger.reserve(entry, scopes, anyway=allowed)
+            ledger = self._ledger
+            also = joint.write if joint is not None and ledger.shares(joint.engine) else None
+            over = ledger.reserve(entry, scopes, anyway=allowed, also=also)
         except LedgerUnavailable as error:
             if scopes:
                 raise
-            log.warning("%s. No budget applies, so the task goes on; this purchase is booked when it ends.", error.what)
-            return
+            log.warning(
+                "%s. No budget applies, so the task continues; the purchase is booked when it ends.", error.what
+            )
+            return False
         if over and not allowed:
             raise _refused(estimate, [str(each) for each in over])
         for each in over:
-            log.warning("Allowed by %s although %s", entry.approved_by, each)
+            log.warning("Approved by %s although %s", entry.approved_by, each)
+        return also is not None
 
     def prices(self) -> Prices:
         """Return what the models cost, by ``[grokvideo] prices_path`` and the built-in table."""

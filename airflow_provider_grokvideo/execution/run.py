@@ -102,11 +102,12 @@ class PaidRun(PurchasedRun):
             return self._buy(self._read(stack))
 
     def _buy(self, found: inputs.Inputs) -> Next:
-        """Check what is free to check, reserve, write the intent, submit, write the id, book.
+        """Check what is free to check, upload, reserve and write the intent, submit, write the id, book.
 
         Each step stands before the next one because the process may die between any two of them:
 
-        - the reservation before the intent: a purchase that a budget does not allow must leave no intent;
+        - reservation and intent are one transaction where journal and ledger are in one database; else the reservation
+          comes first, because a purchase that a budget does not allow must leave no intent;
         - the intent before the POST: a retry must know that something may have been sent;
         - the id right after the POST: it is the only way to a video that is paid;
         - the ledger last: the journal can restore it, and nothing restores the journal.
@@ -114,9 +115,10 @@ class PaidRun(PurchasedRun):
         opened = prepare.checked(found, self.order, self.options, self.hook)
         estimate = self.estimate(found.request, opened.source)
         entry = ledger.about_to_buy(found.request, estimate, self.journal, self.conn_id, self._approval(found))
-        if stop := self._reserve(entry, estimate, found):
-            return stop
-        ready = self._intend(found, opened, entry, estimate)
+        try:
+            ready = self._intend(found, opened, entry, estimate)
+        except SpendLimitExceeded as error:
+            return self._beyond_limit(error, entry, estimate, found)
         try:
             self._submit(ready, entry)
         except AmbiguousSubmit:
@@ -129,64 +131,64 @@ class PaidRun(PurchasedRun):
         """Return what a request will cost."""
         return prepare.estimate(request, source, self.order.known_source(), self.ledger.prices())
 
-    def _reserve(self, entry: Entry, estimate: Estimate, found: inputs.Inputs) -> Next | None:
-        """Reserve the price; where a limit does not allow it, return what the author wants then."""
-        try:
-            self.ledger.reserve(
-                entry,
-                estimate,
-                limit=self.options.max_cost_usd,
-                budgets=self.ledger.budgets(self.hook.account(), self.conn_id, self.options.budgets),
-                approval=self._approval(found),
-            )
-        except SpendLimitExceeded as error:
-            if self.options.on_limit == "skip":
-                self.host.show(None, request=found.request, error=error)
-                return SkipTask(str(error.about(conn_id=self.conn_id)))
-            if self.options.on_limit != "ask":
-                raise
-            if (given := self.state.allowed) is not None:
-                # Airflow shows a try's first question only, so another one cannot be asked in this try.
-                error.what += f"; {given.by} approved {given.difference(entry, found.fingerprint)}"
-                error.what_to_do = "Nothing was submitted. Clear the task to be asked again."
-                raise
-            self.host.keep("asked_usd", approval.UNKNOWN_PRICE if estimate.usd is None else str(estimate.usd))
-            self.host.keep("asked_for", [self.conn_id, found.fingerprint])
-            self.host.show("asking", request=found.request, estimated_usd=estimate.usd)
-            return AskApproval(*approval.question(found.request, estimate, error.why, self.conn_id))
-        return None
-
     def _intend(self, found: inputs.Inputs, opened: inputs.Opened, entry: Entry, estimate: Estimate) -> VideoRequest:
-        """Upload the inputs and write the intent; return the request as it is sent. Undone where it is interrupted."""
+        """Upload the inputs, reserve the price and write the intent; return the request as it is sent.
+
+        What was written is undone where a later step here fails.
+        """
+        request, approval = found.request, self._approval(found)
+        budgets = self.ledger.budgets(self.hook.account(), self.conn_id, self.options.budgets)
+        limit = self.options.max_cost_usd
+        self.ledger.check(entry, estimate, limit=limit, budgets=budgets, approval=approval)
+        ready, witness = prepare.ready(
+            opened, found.fingerprint, entry.token, options=self.options, hook=self.hook, journal=self.journal
+        )
+        for record in purchases.left_behind(self.journal.records, found.fingerprint):
+            log.warning("%s", advice.left_behind(record))
+        if self.journal.backend is None:
+            log.warning("%s", advice.NO_JOURNAL)
+        intent = self.journal.new_intent(
+            request,
+            found.fingerprint,
+            found.asked,
+            token=entry.token,
+            conn_id=self.conn_id,
+            estimated_usd=None if estimate.usd is None else str(estimate.usd),
+            destination=self.options.place,
+            waits_elsewhere=not self.options.wait_for_completion,
+            **witness,
+        )
         try:
-            ready, witness = prepare.ready(
-                opened, found.fingerprint, entry.token, options=self.options, hook=self.hook, journal=self.journal
-            )
-            for record in purchases.left_behind(self.journal.records, found.fingerprint):
-                log.warning("%s", advice.left_behind(record))
-            if self.journal.backend is None:
-                log.warning("%s", advice.NO_JOURNAL)
-            request = found.request
+            joint = self.journal.joint(intent)
+            written = self.ledger.reserve(entry, estimate, budgets=budgets, approval=approval, joint=joint)
+            self.journal.intend(intent, written=written)
             log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
-            self.journal.intend(
-                request,
-                found.fingerprint,
-                found.asked,
-                token=entry.token,
-                conn_id=self.conn_id,
-                estimated_usd=None if estimate.usd is None else str(estimate.usd),
-                destination=self.options.place,
-                waits_elsewhere=not self.options.wait_for_completion,
-                **witness,
-            )
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
             self.host.show("submitting", request=request, estimated_usd=estimate.usd)
         except BaseException as problem:
             if isinstance(problem, self.host.interruptions):
                 self.journal.take_back(entry.token)
-            self.ledger.released(entry)
+            if not isinstance(problem, SpendLimitExceeded):
+                self.ledger.released(entry)
             raise
         return ready
+
+    def _beyond_limit(self, error: SpendLimitExceeded, entry: Entry, estimate: Estimate, found: inputs.Inputs) -> Next:
+        """Return what the author wants where a limit does not allow a purchase."""
+        if self.options.on_limit == "skip":
+            self.host.show(None, request=found.request, error=error)
+            return SkipTask(str(error.about(conn_id=self.conn_id)))
+        if self.options.on_limit != "ask":
+            raise error
+        if (given := self.state.allowed) is not None:
+            # Airflow shows a try's first question only, so another one cannot be asked in this try.
+            error.what += f"; {given.by} approved {given.difference(entry, found.fingerprint)}"
+            error.what_to_do = "Nothing was submitted. Clear the task to be asked again."
+            raise error
+        self.host.keep("asked_usd", approval.UNKNOWN_PRICE if estimate.usd is None else str(estimate.usd))
+        self.host.keep("asked_for", [self.conn_id, found.fingerprint])
+        self.host.show("asking", request=found.request, estimated_usd=estimate.usd)
+        return AskApproval(*approval.question(found.request, estimate, error.why, self.conn_id))
 
     def _submit(self, request: VideoRequest, entry: Entry) -> None:
         """Submit and write the id down, whatever interrupts that.

@@ -195,7 +195,8 @@ def owner_in(context: Context) -> Owner:
 def open_journal(context: Context) -> TaskJournal:
     """Open the journal of the task instance that runs.
 
-    ``[grokvideo] journal_path`` wins where it is set; else Airflow's task state store, where there is one (3.3+).
+    ``[grokvideo] journal_path`` wins where it is set; then the SQL database of the ledger, where there is one; then
+    Airflow's task state store (3.3+).
 
     Raises:
         JournalUnavailable: The backend does not answer.
@@ -215,17 +216,30 @@ def open_journal(context: Context) -> TaskJournal:
 
 
 def _backend(context: Context, owner: Owner) -> Backend | None:
-    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
+    """Return where the task instance's journal is, with everything that the places of lower precedence hold."""
     store = context.get("task_state_store")
-    in_store = None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
+    places = [_files(owner), _database(owner)]
+    places += [None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})]
+    found = [each for each in places if each is not None]
+    for other in found[1:]:
+        _move(other.records(), found[0])
+    return found[0] if found else None
+
+
+def _files(owner: Owner) -> Backend | None:
+    path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
     if not path:
-        return in_store
+        return None
     from airflow_provider_grokvideo.journal.storage import open_tree
 
-    backend = FileBackend(open_tree(path), owner)
-    if in_store is not None:
-        _move(in_store.records(), backend)
-    return backend
+    return FileBackend(open_tree(path), owner)
+
+
+def _database(owner: Owner) -> Backend | None:
+    from airflow_provider_grokvideo.ledger.settings import open_sql_journal
+
+    journal = open_sql_journal()
+    return None if journal is None else journal.of(owner)
 
 
 def _move(before: list[Record], backend: Backend) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -33,6 +33,19 @@ _NO_KEY = f"{STATE_KEY}_probe"
 _NOTHING = object()
 _LONGEST_NAME = 180
 _HINT = ".at"
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A write of the journal that can be part of another transaction in the same database.
+
+    Attributes:
+        engine: Of the database.
+        write: Writes, given a connection in a transaction.
+    """
+
+    engine: Any
+    write: Callable[[Any], None]
 
 
 class Backend(Protocol):
@@ -57,6 +70,15 @@ class Backend(Protocol):
 
         :func:`~airflow_provider_grokvideo.core.journal.may_replace` decides that from what this object has read.
         """
+
+    def joint(self, record: Record) -> Joint | None:
+        """Return how a new record is written in a transaction of the ledger; None where that cannot be."""
+
+    def elsewhere(self, fingerprint: str) -> list[list[Record]]:
+        """Return the records of the other map indexes of the same task and run that have bought from these inputs."""
+
+    def claim(self, record: Record) -> bool:
+        """Say that another map index's purchase is used by this one; False if a third one uses it already."""
 
 
 class TaskStateBackend:
@@ -108,10 +130,10 @@ class TaskStateBackend:
         """Append, then read back: another try may have written in between."""
         records = self.records()
         if any(each.number >= record.number for each in records):
-            raise _taken(record)
+            raise taken(record)
         self._write([*records, record])
         if self.records()[-1:] != [record]:
-            raise _taken(record)
+            raise taken(record)
 
     def update(self, record: Record) -> bool:
         """Replace the record of the same token."""
@@ -147,6 +169,18 @@ class TaskStateBackend:
         if value is _NOTHING:
             delete(_NO_KEY)
         return value
+
+    def joint(self, record: Record) -> Joint | None:
+        """Return None: no transaction of the ledger reaches it."""
+        return None
+
+    def elsewhere(self, fingerprint: str) -> list[list[Record]]:
+        """Return nothing: a task instance sees no other's state."""
+        return []
+
+    def claim(self, record: Record) -> bool:
+        """Say yes; nothing of others is ever found."""
+        return True
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:
@@ -192,7 +226,7 @@ class FileBackend:
             self._tree.create(f"{self._inputs(record.fingerprint)}/{self._owner.map_index}{_HINT}", b"")
         name = self._file(record.number)
         if not self._tree.create(name, _json(record)) or self._tree.read(name) != _json(record):
-            raise _taken(record)
+            raise taken(record)
         self._known[record.token] = record
 
     def update(self, record: Record) -> bool:
@@ -205,6 +239,10 @@ class FileBackend:
         self._tree.replace(name, _json(record))
         self._known[record.token] = record
         return True
+
+    def joint(self, record: Record) -> Joint | None:
+        """Return None: no transaction of the ledger reaches it."""
+        return None
 
     def elsewhere(self, fingerprint: str) -> list[list[Record]]:
         """Return the records of other map indexes of the same task and run that have a purchase of these inputs."""
@@ -263,7 +301,8 @@ def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
         raise JournalCorrupt(f"{error.what} ({name})") from None
 
 
-def _taken(record: Record) -> JournalUnavailable:
+def taken(record: Record) -> JournalUnavailable:
+    """Return the error of a try whose place another one has taken."""
     return JournalUnavailable(
         f"another try of {record.owner} is submitting right now",
         advice="This try sent nothing. A retry finds the purchase of the other try.",

@@ -10,16 +10,16 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core import journal_edits as edits
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.backends import Backend
-from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, Wanted
+from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, SqlShelf, Wanted
 from airflow_provider_grokvideo.terminal import (
     DONE,
     INCOMPLETE,
@@ -31,6 +31,9 @@ from airflow_provider_grokvideo.terminal import (
     tell,
 )
 
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
+
 _WHERE = """\
 The journal is the first of: --journal-path, --api-url, [grokvideo] journal_path in the Airflow settings of this
 machine, the task state store (Airflow 3.3+) through the REST API at [api] base_url. The API requires
@@ -39,12 +42,13 @@ Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some records wer
 """
 
 
-def add(commands: Any) -> None:
+def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) -> None:
     """Add the command ``journal``.
 
     Args:
         commands: From ``argparse.ArgumentParser.add_subparsers``; options get a ``run`` that takes them and returns the
             exit code.
+        open_sql: Opens the journal in the configured database; returns None without one.
     """
     journal = commands.add_parser(
         "journal",
@@ -53,7 +57,7 @@ def add(commands: Any) -> None:
         epilog=_WHERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    journal.set_defaults(run=lambda _: _help(journal))
+    journal.set_defaults(run=lambda _: _help(journal), open_sql=open_sql)
     verbs = journal.add_subparsers(title="verbs", metavar="VERB")
     listing = _verb(verbs, "list", list_all, "list all purchases")
     listing.add_argument(
@@ -162,10 +166,16 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
     """Open the journals that the options and settings name, and print which."""
     path, url = options.journal_path, options.api_url
     words = ["--journal-path", path] if path else ["--api-url", url] if url else []
+    open_sql = None if words else getattr(options, "open_sql", None)
     if not words:
         path, url = _configured()
     if path:
         shelf: Shelf = FileShelf(path, words)
+        tell(f"journal: {shelf.told}")
+        yield shelf
+        return
+    if open_sql is not None and (found := open_sql()) is not None:
+        shelf = SqlShelf(found)
         tell(f"journal: {shelf.told}")
         yield shelf
         return

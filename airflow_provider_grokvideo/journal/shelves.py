@@ -15,6 +15,7 @@ from airflow_provider_grokvideo.journal.storage import LocalTree, Storage, open_
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.journal.rest import AirflowApi
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,35 @@ class ApiShelf:
     def has(self, owner: Owner) -> bool:
         """Return whether the task instance still exists in Airflow; a deleted one has lost its journal."""
         return owner in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)
+
+
+class SqlShelf:
+    """The journals in the database of the ledger.
+
+    Args:
+        journal: All of them.
+    """
+
+    words: Sequence[str] = ()
+
+    def __init__(self, journal: SqlJournal) -> None:
+        self._journal = journal
+        self.told = f"database {journal.label}"
+
+    def backend(self, owner: Owner) -> Backend:
+        """Return the backend of a task instance."""
+        return self._journal.of(owner)
+
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+        """Read every row that fits."""
+        from airflow_provider_grokvideo.journal.sql import parsed
+
+        for row in self._journal.matching(wanted.dag_id, wanted.run_id, wanted.task_id):
+            try:
+                yield parsed(row)
+            except JournalCorrupt as error:
+                yield Problem(f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}", error.what)
+
+    def has(self, owner: Owner) -> bool:
+        """Say yes: Airflow never deletes these rows."""
+        return True

@@ -15,7 +15,7 @@ backend          location                                                 guaran
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_provider_grokvideo.core.budgets import Overrun, Scope
 from airflow_provider_grokvideo.core.errors import InvalidInput
@@ -28,8 +28,18 @@ class Ledger(Protocol):
 
     told: str
 
-    def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
+    def reserve(
+        self,
+        entry: Entry,
+        scopes: Sequence[Scope],
+        *,
+        anyway: bool = False,
+        also: Callable[[Any], None] | None = None,
+    ) -> list[Overrun]:
         """Write a reservation if no budget is exceeded; return the exceeded budgets."""
+
+    def shares(self, engine: Any) -> bool:
+        """Say whether a transaction of this ledger can write what `engine` reads."""
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
         """Replace an entry, or None, by the result of `change`; return the new entry."""
@@ -57,7 +67,14 @@ class NoLedger:
     def __init__(self, told: str) -> None:
         self.told = told
 
-    def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
+    def reserve(
+        self,
+        entry: Entry,
+        scopes: Sequence[Scope],
+        *,
+        anyway: bool = False,
+        also: Callable[[Any], None] | None = None,
+    ) -> list[Overrun]:
         """Refuse a purchase if a budget applies: nothing could enforce it.
 
         Raises:
@@ -67,6 +84,10 @@ class NoLedger:
             budget = scopes[0].budget
             raise InvalidInput(budget.where, str(budget), f"no budget, because there is no ledger: {self.told}")
         return []
+
+    def shares(self, engine: Any) -> bool:
+        """Say no."""
+        return False
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
         """Do nothing."""

@@ -30,6 +30,7 @@ from airflow_provider_grokvideo.ledger.backends import NoLedger
 from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, guarded, printable, say, tell
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
     from airflow_provider_grokvideo.ledger.backends import Ledger
 
 OLD_ENOUGH = 10
@@ -313,5 +314,12 @@ def _word(commands: Any, name: str, run: Any, text: str, epilog: str) -> argpars
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--ledger-conn-id", metavar="ID", help="ledger in the database of this Airflow connection")
     where.add_argument("--ledger-path", metavar="FILE", help="ledger in this SQLite file")
-    parser.set_defaults(run=lambda options: guarded(run, options))
+    parser.set_defaults(run=lambda options: guarded(run, options), open_sql=open_sql_journal)
     return parser
+
+
+def open_sql_journal() -> SqlJournal | None:
+    """Open the journal in the configured database; imports Airflow, which takes seconds."""
+    from airflow_provider_grokvideo.ledger import settings
+
+    return settings.open_sql_journal()

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
 from airflow_provider_grokvideo.core import budgets, pricing
-from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
+from airflow_provider_grokvideo.core.errors import InvalidInput, JournalUnavailable, LedgerUnavailable
 from airflow_provider_grokvideo.delivery.places import open_storage
 from airflow_provider_grokvideo.journal.storage import absolute_path
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.core.budgets import Budget
     from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
     from airflow_provider_grokvideo.ledger.backends import Ledger
     from airflow_provider_grokvideo.ledger.sql import SqlLedger
 
@@ -146,16 +149,45 @@ def embedded_path() -> str | None:
     return str(absolute_path(path, "[grokvideo] ledger_path")) if path else default_path()
 
 
+def open_sql_journal() -> SqlJournal | None:
+    """Open the journal in the database of the ledger; None without one.
+
+    Raises:
+        JournalUnavailable: The connection does not exist or is not an SQL database.
+    """
+    conn_id, path = _setting("ledger_conn_id"), embedded_path()
+    if not conn_id and path is None:
+        return None
+    from airflow_provider_grokvideo.database import sqlite_engine
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
+
+    if path is not None:
+        return SqlJournal(sqlite_engine(path), path)
+    try:
+        return SqlJournal(connection_engine(conn_id), f"in connection {conn_id}")
+    except LedgerUnavailable as error:
+        raise JournalUnavailable(error.what) from error
+
+
 def open_connection(conn_id: str) -> SqlLedger:
     """Open a ledger in the SQL database of an Airflow connection.
 
     Raises:
         LedgerUnavailable: The connection does not exist or is not an SQL database.
     """
+    from airflow_provider_grokvideo.ledger.sql import SqlLedger
+
+    return SqlLedger(connection_engine(conn_id), f"in connection {conn_id}")
+
+
+def connection_engine(conn_id: str) -> Engine:
+    """Return the engine of an Airflow connection to an SQL database.
+
+    Raises:
+        LedgerUnavailable: The connection does not exist or is not an SQL database.
+    """
     from airflow.sdk import BaseHook
     from sqlalchemy import NullPool
-
-    from airflow_provider_grokvideo.ledger.sql import SqlLedger
 
     told = f"[grokvideo] ledger_conn_id={conn_id}"
     try:
@@ -165,7 +197,7 @@ def open_connection(conn_id: str) -> SqlLedger:
     try:
         hook = connection.get_hook()  # type: ignore[no-untyped-call]
         arguments = _connect_arguments(connection.conn_type, connection.extra_dejson, told)
-        engine = hook.get_sqlalchemy_engine({"poolclass": NullPool, "connect_args": arguments})
+        engine: Engine = hook.get_sqlalchemy_engine({"poolclass": NullPool, "connect_args": arguments})
     except LedgerUnavailable:
         raise
     except Exception as error:
@@ -173,7 +205,7 @@ def open_connection(conn_id: str) -> SqlLedger:
             f"{told} cannot be opened as an SQL database ({type(error).__name__}: {error}); install Airflow's provider"
         )
         raise LedgerUnavailable(f"{what} for that database") from error
-    return SqlLedger(engine, f"in connection {conn_id}")
+    return engine
 
 
 def _connect_arguments(conn_type: str | None, extra: Mapping[str, Any], told: str) -> dict[str, Any]:

@@ -8,35 +8,20 @@ counts earlier purchases too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from airflow_provider_grokvideo.core import budgets
 from airflow_provider_grokvideo.core.budgets import Overrun, Scope
 from airflow_provider_grokvideo.core.errors import LedgerUnavailable
 from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.spending import Entry
-
-T = TypeVar("T")
-
-LOCK_WAIT = 30
-"""Seconds that a reservation waits for the lock."""
-
-FROZEN_AFTER = 15
-"""Seconds after which PostgreSQL ends an idle transaction, such as that of a suspended worker; shorter than
-:data:`LOCK_WAIT`."""
-
-LOCKING = ("postgresql", "sqlite", "mysql", "mariadb")
-"""Databases with row locks; for others SQLAlchemy silently omits ``FOR UPDATE``."""
+from airflow_provider_grokvideo.database import Database, Schema, lock_table, sqlite_engine
 
 SCHEMA = 1
-
-_READS = "grokvideo_reads"
 
 _metadata = sa.MetaData()
 
@@ -65,12 +50,9 @@ SPEND = sa.Table(
     sa.Index("grokvideo_spend_request", "request_id"),
 )
 
-LOCK = sa.Table(
-    "grokvideo_spend_lock",
-    _metadata,
-    sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
-    sa.Column("schema_version", sa.Integer(), nullable=False),
-)
+LOCK = lock_table("grokvideo_spend_lock", _metadata)
+
+_SCHEMA = Schema("ledger", _metadata, LOCK, version=SCHEMA, error=LedgerUnavailable)
 
 
 class SqlLedger:
@@ -84,39 +66,43 @@ class SqlLedger:
     """
 
     def __init__(self, engine: sa.Engine, told: str) -> None:
-        if engine.dialect.name not in LOCKING:
-            raise LedgerUnavailable(
-                f"ledger {told} is in {engine.dialect.name}, which has no row locks; supported databases: "
-                f"{', '.join(LOCKING)}",
-                advice="Nothing was sent. Name another database in [grokvideo] ledger_conn_id.",
-            )
         self.told = told
-        self._engine = engine
-        self._is_ready = False
-        if engine.dialect.name == "sqlite":
-            _begin_by_ourselves(engine)
+        self._database = Database(engine, told, _SCHEMA)
 
-    def reserve(self, entry: Entry, scopes: Sequence[Scope], *, anyway: bool = False) -> list[Overrun]:
+    def shares(self, engine: sa.Engine) -> bool:
+        """Say whether a transaction of this ledger can write what `engine` reads."""
+        return engine.url == self._database.engine.url
+
+    def reserve(
+        self,
+        entry: Entry,
+        scopes: Sequence[Scope],
+        *,
+        anyway: bool = False,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> list[Overrun]:
         """Write a reservation if no budget is exceeded, in one transaction.
 
         Args:
             entry: The reservation. An existing one is replaced and does not count twice.
             scopes: The budgets that apply, from :func:`budgets.scopes`.
             anyway: Write it even if a budget is exceeded, because a user has approved it.
+            also: Writes more into the same transaction, where the reservation is written.
 
         Returns:
             The exceeded budgets; the reservation is only written if there are none, or with `anyway`.
         """
 
         def write(connection: sa.Connection) -> list[Overrun]:
-            self._lock(connection)
             used = [(scope, _used(connection, scope, without=entry.token)) for scope in scopes]
             over = budgets.overruns(entry.counted, used)
             if not over or anyway:
                 _put(connection, entry)
+                if also is not None:
+                    also(connection)
             return over
 
-        return self._transact(write)
+        return self._database.transact(write)
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
         """Replace an entry, or None, by the result of `change`; return the new entry.
@@ -125,126 +111,36 @@ class SqlLedger:
         """
 
         def write(connection: sa.Connection) -> Entry | None:
-            self._lock(connection)
             known = next(iter(_entries(connection, SPEND.c.token == token)), None)
             wanted = change(known)
             if wanted is not None and wanted != known:
                 _put(connection, wanted)
             return wanted
 
-        return self._transact(write)
+        return self._database.transact(write)
 
     def find(self, request_id: str) -> Entry | None:
         """Return the purchase of a request; None if it is unknown."""
-        found = self._read(lambda connection: _entries(connection, SPEND.c.request_id == request_id))
+        found = self._database.read(lambda connection: _entries(connection, SPEND.c.request_id == request_id))
         return found[-1] if found else None
 
     def of_owner(self, owner: Owner) -> list[Entry]:
         """Return the purchases of a task instance, oldest first."""
         mine = sa.and_(*(SPEND.c[each.name] == getattr(owner, each.name) for each in fields(Owner)))
-        return self._read(lambda connection: _entries(connection, mine))
+        return self._database.read(lambda connection: _entries(connection, mine))
 
     def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
         """Return the purchases reserved at or after `start` and before `end`, oldest first."""
-        return self._read(lambda connection: _entries(connection, _within(start, end)))
+        return self._database.read(lambda connection: _entries(connection, _within(start, end)))
 
     def used(self, scope: Scope) -> int:
         """Return the ticks that count against a budget."""
-        return self._read(lambda connection: _used(connection, scope))
-
-    def _lock(self, connection: sa.Connection) -> None:
-        """Take the lock of the ledger, which the database holds until the transaction ends."""
-        if self._engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
-            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_AFTER}s'")
-        version = sa.select(LOCK.c.schema_version).where(LOCK.c.id == 1)
-        self._check(connection.execute(version.with_for_update()).scalar_one_or_none())
-
-    def _transact(self, steps: Callable[[sa.Connection], T]) -> T:
-        with self._reported():
-            self._prepare()
-            # A snapshot from before the lock would miss reservations made in between.
-            isolated = (
-                self._engine
-                if self._engine.dialect.name == "sqlite"
-                else self._engine.execution_options(isolation_level="READ COMMITTED")
-            )
-            with isolated.begin() as connection:
-                return steps(connection)
-
-    def _read(self, steps: Callable[[sa.Connection], T]) -> T:
-        with self._reported():
-            self._prepare()
-            with self._reading() as connection:
-                return steps(connection)
-
-    def _prepare(self) -> None:
-        """Create missing tables; another process may be creating them too."""
-        if self._is_ready:
-            return
-        if not self._has_tables():
-            try:
-                _metadata.create_all(self._engine)
-            except SQLAlchemyError:
-                if not self._has_tables():
-                    raise
-        with self._reading() as connection:
-            version = connection.execute(sa.select(LOCK.c.schema_version)).scalar_one_or_none()
-        if version is None:
-            with suppress(IntegrityError), self._engine.begin() as connection:
-                connection.execute(LOCK.insert().values(id=1, schema_version=SCHEMA))
-        else:
-            self._check(version)
-        self._is_ready = True
-
-    def _check(self, version: int | None) -> None:
-        if version != SCHEMA:
-            raise LedgerUnavailable(
-                f"ledger {self.told} has schema {version}; this version of the provider reads schema {SCHEMA}",
-                advice="Nothing was sent. Install the version of the provider that created the ledger, or a newer one.",
-            )
-
-    def _has_tables(self) -> bool:
-        with self._reading() as connection:
-            there = set(sa.inspect(connection).get_table_names())
-        return {SPEND.name, LOCK.name} <= there
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            yield connection.execution_options(**{_READS: True})
-
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, OSError, OverflowError, ValueError) as error:
-            # SQLAlchemy's message includes the statement; the driver's own says what is wrong.
-            cause = getattr(error, "orig", None) or error
-            first = str(cause).strip().partition("\n")[0]
-            raise LedgerUnavailable(f"ledger {self.told} is unavailable ({type(cause).__name__}: {first})") from error
+        return self._database.read(lambda connection: _used(connection, scope))
 
 
 def open_sqlite(path: str, told: str | None = None) -> SqlLedger:
     """Open a ledger in a file, which is created if missing; its directory must exist."""
-    url = sa.URL.create("sqlite+pysqlite", database=path)
-    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": LOCK_WAIT})
-    return SqlLedger(engine, told or path)
-
-
-def _begin_by_ourselves(engine: sa.Engine) -> None:
-    """Make each transaction take SQLite's write lock at its beginning: taking it later may fail.
-
-    By default Python's driver begins transactions itself, at other moments.
-    """
-
-    @sa.event.listens_for(engine, "connect")
-    def _connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None
-
-    @sa.event.listens_for(engine, "begin")
-    def _began(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READS) else "BEGIN IMMEDIATE")
+    return SqlLedger(sqlite_engine(path), told or path)
 
 
 def _within(start: float | None, end: float | None) -> sa.ColumnElement[bool]:

@@ -44,11 +44,20 @@ def logs(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -
     return lambda: caplog.text + "".join(capsys.readouterr())
 
 
-@pytest.fixture(params=["task_state_store", "journal_path"])
+@pytest.fixture(autouse=True)
+def _no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no ledger, and with it no SQL journal, unless a test names one."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
+
+
+@pytest.fixture(params=["task_state_store", "journal_path", "sql"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateStore | None:
     """Give tasks a journal, once in each home; return what goes into ``drive(store=)``."""
     if request.param == "task_state_store":
         return StateStore()
+    if request.param == "sql":
+        monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
+        return None
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
     return None
 
