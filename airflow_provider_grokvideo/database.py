@@ -67,7 +67,7 @@ class Database:
     """
 
     def __init__(self, engine: sa.Engine, label: str, schema: Schema) -> None:
-        self._schema = schema
+        self.schema = schema
         if engine.dialect.name not in LOCKING:
             raise schema.error(
                 f"{schema.name} {label} is in {engine.dialect.name}, which has no row locks; supported databases: "
@@ -113,16 +113,16 @@ class Database:
             return
         if not self._has_tables():
             try:
-                self._schema.metadata.create_all(self.engine)
+                self.schema.metadata.create_all(self.engine)
             except SQLAlchemyError:
                 if not self._has_tables():
                     raise
-        lock = self._schema.lock
+        lock = self.schema.lock
         with self._reading() as connection:
             version = connection.execute(sa.select(lock.c.schema_version)).scalar_one_or_none()
         if version is None:
             with suppress(IntegrityError), self.engine.begin() as connection:
-                connection.execute(lock.insert().values(id=1, schema_version=self._schema.version))
+                connection.execute(lock.insert().values(id=1, schema_version=self.schema.version))
         else:
             self._check(version)
         self._is_ready = True
@@ -132,22 +132,22 @@ class Database:
         if self.engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
             connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_AFTER}s'")
-        lock = self._schema.lock
+        lock = self.schema.lock
         version = sa.select(lock.c.schema_version).where(lock.c.id == 1)
         self._check(connection.execute(version.with_for_update()).scalar_one_or_none())
 
     def _check(self, version: int | None) -> None:
-        if version != self._schema.version:
-            raise self._schema.error(
-                f"{self._schema.name} {self.label} has schema {version}; this version of the provider reads schema "
-                f"{self._schema.version}",
+        if version != self.schema.version:
+            raise self.schema.error(
+                f"{self.schema.name} {self.label} has schema {version}; this version of the provider reads schema "
+                f"{self.schema.version}",
                 advice="Nothing was submitted. Install the version of the provider that created it, or a newer one.",
             )
 
     def _has_tables(self) -> bool:
         with self._reading() as connection:
             there = set(sa.inspect(connection).get_table_names())
-        return set(self._schema.metadata.tables) <= there
+        return set(self.schema.metadata.tables) <= there
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -162,8 +162,8 @@ class Database:
             # SQLAlchemy's message includes the statement; the driver's own says what is wrong.
             cause = getattr(error, "orig", None) or error
             first = str(cause).strip().partition("\n")[0]
-            raise self._schema.error(
-                f"{self._schema.name} {self.label} is unavailable ({type(cause).__name__}: {first})"
+            raise self.schema.error(
+                f"{self.schema.name} {self.label} is unavailable ({type(cause).__name__}: {first})"
             ) from error
 
 

@@ -194,10 +194,13 @@ class TaskJournal:
         self.records.append(mine)
         return mine
 
-    def take_back(self, token: str) -> None:
+    def take_back(self, intent: Record) -> None:
         """Withdraw an intent of this try for which nothing was sent."""
-        if self.current is not None and self.current.token == token:
+        if self.current is not None and self.current.token == intent.token:
             self.note(phase="withdrawn", note="interrupted before it was sent")
+        else:
+            # The ledger's transaction may have written it, and its answer was lost.
+            self._take_back(intent)
 
     def keep_id(self, request_id: str) -> None:
         """Write the id of the current purchase down once more, where that was interrupted or has failed."""

@@ -166,9 +166,8 @@ class PaidRun(PurchasedRun):
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
             self.host.show("submitting", request=request, estimated_usd=estimate.usd)
         except BaseException as problem:
-            if isinstance(problem, self.host.interruptions):
-                self.journal.take_back(entry.token)
-            if not isinstance(problem, SpendLimitExceeded):
+            if isinstance(problem, self.host.interruptions) and not isinstance(problem, SpendLimitExceeded):
+                self.journal.take_back(intent)
                 self.ledger.released(entry)
             raise
         return ready

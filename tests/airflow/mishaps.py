@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import functools
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +18,12 @@ import pytest
 from airflow_provider_grokvideo.client import carriers
 from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
+from airflow_provider_grokvideo.database import Database
 from airflow_provider_grokvideo.delivery import deliver, store
 from airflow_provider_grokvideo.execution import handover, journal, wait
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import FileBackend, TaskStateBackend
+from airflow_provider_grokvideo.journal.sql import SqlBackend
 from airflow_provider_grokvideo.journal.storage import LocalTree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 
@@ -99,6 +104,10 @@ class Mishaps:
         self._wrap(patch, store, "to_json", lambda record: "write sidecar" if "sidecar_uri" in record else "")
         for verb in ("create", "replace", "read", "folder"):
             self._wrap_storage(patch, LocalTree, verb)
+        self._wrap(patch, SqlBackend, "insert", lambda _backend, _connection, record: f"write {record.phase}")
+        self._wrap(patch, SqlBackend, "update", lambda _backend, record: f"write {record.phase}")
+        for verb in ("transact", "read"):
+            self._wrap_storage(patch, Database, verb)
 
     def _wrap(self, patch: pytest.MonkeyPatch, owner: Any, attribute: str, name: Callable[..., str]) -> None:
         original = getattr(owner, attribute)
@@ -118,10 +127,30 @@ class Mishaps:
         original = getattr(owner, verb)
 
         @functools.wraps(original)
-        def wrapped(*args: Any) -> Any:
-            return self.storage(verb in ("create", "replace"), lambda: original(*args))
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if isinstance(args[0], Database) and args[0].schema.name != "journal":
+                return original(*args, **kwargs)
+            return self.storage(verb in ("create", "replace", "transact"), lambda: original(*args, **kwargs))
 
         patch.setattr(owner, verb, wrapped)
+
+
+def read_rows(database: Path) -> list[dict[str, Any]]:
+    """Read the journal in an SQLite file without the package."""
+    if not database.exists():
+        return []
+    with closing(sqlite3.connect(database)) as connection, suppress(sqlite3.OperationalError):
+        rows = connection.execute("SELECT record FROM grokvideo_purchases ORDER BY number")
+        return [json.loads(record) for (record,) in rows]
+    return []
+
+
+def write_row(database: Path, record: dict[str, Any]) -> None:
+    """Change a record in an SQLite file by hand."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "UPDATE grokvideo_purchases SET record = ? WHERE token = ?", (json.dumps(record), record["token"])
+        )
 
 
 class StateStore:

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly
+from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly, read_rows, write_row
 
 from airflow_provider_grokvideo.compat import (
     AirflowFailException,
@@ -124,6 +124,7 @@ class PaidOnce(RuleBasedStateMachine):
         self.patch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
         self.folder = Path(tempfile.mkdtemp(prefix="grokvideo-model-"))
         self.store: StateStore | None = None
+        self.backend = "task_state_store"
         self.words: dict[str, Any] = dict(CAREFUL)
         self.ti = replace(ti, try_number=1, max_tries=RETRIES, xcoms={})
         self.state = "ready"
@@ -149,6 +150,8 @@ class PaidOnce(RuleBasedStateMachine):
         """Read the journal without the package."""
         if self.store is not None:
             return json.loads(self.store.values.get("grokvideo_journal", '{"purchases": []}'))["purchases"]
+        if self.backend == "sql":
+            return read_rows(self.folder / "ledger.db")
         return [json.loads(path.read_text()) for path in sorted(self.journal_folder.rglob("[0-9]*.json"))]
 
     def write_journal(self, record: dict[str, Any]) -> None:
@@ -157,6 +160,9 @@ class PaidOnce(RuleBasedStateMachine):
             whole = json.loads(self.store.values["grokvideo_journal"])
             whole["purchases"] = [record if each["token"] == record["token"] else each for each in whole["purchases"]]
             self.store.values["grokvideo_journal"] = json.dumps(whole)
+            return
+        if self.backend == "sql":
+            write_row(self.folder / "ledger.db", record)
             return
         for path in self.journal_folder.rglob("[0-9]*.json"):
             if json.loads(path.read_text())["token"] == record["token"]:
@@ -402,15 +408,21 @@ class PaidOnce(RuleBasedStateMachine):
     # What may happen
 
     @initialize(
-        backend=st.sampled_from(["task_state_store", "journal_path"]),
+        backend=st.sampled_from(["task_state_store", "journal_path", "sql"]),
         tempo=st.sampled_from(["at-once", "polls:1", "polls:2"]),
         words=st.fixed_dictionaries({word: st.sampled_from(values) for word, values in WORDS.items()}),
     )
     def begin(self, backend: str, tempo: str, words: dict[str, Any]) -> None:
         self.words = words
         self.emulator.set_tempo(tempo)
+        if backend == "task_state_store" and os.environ["AIRFLOW__GROKVIDEO__LEDGER_PATH"] != "none":
+            # Where there is a ledger its database is the journal, too.
+            backend = "sql"
+        self.backend = backend
         if backend == "task_state_store":
             self.store = StateStore(self.mishaps)
+        elif backend == "sql":
+            self.patch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(self.folder / "ledger.db"))
         else:
             self.patch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(self.journal_folder))
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly
+from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly, read_rows, write_row
 from review_kit import PAUSES, TI_ID, Desk, said
 from test_paid_once_model import BAD_ENDS, FAULTS, fire
 
@@ -64,6 +64,7 @@ class Reviewed(RuleBasedStateMachine):
         self.ledger = open_sqlite(str(self.folder / "ledger.db"))
         self.patch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", self.ledger.told)
         self.store: StateStore | None = None
+        self.backend = "task_state_store"
         self.words: dict[str, Any] = dict(CAREFUL)
         self.ti = replace(ti, task_id="review", try_number=1, max_tries=RETRIES, xcoms={})
         self.state, self.pause = "ready", ("", "", "")
@@ -81,6 +82,8 @@ class Reviewed(RuleBasedStateMachine):
         """Read the journal without the package."""
         if self.store is not None:
             return json.loads(self.store.values.get("grokvideo_journal", '{"purchases": []}'))["purchases"]
+        if self.backend == "sql":
+            return read_rows(self.folder / "ledger.db")
         return [json.loads(path.read_text()) for path in sorted((self.folder / "journal").rglob("[0-9]*.json"))]
 
     def write_journal(self, record: dict[str, Any]) -> None:
@@ -89,6 +92,9 @@ class Reviewed(RuleBasedStateMachine):
             whole = json.loads(self.store.values["grokvideo_journal"])
             whole["purchases"] = [record if each["token"] == record["token"] else each for each in whole["purchases"]]
             self.store.values["grokvideo_journal"] = json.dumps(whole)
+            return
+        if self.backend == "sql":
+            write_row(self.folder / "ledger.db", record)
             return
         for path in (self.folder / "journal").rglob("[0-9]*.json"):
             if json.loads(path.read_text())["token"] == record["token"]:
@@ -187,16 +193,15 @@ class Reviewed(RuleBasedStateMachine):
     # What may happen
 
     @initialize(
-        backend=st.sampled_from(["task_state_store", "journal_path"]),
+        backend=st.sampled_from(["journal_path", "sql"]),
         tempo=st.sampled_from(["at-once", "polls:1"]),
         words=st.fixed_dictionaries({word: st.sampled_from(values) for word, values in WORDS.items()}),
     )
     def begin(self, backend: str, tempo: str, words: dict[str, Any]) -> None:
         self.words = words
         self.emulator.set_tempo(tempo)
-        if backend == "task_state_store":
-            self.store = StateStore(self.mishaps)
-        else:
+        self.backend = backend
+        if backend == "journal_path":
             self.patch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(self.folder / "journal"))
         self.step()
 
