@@ -234,7 +234,7 @@ def test_all_budgets_hold(setting):
 def test_a_mistake_in_the_budgets_is_named(setting):
     """A setting that is no list of budgets stops what it should limit, and says where it is."""
     setting(budgets='[{"usd": 20, "per": "weekly"}]')
-    with pytest.raises(InvalidInput, match=r"^\[grokvideo\] budgets\[0\]: per='weekly' is not allowed"):
+    with pytest.raises(InvalidInput, match=r"^invalid \[grokvideo\] budgets\[0\]: per='weekly': expected"):
         settings.declared_budgets(ACCOUNT, "team")
 
 
@@ -265,7 +265,9 @@ def test_the_zone_of_the_machine_has_a_name(monkeypatch):
 def test_a_zone_that_does_not_exist_is_refused(setting):
     """A mistake in the zone is said at once."""
     setting(budget_timezone="Berlin")
-    with pytest.raises(InvalidInput, match=r"^\[grokvideo\] budget_timezone='Berlin' is not allowed: .*Europe/Berlin"):
+    with pytest.raises(
+        InvalidInput, match=r"^invalid \[grokvideo\] budget_timezone='Berlin': expected .*Europe/Berlin"
+    ):
         settings.timezone()
 
 
@@ -313,7 +315,7 @@ def test_a_price_file_that_cannot_be_read_is_named(content, message, tmp_path, s
     with pytest.raises(InvalidInput) as told:
         settings.prices()
 
-    assert f"[grokvideo] prices_path='{path}' is not allowed: {message}" in str(told.value)
+    assert f"[grokvideo] prices_path='{path}': expected {message}" in str(told.value)
 
 
 def test_a_price_file_of_the_wrong_shape_names_itself(tmp_path, setting):
@@ -321,16 +323,14 @@ def test_a_price_file_of_the_wrong_shape_names_itself(tmp_path, setting):
     path = tmp_path / "prices.json"
     path.write_text(json.dumps({"as_of": "2026-12-01", "models": {"m": {}}}))
     setting(prices_path=str(path))
-    with pytest.raises(InvalidInput, match=rf"^{path}: m=\{{\}} is not allowed"):
+    with pytest.raises(InvalidInput, match=rf"^invalid {path}: m=\{{\}}: expected"):
         settings.prices()
 
 
 def test_a_price_file_in_missing_storage_is_named(memory, setting):
     """A URL without a file is told like a path without one."""
     setting(prices_path=f"{memory.url}/nothing.json")
-    with pytest.raises(
-        InvalidInput, match=r"prices_path='memory://files/nothing\.json' is not allowed: a file that can"
-    ):
+    with pytest.raises(InvalidInput, match=r"prices_path='memory://files/nothing\.json': expected a file that can"):
         settings.prices()
 
 
