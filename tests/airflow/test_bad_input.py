@@ -29,7 +29,7 @@ EXTEND = functools.partial(GrokVideoExtendOperator, task_id="extend", prompt="It
     [
         pytest.param(GENERATE, {"prompt": ""}, "prompt=''", id="empty prompt"),
         pytest.param(GENERATE, {"prompt": "   "}, "prompt='   '", id="blank prompt"),
-        pytest.param(GENERATE, {"prompt": None}, "prompt=None", id="no prompt"),
+        pytest.param(GENERATE, {"prompt": None}, "missing prompt", id="no prompt"),
         pytest.param(GENERATE, {"prompt": "None"}, "rendered to nothing", id="prompt from an empty template"),
         pytest.param(GENERATE, {"duration": 0}, "1 to 15 seconds", id="too short"),
         pytest.param(GENERATE, {"duration": "16"}, "1 to 15 seconds", id="too long, from a template"),
@@ -52,12 +52,12 @@ EXTEND = functools.partial(GrokVideoExtendOperator, task_id="extend", prompt="It
         pytest.param(GENERATE, {"timeout": 0}, "more than 0", id="timeout"),
         pytest.param(GENERATE, {"poll_interval": -1}, "poll_interval", id="poll interval"),
         pytest.param(GENERATE, {"poll_interval": "5"}, "poll_interval", id="poll interval as text"),
-        pytest.param(GENERATE, {"max_cost_usd": "cheap"}, "dollars", id="limit"),
+        pytest.param(GENERATE, {"max_cost_usd": "cheap"}, "USD", id="limit"),
         pytest.param(GENERATE, {"destination": ""}, "rendered to nothing", id="empty destination"),
         pytest.param(GENERATE, {"destination": "/proc/nowhere/clip.mp4"}, "/proc/nowhere", id="unwritable destination"),
         pytest.param(GENERATE, {"destination": "clips/clip.gif"}, ".mp4", id="destination of another kind"),
         pytest.param(GENERATE, {"grokvideo_conn_id": "nobody_home"}, "nobody_home", id="unknown connection"),
-        pytest.param(EDIT, {"video": None}, "video=None", id="no video"),
+        pytest.param(EDIT, {"video": None}, "missing video", id="no video"),
         pytest.param(EDIT, {"video": "clip.mp4"}, "current directory", id="relative path that is not there"),
         pytest.param(
             EDIT, {"video": "https://a.example/b.mp4", "model": "grok-imagine-video-1.5"}, "model=", id="model"

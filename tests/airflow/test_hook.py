@@ -49,7 +49,7 @@ def test_a_good_connection_says_what_it_found():
 @pytest.mark.parametrize(
     ("key", "fact"),
     [
-        pytest.param("xai-wrong-key-for-sure", "Put a valid xAI API key", id="wrong"),
+        pytest.param("xai-wrong-key-for-sure", "valid xAI API key", id="wrong"),
         pytest.param("xai-emulator-blocked", "blocked", id="blocked"),
         pytest.param("", "no API key", id="none"),
     ],
