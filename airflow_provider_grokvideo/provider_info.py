@@ -44,13 +44,13 @@ def get_provider_info() -> dict[str, object]:
                 "conn-fields": {
                     "timeout": {
                         "label": "Timeout (s)",
-                        "description": "Maximum seconds for the response to one API call. Default: 30.",
+                        "description": "Maximum seconds for the response to one API call. Default 30.",
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
                     "submit_timeout": {
                         "label": "Submit timeout (s)",
                         "description": (
-                            "Maximum seconds for the response to a paid submission. Default: 60. A timeout leaves the "
+                            "Maximum seconds for the response to a paid submission. Default 60. A timeout leaves the "
                             "submission unconfirmed."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
@@ -67,7 +67,7 @@ def get_provider_info() -> dict[str, object]:
                         "label": "Requests per second",
                         "description": (
                             "Maximum status polls per second, per triggerer, across all waiting tasks of this "
-                            "connection. Default: 4, halved for a while after a rate limit response (429). xAI "
+                            "connection. Default 4, halved for a while after a rate limit response (429). xAI "
                             "publishes 10 requests per second per model. With several triggerers, set your account's "
                             "limit divided by their number."
                         ),

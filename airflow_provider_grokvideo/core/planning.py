@@ -40,12 +40,11 @@ ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
         "keyframes",
         "generate_audio",
         "storage_options",
-        "user",
     ),
-    "edit": ("prompt", "model", "storage_options", "user"),
+    "edit": ("prompt", "model", "storage_options"),
     "extend": ("prompt", "model", "duration", "storage_options"),
 }
-"""The arguments that make a request, besides the clip that is edited or extended."""
+"""Arguments of a request, besides the clip to edit or extend."""
 
 NOTHING = Decimal(0)
 

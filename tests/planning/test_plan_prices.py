@@ -54,7 +54,7 @@ def order(kind="generate", *, source=NO_CLIP, limit=None, asks=False, **words):
         ),
         pytest.param({"last_frame": UNKNOWN, "image": "a.png", "duration": 1, "model": NEW}, "0.10", id="a last frame"),
         pytest.param({"reference_audios": UNKNOWN, "duration": 1, "model": NEW}, "0.08", id="voices are free"),
-        pytest.param({"prompt": UNKNOWN, "user": UNKNOWN, "storage_options": UNKNOWN}, "0.40", id="words are free"),
+        pytest.param({"prompt": UNKNOWN, "storage_options": UNKNOWN}, "0.40", id="words are free"),
         pytest.param({"duration": 60}, "0", id="too long: refused"),
         pytest.param({"prompt": ""}, "0", id="no prompt: refused"),
     ],
