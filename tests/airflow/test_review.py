@@ -84,7 +84,7 @@ def make(video: Any, **words: Any) -> GrokVideoReviewOperator:
 
 @pytest.fixture
 def review(desk, request):
-    """Return how to begin a review of a clip; with the journal of the fixture ``backend`` where a test asks for that."""
+    """Return how to begin a review of a clip, with the journal of the fixture ``backend`` if a test uses it."""
     backend = request.getfixturevalue("backend") if "backend" in request.fixturenames else StateStore()
 
     def begin(video: Any, **words: Any) -> Review:
