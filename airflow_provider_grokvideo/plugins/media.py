@@ -163,12 +163,12 @@ async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Fo
 
 
 def sidecar(found: Found) -> dict[str, Any]:
-    """Return the sidecar of a video for people to read; of addresses of the storage only the file's name."""
+    """Return the sidecar of a video for users, with storage addresses reduced to file names."""
     return {name: _without_place(name, value) for name, value in (found.sidecar or {}).items()}
 
 
 def respond(found: Found, request: Request, *, attachment: bool = False) -> Response:
-    """Return the answer with a file, or with the part of it that a browser asks for."""
+    """Return the HTTP response with a file, or with the requested range of it."""
     headers = {**_HEADERS, "ETag": found.tag}
     if request.headers.get("if-none-match") == found.tag:
         return Response(status_code=304, headers=headers)

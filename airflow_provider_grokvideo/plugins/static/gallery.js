@@ -115,7 +115,7 @@ function build() {
   );
 }
 
-/** The moments between which videos are asked for; days are those of Airflow's time zone. */
+/** Begin and end of the period, in the days of Airflow's time zone. */
 function between() {
   if (wanted.day) {
     return { since: dayBegins(wanted.day).toISOString(), until: dayBegins(dayAfter(wanted.day)).toISOString() };
