@@ -34,7 +34,7 @@ UNCONFIRMED = ("after-intent", "in-post", "after-post", "before-saving")
 TAKEN = "JournalUnavailable: another try of"
 REFUSED = {
     "before-intent only its worker": {
-        STATE_STORE: "JournalUnavailable: the task state store .* does not work",
+        STATE_STORE: "JournalUnavailable: the task state store",
         "journal_path": TAKEN,
     },
     "before-intent frozen with its worker": {
