@@ -1,7 +1,7 @@
-"""What this package tells Airflow about itself: strings only, imports nothing.
+"""Provider metadata for Airflow: strings only, no imports.
 
-Airflow imports this module in every one of its processes and validates the dict without a safety net: one value of a
-wrong type stops all of Airflow, so a test validates it against the installed schema.
+Airflow imports this module in each of its processes and validates the dict: one value of a wrong type stops all of
+Airflow, so a test validates it against the installed schema.
 """
 
 from __future__ import annotations
@@ -44,57 +44,59 @@ def get_provider_info() -> dict[str, object]:
                 "conn-fields": {
                     "timeout": {
                         "label": "Timeout (s)",
-                        "description": "How long one call may take to answer. Default 30.",
+                        "description": "Maximum seconds for the response to one API call. Default 30.",
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
                     "submit_timeout": {
                         "label": "Submit timeout (s)",
                         "description": (
-                            "How long a paid start may take to answer. Default 60: giving up early leaves it "
-                            "unknown whether the start was accepted."
+                            "Maximum seconds for the response to a paid submission. Default 60. A timeout leaves the "
+                            "submission unconfirmed."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
                     "poll_interval": {
                         "label": "Poll interval (s)",
                         "description": (
-                            "Seconds between two polls of a request, for tasks that do not say. Empty: the "
-                            "provider's schedule decides."
+                            "Seconds between two status polls of a request; default for tasks that do not set it. "
+                            "Empty: chosen automatically, from the usual duration of such videos."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
                     },
                     "requests_per_second": {
-                        "label": "Polls per second",
+                        "label": "Requests per second",
                         "description": (
-                            "The most polls a second that each triggerer sends with this key, for all waits "
-                            "together. Default 4, which a rate limit (429) halves for a while; xAI publishes 10 "
-                            "requests a second for one model. Set what your account allows, divided by the number of "
-                            "triggerers."
+                            "Maximum status polls per second, per triggerer, across all waiting tasks of this "
+                            "connection. Default 4, halved for a while after a rate limit response (429). xAI "
+                            "publishes 10 requests per second per model. With several triggerers, set your account's "
+                            "limit divided by their number."
                         ),
                         "schema": {"type": ["number", "null"], "minimum": 0.01, "maximum": 1000},
                     },
                     "witness": {
                         "label": "Witness",
                         "description": (
-                            "Let xAI store each video for three days under a name of its own, so that a submission "
-                            "whose answer was lost is found by it. xAI bills the storage."
+                            "Let xAI store each video under a unique name for three days, so that an unconfirmed "
+                            "submission can be found by that name. xAI bills the storage."
                         ),
                         "schema": {"type": ["boolean", "null"]},
                     },
                     "allow_http": {
                         "label": "Allow plain http",
                         "description": (
-                            "Lets the Base URL be plain http to a host in a private network, such as the emulator in a "
-                            "container. Never to a public host. Off by default: the API key is readable on the way."
+                            "Allow a plain http Base URL to a host in a private network, such as the emulator in a "
+                            "container. Public hosts always require https. Off by default: plain http exposes the API "
+                            "key on the network."
                         ),
                         "schema": {"type": ["boolean", "null"], "default": False},
                     },
                     "download_hosts": {
                         "label": "Download hosts",
                         "description": (
-                            "Hosts and networks that videos may come from although they are not public, with commas: "
-                            "cdn.example, .example for all names below, 198.18.0.0/15. For networks whose resolver "
-                            "answers with private or special addresses. The Base URL's own host is always allowed."
+                            "Non-public hosts and networks from which videos may be downloaded, separated by commas: "
+                            "cdn.example, .example for all its subdomains, 198.18.0.0/15. Exceptions of the SSRF "
+                            "guard, for networks that resolve public names to private addresses. The Base URL's own "
+                            "host is always allowed."
                         ),
                         "schema": {"type": ["string", "null"]},
                     },
@@ -117,9 +119,9 @@ def get_provider_info() -> dict[str, object]:
                 "options": {
                     "journal_path": {
                         "description": (
-                            "Directory of the journal that keeps a paid request from being bought twice: an "
-                            "ObjectStorage URL or a path that every worker sees. Needed below Airflow 3.3, where a "
-                            "task has no memory of its own; on 3.3 it is used instead of the task state store."
+                            "Directory of the journal, which prevents a second charge for the same request: an "
+                            "ObjectStorage URL, or a path that all workers share. Required below Airflow 3.3, which "
+                            "has no task state store. From 3.3 on it replaces the task state store as the backend."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -128,7 +130,7 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "allow_env_key": {
                         "description": (
-                            "Use the environment variable XAI_API_KEY when the connection of a task does not exist. "
+                            "Use the environment variable XAI_API_KEY if the connection of a task does not exist. "
                             "Off by default: a missing connection is an error."
                         ),
                         "version_added": "0.1.0",
@@ -138,8 +140,8 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "ui": {
                         "description": (
-                            "Show the Video tab on task instances and the page Grok videos in Airflow's UI. Read when "
-                            "the API server starts."
+                            "Show the Video tab of task instances and the Grok videos page in Airflow's UI. Read at "
+                            "the start of the API server."
                         ),
                         "version_added": "0.1.0",
                         "type": "boolean",
@@ -148,8 +150,8 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "prices_path": {
                         "description": (
-                            "A JSON file, local or at an ObjectStorage URL, with prices that override the built-in "
-                            "ones for the models it names."
+                            "JSON file, a local path or an ObjectStorage URL, with prices that override the built-in "
+                            "prices of the models it lists."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -158,9 +160,9 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "budgets": {
                         "description": (
-                            "What may be spent, as a JSON list. Each entry has usd, and per: one or more of dag_run, "
-                            "dag, connection, day, month. dag_id and conn_id narrow it to those, timezone overrides "
-                            "budget_timezone. A purchase that a budget has no room for is not made."
+                            "Budgets, as a JSON list. Each entry has usd, and per: one or more of dag_run, dag, "
+                            "connection, day, month. dag_id and conn_id restrict it to those, timezone overrides "
+                            "budget_timezone. A purchase that would exceed a budget is not submitted."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -168,9 +170,7 @@ def get_provider_info() -> dict[str, object]:
                         "default": "",
                     },
                     "budget_timezone": {
-                        "description": (
-                            "Whose midnight ends a day and a month of a budget. Empty: that of [core] default_timezone."
-                        ),
+                        "description": ("Time zone of the days and months of budgets. Empty: [core] default_timezone."),
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "Europe/Berlin",
@@ -178,8 +178,9 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "ledger_conn_id": {
                         "description": (
-                            "Airflow connection to the SQL database that books what is spent and holds the budgets. "
-                            "Needed where tasks run on more than one machine; PostgreSQL is recommended."
+                            "Airflow connection to the SQL database of the ledger, which records purchases and "
+                            "enforces budgets. Required if tasks run on more than one machine; PostgreSQL is "
+                            "recommended."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -188,8 +189,8 @@ def get_provider_info() -> dict[str, object]:
                     },
                     "ledger_path": {
                         "description": (
-                            "SQLite file of the ledger, where ledger_conn_id is empty; none for no ledger. Empty: "
-                            "grokvideo_ledger.db in AIRFLOW_HOME with the LocalExecutor, and none with others."
+                            "SQLite file of the ledger if ledger_conn_id is empty; none disables the ledger. Empty: "
+                            "grokvideo_ledger.db in AIRFLOW_HOME with the LocalExecutor, no ledger with others."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -206,7 +207,7 @@ def _limit(per: str) -> dict[str, object]:
     return {
         "label": f"Max USD per {per}",
         "description": (
-            f"What tasks may spend with this connection per {per}, all together. Empty: no limit of the connection."
+            f"Maximum cost in USD per {per} of all tasks with this connection. Empty: no limit for the connection."
         ),
         "schema": {"type": ["number", "null"], "minimum": 0, "maximum": 100_000_000},
     }

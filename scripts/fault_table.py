@@ -75,7 +75,7 @@ def table(run: Mapping[str, Any]) -> str:
     ]
     for scenario in dict.fromkeys(row["scenario"] for row in run["rows"]):
         rows = [row for row in run["rows"] if row["scenario"] == scenario]
-        backends = dict.fromkeys(f"`{row['home']}`" for row in rows)
+        backends = dict.fromkeys(f"`{row['backend']}`" for row in rows)
         asked = "yes" if any(row["person"] for row in rows) else "no"
         lines.append(_line([scenario, ", ".join(backends), *_sums(rows), asked]))
     lines.append(_line(["**sum**", "", *(f"**{count}**" for count in _sums(run["rows"])), ""]))

@@ -44,7 +44,7 @@ ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
     "edit": ("prompt", "model", "storage_options"),
     "extend": ("prompt", "model", "duration", "storage_options"),
 }
-"""The arguments that make a request, besides the clip that is edited or extended."""
+"""Arguments of a request, besides the clip to edit or extend."""
 
 NOTHING = Decimal(0)
 
@@ -335,7 +335,7 @@ def _source(order: Order) -> tuple[Clip, tuple[str, ...]]:
 
 
 def _assumed(order: Order, source: Clip, request: VideoRequest) -> tuple[str, ...]:
-    """Return what stands for the unknown that the price depends on, in one line."""
+    """Return the assumptions for unknown values that decide the price, in one line."""
     found = []
     for name in _PRICED_BY:
         if order.arguments.get(name) is not UNKNOWN:
@@ -355,7 +355,7 @@ def _assumed(order: Order, source: Clip, request: VideoRequest) -> tuple[str, ..
 
 
 def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
-    """Return what a limit leaves of a price, and why; an exact price above it is not paid at all."""
+    """Return a price under the limit, with a note; an exact price above the limit is refused."""
     limit = order.limit
     if limit is None or (usd is not None and usd <= limit):
         return usd, ()
@@ -369,7 +369,7 @@ def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal
 
 
 def _made(found: Sequence[VideoRequest], source: Clip) -> Clip:
-    """Return what is known of the clip that one of these requests makes; edits and extensions end at 720p (§3.2)."""
+    """Return the known facts of the clip of one of these requests; edits and extensions end at 720p (§3.2)."""
     seconds, resolutions = 0.0, set[str | None]()
     for request in found:
         if isinstance(request, EditVideo):

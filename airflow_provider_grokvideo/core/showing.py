@@ -1,7 +1,7 @@
-"""What the page in Airflow's UI shows of a card: outcome in words, addresses, progress, money.
+"""View of a card on the page in Airflow's UI: outcome, addresses, progress, cost.
 
-Every address that a browser may follow is made here. Those of the page itself are relative to it; those of others come
-from cards, which people may edit, and count only as http(s) links.
+Every address that a browser may follow is made here. Those of the page are relative; those from cards, which users may
+edit, must be http(s) links.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from airflow_provider_grokvideo.core.media import source_of
 from airflow_provider_grokvideo.core.spending import Entry
 
 HEADLINES: dict[Outcome, str] = {
-    "submitting": "Being submitted, or unconfirmed",
-    "waiting": "Under way",
+    "submitting": "Submitting",
+    "waiting": "In progress",
     "submitted": "Submitted; another task waits for it",
     "delivered": "Delivered",
-    "done": "Done and not stored: the link dies within hours",
-    "failed": "The service gave up on the video",
+    "done": "Done, not stored: the link expires within hours",
+    "failed": "Failed at xAI",
     "moderated": "Blocked by the content rules",
-    "expired": "The service has forgotten the request",
-    "unconfirmed": "Unconfirmed: it may have been bought",
-    "refused": "Stopped before money was spent",
-    "asking": "Waiting for a person's answer",
-    "trouble": "The task stopped, the request goes on",
+    "expired": "xAI no longer knows the request",
+    "unconfirmed": "Purchase unconfirmed",
+    "refused": "Stopped before anything was charged",
+    "asking": "Response required",
+    "trouble": "The task stopped, the request is still running",
 }
 
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-"""States of a task instance in which nothing of it runs any more."""
+"""States of a task instance that has ended."""
 
 SENDING = frozenset({None, "running", "restarting"})
 """States of a task instance that may be submitting right now."""
 
 WAITING = frozenset({"deferred", "up_for_reschedule"})
-"""States in which a task instance waits and holds no worker."""
+"""States of a task instance that waits without a worker slot."""
 
 _UNCONFIRMED = (
-    "The next try, or a clear, finds the submission in the journal and says how to settle it; it buys nothing again. "
-    "Without a journal look for the request in xAI's console before you clear the task."
+    "Retry or clear the task: it finds the submission in the journal and prints the commands that settle it; no new "
+    "charge. Without a journal, look for the request in xAI's console before you clear the task."
 )
 
 _LONGEST_WAIT = 4000.0
@@ -62,18 +62,18 @@ _FACTS: dict[str, tuple[type, ...]] = {
     "sha256": (str,),
     "checked": (str,),
 }
-"""What is shown of a manifest, by type."""
+"""Fields of a manifest that the page shows, with their types."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What Airflow says of the task instance.
+    """A task instance in Airflow.
 
     Attributes:
-        state: As in Airflow; None where it has none yet or nobody asked.
+        state: As in Airflow; None if it has none yet, or is unknown.
         try_number: The current try.
-        max_tries: How many tries Airflow grants, the first one included.
-        label: What Airflow shows instead of the map index.
+        max_tries: Maximum number of tries, including the first one.
+        label: Rendered ``map_index_template``.
     """
 
     state: str | None = None
@@ -84,7 +84,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Shown:
-    """A card with whose it is and what Airflow says of the task."""
+    """A card with its owner and its task instance in Airflow."""
 
     owner: Owner
     card: Card
@@ -97,15 +97,14 @@ class Shown:
 
 
 def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
-    """Return cards so that each video is there once.
+    """Return the cards with each video once.
 
-    Of a task that only submitted a request and one that waits for it, the latter is kept. Who only waits does not know
-    what was asked for; the one who submitted does, and is asked. Of a task that made a video and a review that approved
-    it, the former is kept.
+    If one task submits a request and another waits for it, the waiting task's card is kept, with the arguments of the
+    submitting task. If one task made a video and a review approved it, the former's card is kept.
 
     Args:
         shown: The cards.
-        others: Further cards among which the submitter may be.
+        others: Further cards, which may include the submitting task's.
     """
     handed_on = {each.card.request_id: each.card for each in (*shown, *others) if each.card.outcome == "submitted"}
     waited_for = {each.card.request_id for each in shown if each.card.outcome != "submitted"}
@@ -128,14 +127,14 @@ def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
 def view(
     shown: Shown, *, now: float, curve: Curve | None = None, root: str = "", entry: Entry | None = None
 ) -> dict[str, Any]:
-    """Return what the page shows of a task instance, as plain JSON.
+    """Return the view of a task instance as plain JSON.
 
     Args:
         shown: The card.
         now: Epoch seconds.
-        curve: How long requests of its kind take.
-        root: Path that Airflow is served under, without a slash at its end.
-        entry: What the ledger says of its request.
+        curve: Latency of requests of its kind.
+        root: Path prefix of Airflow, without a trailing slash.
+        entry: Ledger entry of its request.
     """
     card = shown.card
     outcome, problem = _merged(card, shown.task)
@@ -189,7 +188,7 @@ def view(
 
 
 def polled_at(view: Mapping[str, Any], job: Job | None, at: float) -> dict[str, Any]:
-    """Return a view with what the service says of its request now."""
+    """Return a view with the polled state of its request."""
     waiting = view["waiting"]
     if waiting is None or job is None:
         return dict(view)
@@ -199,14 +198,14 @@ def polled_at(view: Mapping[str, Any], job: Job | None, at: float) -> dict[str, 
         told["progress"] = 100
     headline = view["headline"]
     if isinstance(job, Done):
-        headline = "Done at the service; the task fetches it"
+        headline = "Done at xAI; the task is fetching it"
     elif isinstance(job, Failed | Moderated):
-        headline = "Ended at the service without a video; the task will say so"
+        headline = "Ended at xAI without a video; the task will report it"
     return {**view, "headline": headline, "waiting": {**waiting, **told}}
 
 
 def service_says(card: Card, job: Job | None, at: float) -> dict[str, Any]:
-    """Return what the service says of a request now, without links."""
+    """Return the polled state of a request, without links."""
     told: dict[str, Any] = {
         "request_id": card.request_id,
         "conn_id": card.conn_id,
@@ -226,7 +225,7 @@ def service_says(card: Card, job: Job | None, at: float) -> dict[str, Any]:
 
 
 def video(shown: Shown) -> dict[str, Any] | None:
-    """Return where a browser gets a task instance's video; None where there is none."""
+    """Return the address of a task instance's video for a browser; None if there is none."""
     made = shown.card.manifest or {}
     if made.get("uri"):
         address = f"media/video?{query(shown.owner)}"
@@ -237,11 +236,11 @@ def video(shown: Shown) -> dict[str, Any] | None:
 
 
 def before(shown: Shown, others: Iterable[Shown]) -> dict[str, Any] | None:
-    """Return what an edit, an extension or an animated image started from; None for what starts from words.
+    """Return the source of an edit, an extension or an animated image; None for text-to-video.
 
     Args:
         shown: The card.
-        others: Cards among which the task may be that made it.
+        others: Cards that may include the task which made the source.
     """
     source = shown.card.made_from
     if source is None:
@@ -269,7 +268,7 @@ def before(shown: Shown, others: Iterable[Shown]) -> dict[str, Any] | None:
 
 
 def chain(shown: Shown, others: Sequence[Shown]) -> list[dict[str, Any]]:
-    """Return a clip with those it was made from before it, and those that were made from it after it."""
+    """Return a clip with its sources before it and its results after it."""
     found = [shown]
     while (maker := _maker(found[0], others)) is not None and maker not in found:
         found.insert(0, maker)
@@ -285,7 +284,7 @@ def chain(shown: Shown, others: Sequence[Shown]) -> list[dict[str, Any]]:
 
 
 def query(owner: Owner) -> str:
-    """Return a task instance as the query of an address."""
+    """Return a task instance as a URL query."""
     words = {"dag_id": owner.dag_id, "run_id": owner.run_id, "task_id": owner.task_id, "map_index": owner.map_index}
     return urlencode(words, quote_via=quote)
 
@@ -313,17 +312,17 @@ def label(owner: Owner, rendered: str | None = None) -> str:
 
 
 def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, Any]:
-    """Return what a video cost, and how sure that is.
+    """Return the cost of a video and its kind.
 
-    ``billed``: the service or the ledger says so. ``nothing``: nothing was bought. ``unbilled``: the service ended the
-    request and named no bill, which counts as none (contract §5.1). ``possible``: at most that, if it was billed.
-    ``estimated``: what is under way should cost that. ``elsewhere``: the task that made it paid, not the review that
-    asks about it. ``unknown``: nobody has said.
+    ``billed``: reported by xAI or the ledger. ``nothing``: nothing was charged. ``unbilled``: the request ended without
+    a reported cost, which counts as none (contract §5.1). ``possible``: the upper limit, if it was billed.
+    ``estimated``: the estimate of a running request. ``elsewhere``: paid by the task that made the video, not by the
+    review. ``unknown``: no cost is known.
 
     Args:
-        card: What is known of the video.
-        outcome: How far it is, by its card and by Airflow.
-        entry: What the ledger says of the same request.
+        card: The card of the video.
+        outcome: Its outcome, by its card and by Airflow.
+        entry: The ledger entry of the same request.
     """
     if outcome == "asking" and card.request_id and not _bought(card):
         return {"usd": card.cost_usd, "kind": "elsewhere"}
@@ -345,21 +344,21 @@ def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, 
 
 
 def is_path(address: str | None) -> bool:
-    """Say whether an address is one that Airflow's ObjectStorage reads, a local path included."""
+    """Return whether an address is a path that Airflow's ObjectStorage reads, including local paths."""
     return address is not None and source_of(address) == "path"
 
 
 def file_name(address: str | None) -> str | None:
-    """Return an address without the place in the storage; a web address and an id as they are."""
+    """Return the file name of a path; a URL or an id unchanged."""
     if address is None or not is_path(address):
         return address
     return PurePosixPath(address).name or address
 
 
 def web_link(address: object) -> str | None:
-    """Return an address if a browser may follow it: https, or http to this machine."""
+    """Return an address if it is a safe link: https, or http to this machine."""
     if not isinstance(address, str) or "…" in address:
-        # The mark of an address that was cut before it was kept.
+        # The mark of a shortened address.
         return None
     try:
         parts = urlsplit(address)
@@ -375,7 +374,7 @@ def iso(epoch: float | None) -> str | None:
 
 
 def taught_by(card: Card) -> tuple[str, float] | None:
-    """Return the kind of a finished request and the seconds it took; None where they are not known."""
+    """Return the kind of a finished request and the seconds it took; None if unknown."""
     made = card.manifest or {}
     submitted, finished = _epoch(made.get("submitted_at")), _epoch(made.get("finished_at"))
     if card.kind is None or made.get("reused") or submitted is None or finished is None:
@@ -385,7 +384,7 @@ def taught_by(card: Card) -> tuple[str, float] | None:
 
 
 def _bought(card: Card) -> bool:
-    """Say whether the request of a card was bought by its own task."""
+    """Return whether the request of a card is a purchase of its own task."""
     return card.request_id is not None and card.request_id in {each.request_id for each in card.purchases}
 
 
@@ -396,30 +395,28 @@ def _told_by(submitted: Card, waited: Card) -> Card:
 
 
 def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
-    """Return the outcome of a card, given that Airflow may have ended the task without its knowledge."""
+    """Return the outcome of a card; Airflow may have ended the task since the card was written."""
     problem = None if card.problem is None else card.problem.model_dump()
     if _is_unconfirmed(card) and card.outcome in ("submitting", "waiting"):
         if task.state in SENDING:
             return "submitting", problem
         if task.state not in WAITING:
-            what = f"the task's worker stopped while it submitted the request; Airflow has the task as {task.state}"
+            what = f"the worker stopped while it submitted the request; the task's state is {task.state}"
             return "unconfirmed", _problem(f"{what}. The request may have been accepted and billed", _UNCONFIRMED)
         return "waiting", problem
     if task.state not in ENDED or card.outcome not in ("waiting", "asking"):
         return card.outcome, problem
-    said = f"Airflow has the task as {task.state}"
+    said = f"the task's state is {task.state}"
     if card.outcome == "asking":
         made = card.manifest or {}
-        unanswered = _problem(f"{said}, and nobody has answered", "Clear the task to ask again.")
+        unanswered = _problem(f"{said}, and there was no response", "Clear the task to ask again.")
         return "delivered" if made.get("uri") else "done" if made.get("url") else "refused", unanswered
-    advice = (
-        "Clear the task to fetch the video: it goes on with the request and buys nothing if the task has a journal."
-    )
-    return "trouble", _problem(f"{said}, and the request goes on at the service", advice)
+    advice = "Clear the task to fetch the video: with a journal it resumes the request, with no new charge."
+    return "trouble", _problem(f"{said}, and the request is still running at xAI", advice)
 
 
 def _is_unconfirmed(card: Card) -> bool:
-    """Say whether a request may have been sent whose id nobody knows."""
+    """Return whether a request without a known id may have been sent."""
     intended = bool(card.purchases) and card.purchases[-1].phase == "intent"
     return card.request_id is None and (intended or card.outcome == "submitting")
 
@@ -431,13 +428,13 @@ def _problem(message: str, advice: str) -> dict[str, Any]:
 def _headline(outcome: Outcome, card: Card, problem: Mapping[str, Any] | None) -> str:
     made = card.manifest or {}
     if outcome == "waiting" and _is_unconfirmed(card):
-        return "Unconfirmed; looking for its video"
+        return "Unconfirmed; searching for its video"
     if outcome == "delivered" and made.get("reused"):
-        return "Delivered by an earlier try; nothing was paid again"
+        return "Delivered by an earlier try; no new charge"
     if outcome == "waiting" and made.get("status") == "done":
         return "Done; being stored"
     if outcome == "trouble" and problem is not None and problem["type"] == "DeliveryFailed":
-        return "Paid and not stored yet"
+        return "Paid, not stored yet"
     return HEADLINES[outcome]
 
 
@@ -480,7 +477,7 @@ def _link(shown: Shown, *, this: bool) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    """Return an argument for people: the source of an image or clip, else as it was given."""
+    """Return an argument as text: the source of an image or clip, or else the value."""
     if isinstance(value, Mapping):
         named = [value.get(name) for name in ("known_as", "path", "url", "file_id", "voice_id") if value.get(name)]
         if named and set(value) <= {"path", "url", "file_id", "voice_id", "known_as", "sha256"}:
@@ -494,7 +491,7 @@ def _words(value: Any) -> str:
 
 
 def _of_type(value: object, kinds: tuple[type, ...]) -> object:
-    """Return what a manifest says if it is of the type that it should be: people may edit cards."""
+    """Return a value of a manifest if it has the expected type: users may edit cards."""
     fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
     return value if fits and not (isinstance(value, float) and not isfinite(value)) else None
 

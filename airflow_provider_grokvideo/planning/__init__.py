@@ -1,1 +1,1 @@
-"""What a DAG will cost, worked out without running it."""
+"""Worst-case cost of a DAG, without running it."""

@@ -1,4 +1,4 @@
-"""What an argument of a task is before the task runs: a value, or unknown."""
+"""Values of task arguments before the task runs."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _DELIMITERS = frozenset({
 })  # fmt: skip
 
 _CERTAINLY_PLAIN = re.compile(r"[\w. -]+")
-"""No template in any syntax."""
+"""Text that is no template in any syntax."""
 
 _NAMES = frozenset({"params", "range", "dict", "namespace"})
-"""The names in a template that mean the same in every run."""
+"""Names with the same meaning in every run."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """The manifest that a task of the same DAG will return.
+    """Placeholder for the manifest that another task of the DAG returns.
 
     Attributes:
-        task: Which.
-        index: Which of its instances, counted over all map indexes; None for the one instance that it has in the same
-            run or item of a task group.
+        task: The task.
+        index: Number of its instance, counted over all map indexes; None for its only instance in the same run or task
+            group item.
     """
 
     task: Any
@@ -47,22 +47,21 @@ class _SandboxedNative(SandboxedEnvironment, NativeEnvironment):
 
 
 class Templates:
-    """Renders the templates that need nothing but the params' defaults.
+    """Renders templates that only need the params' defaults.
 
-    The environment has the DAG's delimiters, and neither its filters nor its macros: what they return is known when
-    they run.
+    The environment has the DAG's delimiters, but not its filters and macros, whose results are only known at run time.
     """
 
     def __init__(self, dag: Any) -> None:
-        words = dict(dag.jinja_environment_kwargs or {})
-        words.pop("undefined", None)
-        self._plain = set(words) <= _DELIMITERS
+        options = dict(dag.jinja_environment_kwargs or {})
+        options.pop("undefined", None)
+        self._plain = set(options) <= _DELIMITERS
         self._native = bool(dag.render_template_as_native_obj)
-        self._words = words
+        self._options = options
         self._dag = dag
 
     def render(self, text: str, task: Any) -> Any:
-        """Return what a template renders to, or :data:`UNKNOWN`."""
+        """Return the rendered template, or :data:`UNKNOWN`."""
         if text.endswith(tuple(task.template_ext or ())):
             return UNKNOWN
         if not self._plain:
@@ -70,7 +69,7 @@ class Templates:
         native = getattr(task, "render_template_as_native_obj", None)
         kind = _SandboxedNative if (self._native if native is None else native) else SandboxedEnvironment
         try:
-            environment = kind(undefined=StrictUndefined, **self._words)
+            environment = kind(undefined=StrictUndefined, **self._options)
             for name in self._dag.user_defined_filters or ():
                 environment.filters.pop(name, None)
             if not _is_known(environment.parse(text), _NAMES - set(self._dag.user_defined_macros or ())):
@@ -96,9 +95,9 @@ class Known:
     """The arguments of one task instance.
 
     Attributes:
-        task: The operator, not mapped.
-        templates: Of its DAG.
-        groups: The arguments of each mapped task group around it, by the identity of what the group is expanded with.
+        task: The unmapped operator.
+        templates: Templates of its DAG.
+        groups: Arguments of each mapped task group around it, by the id of its expand input.
     """
 
     task: Any
@@ -106,7 +105,7 @@ class Known:
     groups: Mapping[int, Mapping[str, Any] | None]
 
     def value(self, name: str) -> Any:
-        """Return an argument, with :data:`UNKNOWN` for it or within it where it is known only at run time."""
+        """Return an argument, with :data:`UNKNOWN` in place of values that are only known at run time."""
         return self._resolved(getattr(self.task, name, UNKNOWN), templated=name in self.task.template_fields)
 
     def _resolved(self, value: Any, *, templated: bool) -> Any:
@@ -121,7 +120,7 @@ class Known:
         return self._later(value)
 
     def _later(self, value: Any) -> Any:
-        """Return what Airflow resolves when a task runs, as far as it is known before."""
+        """Return a value that Airflow resolves at run time, if it is known before."""
         from airflow.sdk.definitions._internal.expandinput import MappedArgument
 
         if isinstance(value, MappedArgument):
@@ -134,14 +133,14 @@ class Known:
 
 
 def made_by(value: Any) -> Any:
-    """Return the task whose result a value is; None if it is none, or a part of one."""
+    """Return the task whose return value this is; None for anything else, including a part of one."""
     from airflow.sdk.definitions.xcom_arg import PlainXComArg
 
     return value.operator if isinstance(value, PlainXComArg) and value.key == "return_value" else None
 
 
 def is_mapped(task: Any) -> bool:
-    """Say whether a task is expanded itself, other than by a task group around it."""
+    """Return whether a task is mapped itself, not just by a task group around it."""
     return hasattr(task, "operator_class") and hasattr(task, "expand_input")
 
 
@@ -150,7 +149,7 @@ def _groups_of(task: Any) -> set[int]:
 
 
 def _is_known(tree: nodes.Template, names: Set[str]) -> bool:
-    """Say whether a template renders to the same in every run, given the names that mean the same in every run."""
+    """Return whether a template renders equally in every run, given the names with the same meaning in every run."""
     of_other_files = next(meta.find_referenced_templates(tree), "") != ""
     if of_other_files or not meta.find_undeclared_variables(tree) <= names:
         return False

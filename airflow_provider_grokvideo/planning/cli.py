@@ -1,6 +1,6 @@
-"""``python -m airflow_provider_grokvideo plan``: what the DAGs of a file can cost at most, without running them.
+"""``grokvideo plan``: worst-case cost of the DAGs in a file, without running them.
 
-Exit codes: 0 done, 1 nothing was found, 2 it could not be done, 3 a total is not an upper bound.
+Exit codes: 0 success, 1 nothing found, 2 failure, 3 a total is not an upper bound.
 """
 
 from __future__ import annotations
@@ -22,47 +22,45 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.planning.report import Plan
 
 _HOW = """\
-The file is imported, and nothing is executed, sent or looked up: no task, no connection, no database. What is known
-only when a task runs is taken as the worst case possible, and said; a number of items that nobody knows stays n.
-Exit codes: 0 done, 1 nothing found, 2 it could not be done, 3 a total is no upper bound.
+The file is imported, but no task runs, no connection is used and no database is read. An argument that is only known
+at run time is priced at its maximum and marked; an unknown number of mapped items is shown as n.
+Exit codes: 0 success, 1 nothing found, 2 failure, 3 a total is not an upper bound.
 """
 
 
 def add(commands: Any) -> None:
-    """Add the word ``plan`` to a command line.
+    """Add the command ``plan``.
 
     Args:
-        commands: What ``argparse.ArgumentParser.add_subparsers`` returned; options get a ``run`` that takes them and
-            returns the exit code.
+        commands: From ``argparse.ArgumentParser.add_subparsers``; options get a ``run`` that takes them and returns the
+            exit code.
     """
     parser = commands.add_parser(
         "plan",
-        help="what the DAGs of a file can cost at most: a run, and a month at their schedule",
-        description="What the DAGs of a file can cost at most: a run, and a month at their schedule.",
+        help="estimate the worst-case cost of the DAGs in a file: of one run and of a month on schedule",
+        description="Estimate the worst-case cost of the DAGs in a file: of one run and of a month on schedule.",
         epilog=_HOW,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dag_file", metavar="DAG_FILE")
+    parser.add_argument("dag_file", metavar="DAG_FILE", help="a Python file, or a zip file with DAGs")
     parser.add_argument("--dag-id", metavar="D", help="only this DAG of the file")
+    parser.add_argument("--month", metavar="YYYY-MM", type=_month, help="the month to plan; default: next month")
     parser.add_argument(
-        "--month", metavar="YYYY-MM", type=_month, help="the month to plan; default: the next whole one"
-    )
-    parser.add_argument(
-        "--n", metavar="N", type=_count, help="price lists that are known only when a task runs as N items each"
+        "--n", metavar="N", type=_count, help="price lists that are only known at run time as N items each"
     )
     parser.add_argument(
         "--like",
         metavar="NAME=VALUE",
         type=_argument,
         action="append",
-        help="what the items of such lists set besides the prompt, such as duration=4; may be given several times",
+        help="an argument besides the prompt that the items of such lists set, such as duration=4; repeatable",
     )
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.set_defaults(run=lambda options: guarded(plan, options))
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Print what the DAGs of a file can cost."""
+    """Print the worst-case cost of the DAGs in a file."""
     from airflow_provider_grokvideo.planning import report
     from airflow_provider_grokvideo.planning.loading import load
     from airflow_provider_grokvideo.planning.mapping import Sample
@@ -78,7 +76,7 @@ def plan(options: argparse.Namespace) -> int:
     sample = Sample(options.n, None if options.like is None else dict(options.like))
     plans = [_plan_of(dags[dag_id], options.month, prices, sample) for dag_id in sorted(dags)]
     if not any(each.lines for each in plans):
-        return _nothing(f"no task of this provider that buys something in {_names(dags)}")
+        return _nothing(f"no purchasing task of this provider in {_names(dags)}")
     if options.format == "json":
         say(json.dumps(report.as_json(plans, prices, options.dag_file, _said(options)), indent=2))
     elif options.format == "csv":
@@ -128,8 +126,8 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _said(options: argparse.Namespace) -> list[str]:
-    """Return what the command line adds to the assumptions."""
-    found = [] if options.n is None else [f"a list that is known only when a task runs has {options.n} items (--n)"]
+    """Return the assumptions of the command line."""
+    found = [] if options.n is None else [f"a list that is only known at run time has {options.n} items (--n)"]
     if options.like is not None:
         set_ = ", ".join(f"{name}={value}" for name, value in options.like)
         found.append(f"the items of such a list set {set_}, a prompt and nothing else (--like)")

@@ -1,4 +1,4 @@
-"""What one run of a DAG can buy at most: one line for each task of this provider and price."""
+"""Worst-case purchases of one DAG run: one line for each task of this provider and price."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Instances:
     """The task instances of one task.
 
     Attributes:
-        each: Item of the task itself, and items of the task groups around it, by the identity of what expands them.
-        per_item: What there is an unknown number of; empty where these are all.
+        each: Item of the task itself, and items of the task groups around it, by the id of their expand input.
+        per_item: Name of the list with an unknown number of items; empty if these are all instances.
     """
 
     each: Sequence[tuple[Item, Mapping[int, Item]]]
@@ -47,15 +47,15 @@ class Instances:
 
 
 class DagReader:
-    """Prices the tasks of one DAG; nothing of them is executed.
+    """Prices the tasks of one DAG without executing them.
 
     A mapped task is constructed once for each of its items, as Airflow does before it runs.
 
     Args:
-        dag: As its file defines it.
+        dag: The DAG.
         prices: The price list.
-        remembers: Whether tasks have a journal. Without one a retry cannot know of a purchase that a crash hid.
-        sample: What the user says of lists that are known only when the DAG runs.
+        remembers: Whether tasks have a journal. Without one a retry after a crash may submit again.
+        sample: The user's assumptions about lists that are only known at run time.
     """
 
     def __init__(self, dag: Any, prices: Prices, *, remembers: bool = True, sample: Sample = NOTHING_SAID) -> None:
@@ -70,7 +70,7 @@ class DagReader:
 
     @cached_property
     def lines(self) -> list[Line]:
-        """What the tasks of this provider can cost, in the order in which they run."""
+        """Worst-case prices of the tasks of this provider, in topological order."""
         ours = [task for task in self.dag.topological_sort() if is_ours(task)]
         return [line for task in ours for line in self._lines(task)]
 
@@ -114,17 +114,17 @@ class DagReader:
             return self._reviewed(task, index, item, groups)
         kind = _kind_of(task)
         if kind is None:
-            return Worst(None, notes=("it builds its requests itself",))
+            return Worst(None, notes=("a subclass builds its own requests",))
         try:
             known = Known(_unmapped(task, item, kind, self._sample), self._templates, groups)
         except Exception as error:  # noqa: BLE001 - the constructor may be the user's
-            return Worst(None, notes=(f"it cannot be constructed ({type(error).__name__}: {error})",))
+            return Worst(None, notes=(f"the operator cannot be constructed ({type(error).__name__}: {error})",))
         order, notes = self._order(known, kind, index)
         if item is None and is_mapped(task) and self._sample.like is None:
-            notes = (*notes, "what its items set is not known; --like NAME=VALUE can say it")
-        # Many items of a list differ in nothing but their prompt.
-        words = {name: value for name, value in order.arguments.items() if name != "prompt"}
-        key = json.dumps([repr(order.source), str(order.limit), order.asks, order.tries, kind, words], default=repr)
+            notes = (*notes, "the arguments of its items are unknown; set them with --like NAME=VALUE")
+        # Many items of a list only differ in their prompt.
+        arguments = {name: value for name, value in order.arguments.items() if name != "prompt"}
+        key = json.dumps([repr(order.source), str(order.limit), order.asks, order.tries, kind, arguments], default=repr)
         if not _is_prompt(order.arguments["prompt"]):
             return _with(planning.worst(order, self._prices), notes)
         if key not in self._priced:
@@ -132,19 +132,19 @@ class DagReader:
         return _with(self._priced[key], notes)
 
     def _reviewed(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
-        """Return what other takes cost, if a person asks for all there may be."""
+        """Return the price of further takes, if the review requests all of them."""
         try:
             known = Known(_unmapped(task, item, "edit", self._sample), self._templates, groups)
             most = int(known.value("max_takes"))
         except Exception as error:  # noqa: BLE001 - the constructor may be the user's, and so is the number
-            return Worst(None, notes=(f"how many takes there may be is not known ({type(error).__name__})",))
+            return Worst(None, notes=(f"max_takes is unknown ({type(error).__name__})",))
         if most <= 1:
-            return Worst(planning.NOTHING, notes=("it offers no other take",))
+            return Worst(planning.NOTHING, notes=("no further takes: max_takes=1",))
         video = known.value("video")
         made = self._made_by(video, known.task, index) if isinstance(video, Made) else []
-        note = f"other takes, up to {most - 1}: each only if a person asks for it"
+        note = f"up to {most - 1} further takes, each only if you request it in the review"
         if not made or any(worst.usd is None for worst in made):
-            return Worst(None, notes=(note, "what was reviewed has no price"))
+            return Worst(None, notes=(note, "the reviewed video has no known price"))
         worst_case = max(made, key=lambda worst: worst.usd or 0)
         return replace(worst_case, tries=most - 1, notes=(note,))
 
@@ -162,11 +162,11 @@ class DagReader:
             tries=tries,
         )
         if limit is not None and order.limit is None:
-            notes = (*notes, "max_cost_usd is not known and not counted")
+            notes = (*notes, "max_cost_usd is unknown and ignored")
         return order, notes
 
     def _made_by(self, made: Made, by: Any, index: int) -> list[Worst]:
-        """Return the purchases of which one is what a task instance gets from another task."""
+        """Return the possible purchases behind a value from another task."""
         found = self._worsts_of(made.task) if is_ours(made.task) else []
         if made.index is not None:
             return found[made.index : made.index + 1]
@@ -174,7 +174,7 @@ class DagReader:
         return found[index : index + 1] if same_groups else found
 
     def _clip(self, made: Made, by: Any, index: int) -> Clip:
-        """Return what is known of the clip that a task instance gets from another task."""
+        """Return the known facts of a clip from another task."""
         clips = [worst.clip for worst in self._made_by(made, by, index)]
         seconds = [clip.seconds for clip in clips]
         resolutions = {clip.resolution for clip in clips}
@@ -183,7 +183,7 @@ class DagReader:
 
 
 def is_ours(task: Any) -> bool:
-    """Say whether a task, mapped or not, is of an operator of this provider or derived from one."""
+    """Return whether a task, mapped or not, is of an operator of this provider or derived from one."""
     return issubclass(_class_of(task), GrokVideoBaseOperator)
 
 
@@ -193,7 +193,7 @@ def _class_of(task: Any) -> type[Any]:
 
 
 def _kind_of(task: Any) -> Kind | None:
-    """Return what a task does; None where a subclass builds another request than its arguments say."""
+    """Return the kind of a task's request; None if a subclass builds its own."""
     operator = _class_of(task)
     for kind, known in _KINDS.items():
         if issubclass(operator, known) and operator.build_request is known.build_request:
@@ -208,7 +208,7 @@ def _unmapped(task: Any, item: Item, kind: Kind, sample: Sample) -> Any:
         arguments = planning.ARGUMENTS[kind]
         given = arguments if kind == "generate" else ("video", *arguments)
         if sample.like is not None:
-            # What the user does not name has its default.
+            # Arguments that the user does not set have their defaults.
             given = tuple(name for name in given if name in ("prompt", "video"))
             item = {name: value for name, value in sample.like.items() if name in arguments}
         item = {**dict.fromkeys(given, UNKNOWN), **(item or {})}
@@ -221,7 +221,7 @@ def _is_prompt(value: Any) -> bool:
 
 
 def _tries(task: Any, *, remembers: bool) -> tuple[int, tuple[str, ...]]:
-    """Return how many times a task instance can buy, and why."""
+    """Return the maximum number of purchases of a task instance, and the reason."""
     reasons = []
     if again := sorted(str(each) for each in task.resubmit_on or () if each != "cleared"):
         reasons.append(f"resubmit_on={again}")
@@ -234,7 +234,7 @@ def _tries(task: Any, *, remembers: bool) -> tuple[int, tuple[str, ...]]:
 
 
 def have_journal() -> bool:
-    """Say whether tasks have a journal: in the configured place, or in Airflow's task state store (3.3+)."""
+    """Return whether tasks have a journal: in the configured path, or in Airflow's task state store (3.3+)."""
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
     return bool(path) or NEVER_EXPIRE is not None
 
@@ -247,7 +247,7 @@ def _dollars(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value for a request: what another task will return is unknown there."""
+    """Return a value for a request, with unknown values from other tasks."""
     if isinstance(value, Made):
         return UNKNOWN
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Reads a DAG file as the DAG processor does: the file is imported, and nothing of it runs."""
+"""Import of a DAG file as in the DAG processor, without running tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(path: str) -> Mapping[str, Any]:
         path: A Python file, or a zip file with DAGs.
 
     Raises:
-        NotLoaded: It is no file, or importing it failed.
+        NotLoaded: It is not a file, or the import failed.
     """
     try:
         file = Path(path).expanduser()
@@ -50,7 +50,7 @@ def _dag_bag() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Airflow from logging what becomes an error here."""
+    """Silence Airflow's log of import errors, which become exceptions here."""
     logger = logging.getLogger("airflow.dag_processing")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -62,7 +62,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let the file import its neighbours, which Airflow allows to files at the top of the DAGs folder."""
+    """Let the file import its neighbours, as Airflow does at the top of the DAGs folder."""
     name = str(folder.resolve())
     sys.path.append(name)
     try:

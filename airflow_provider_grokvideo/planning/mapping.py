@@ -1,4 +1,4 @@
-"""How many instances a mapped task or task group has, and with which arguments."""
+"""Instances of mapped tasks and task groups, and their arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_grokvideo.core.planning import UNKNOWN
 from airflow_provider_grokvideo.planning.arguments import Made, made_by
 
 Item = Mapping[str, Any] | None
-"""Arguments of one map index; None where not even their names are known."""
+"""Arguments of one map index; None if not even their names are known."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Items:
 
     Attributes:
         each: Their arguments.
-        per_item: What there is an unknown number of, each with all of `each`; empty where they are all there are.
+        per_item: Name of the list with an unknown number of items, each with all of `each`; empty if these are all.
     """
 
     each: Sequence[Item]
@@ -29,18 +29,18 @@ class Items:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the user says of lists that are known only when a DAG runs.
+    """The user's assumptions about lists that are only known at run time.
 
     Attributes:
-        count: How many items each of them has; None if that stays unknown.
-        like: What their items set besides the prompt; None if that stays unknown.
+        count: Number of items of each list; None if unknown.
+        like: Arguments of the items besides the prompt; None if unknown.
     """
 
     count: int | None = None
     like: Mapping[str, Any] | None = None
 
     def filled(self, item: Item) -> Item:
-        """Return an item with what the user says of its unknown arguments."""
+        """Return an item with the user's assumptions for its unknown arguments."""
         if self.like is None or item is None:
             return item
         return {name: self.like.get(name, value) if value is UNKNOWN else value for name, value in item.items()}
@@ -49,17 +49,17 @@ class Sample:
 NOTHING_SAID = Sample()
 
 Counted = Callable[[Any], tuple[int, str] | None]
-"""Returns how many instances a task has, per item of what; None for a task that is not mapped."""
+"""Returns the number of instances of a task and the list it is per item of; None for an unmapped task."""
 
 
 def items_of(expand_input: Any, name: str, counted: Counted, sample: Sample = NOTHING_SAID) -> Items:
-    """Return the map indexes that ``expand`` or ``expand_kwargs`` make.
+    """Return the map indexes of ``expand`` or ``expand_kwargs``.
 
     Args:
-        expand_input: What Airflow keeps of the call.
-        name: Of the task or group, to name an unknown number.
-        counted: Tells how many results another task has.
-        sample: What the user says of unknown lists.
+        expand_input: Airflow's object for the call.
+        name: Name of the task or group, for an unknown number of items.
+        counted: Returns the number of results of another task.
+        sample: The user's assumptions about unknown lists.
     """
     value = expand_input.value
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Plans as a table for people, as CSV and as JSON."""
+"""Output of plans: table, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from airflow_provider_grokvideo.planning.schedule import Runs
 from airflow_provider_grokvideo.terminal import printable
 
 WIDTH = 120
-"""Columns that the table fits into, unless the name of a task or model is very long."""
+"""Maximum width of the table in columns, unless a task id or model name is very long."""
 
 ASSUMED = (
-    "every task runs once in a run, whatever branches and trigger rules say, and nobody clears one",
-    "a retry has the same arguments, and goes on with what was bought unless a line says otherwise",
+    "every task runs once per run, whatever branches and trigger rules do, and is not cleared",
+    "a retry has the same arguments and resumes the request, with no new charge, unless a line says otherwise",
     "params have their defaults; every other template is unknown until the task runs",
-    "a clip that a task makes is as long and as large as was asked for",
-    "budgets are not counted; they can only stop purchases",
+    "a clip has the requested length and resolution",
+    "budgets are ignored; they can only prevent purchases",
 )
 
 _HEADINGS = ("TASK", "MODE", "MODEL", "PRICED FOR", "COUNT", "EACH $", "USD")
@@ -38,12 +38,12 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What one DAG can cost.
+    """Worst-case cost of one DAG.
 
     Attributes:
         dag_id: As in Airflow.
-        lines: The tasks of this provider.
-        runs: The runs of a month.
+        lines: Tasks of this provider.
+        runs: Runs of a month.
     """
 
     dag_id: str
@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def month(self) -> Total | None:
-        """The price of a month's runs; None if nobody knows how many there are."""
+        """The price of a month's runs; None if their number is unknown."""
         return None if self.runs.count is None else self.run.times(self.runs.count)
 
     @property
@@ -67,18 +67,18 @@ class Plan:
 
 
 def table(plans: Iterable[Plan], prices: Prices, said: Sequence[str] = ()) -> list[str]:
-    """Return the lines of a text for people."""
+    """Return the lines of the table."""
     found: list[str] = []
     for plan in plans:
         found += [*_block(plan), ""]
     by = f" ({prices.source})" if prices.source else ""
-    found += _wrapped(f"Prices of {prices.as_of}{by}; the bill is what the service says. Assumed:", "", "")
+    found += _wrapped(f"Prices of {prices.as_of}{by}; xAI's bill decides. Assumptions:", "", "")
     found += [f"- {each}" for each in (*ASSUMED, *said)]
     return [printable(line) for line in found]
 
 
 def as_json(plans: Iterable[Plan], prices: Prices, file: str, said: Sequence[str] = ()) -> dict[str, Any]:
-    """Return plain JSON; dollars are exact, as text."""
+    """Return plain JSON with exact dollars as text."""
     return {
         "file": file,
         "prices": {"as_of": prices.as_of, "source": prices.source},
@@ -111,13 +111,13 @@ def as_csv(plans: Iterable[Plan]) -> str:
 
 
 def dollars(usd: Decimal) -> str:
-    """Return an amount, exact and with two decimals at least."""
+    """Return an exact amount with at least two decimals."""
     whole, _, cents = plain(usd).partition(".")
     return f"{whole}.{cents:0<2}"
 
 
 def told(price: Total) -> list[str]:
-    """Return a total in words: a bare number only where it is an upper bound."""
+    """Return a total as text; a plain number only if it is an upper bound."""
     if price.is_bound:
         return [f"{dollars(price.usd)} USD"]
     names = ["n"] if len(price.per_item) == 1 else [f"n{number}" for number in range(1, len(price.per_item) + 1)]
@@ -127,12 +127,12 @@ def told(price: Total) -> list[str]:
     if price.unpriced:
         found = f"unknown: no price for {', '.join(price.unpriced)}; the rest is {found}"
     meant = ", ".join(f"{name} items of {what}" for name, what in zip(names, price.per_item, strict=True))
-    return [found, f"{meant}: known when it runs"] if meant else [found]
+    return [found, f"{meant}: known at run time"] if meant else [found]
 
 
 def _block(plan: Plan) -> list[str]:
     if not plan.lines:
-        return [f"DAG {plan.dag_id}: no task of this provider buys anything"]
+        return [f"DAG {plan.dag_id}: no purchasing task of this provider"]
     runs = plan.runs
     facts = [("one run", text) for text in told(plan.run)]
     if runs.scheduled:
@@ -163,7 +163,7 @@ def _wrapped(text: str, first: str, then: str) -> list[str]:
 
 
 def _rows(lines: Sequence[Line]) -> list[str]:
-    """Return the table of tasks; what is paid for moves below each row where it would make them too wide."""
+    """Return the table of tasks; the priced items move below each row if they would make it too wide."""
     cells = [dict(zip(_HEADINGS, _cells(line), strict=True)) for line in lines]
     widths = {name: max(len(name), *(len(each[name]) for each in cells)) for name in _HEADINGS}
     below = sum(widths.values()) + len(_INDENT) * len(widths) > WIDTH

@@ -1,4 +1,4 @@
-"""How many runs a DAG's timetable starts in a month."""
+"""Number of scheduled DAG runs in a month."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pendulum
 from pendulum import DateTime
 
 _MOST_RUNS = 100_000
-"""Runs beyond which counting stops: more than one every half a minute of a month."""
+"""Limit of counted runs: more than one every half a minute of a month."""
 
 _MOST_MISSED = 10_000
 
 _LOOK_BACK = (timedelta(days=1), timedelta(days=32), timedelta(days=800))
-"""How long before a month a run's data interval may begin: what a daily, a monthly and a yearly schedule need."""
+"""How long before a month a run's data interval may begin: for a daily, a monthly and a yearly schedule."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Runs:
 
     Attributes:
         month: Such as ``2027-02``.
-        timezone: Whose midnights begin and end it: the DAG's.
-        count: How many start in it by the clock; None if nobody knows.
-        told: What a person should know about the count.
-        scheduled: Whether anything but a person starts runs.
-        more: Others start, too, and nobody knows how many.
+        timezone: Time zone of the month: the DAG's.
+        count: Number of runs by the timetable; None if unknown.
+        told: Remark about the count.
+        scheduled: Whether the DAG has a schedule, and not only manual runs.
+        more: Whether an unknown number of further runs starts too.
     """
 
     month: str
@@ -41,20 +41,20 @@ class Runs:
 
     @property
     def is_bound(self) -> bool:
-        """Whether no more runs than `count` start by themselves in a month."""
+        """Whether `count` is the maximum number of scheduled runs."""
         return self.count is not None and not self.more
 
 
 def runs_in(dag: Any, month: str | None, now: DateTime) -> Runs:
-    """Return how many runs start in a month.
+    """Return the runs of a month.
 
-    A run counts where it starts, which is at the end of its data interval if it has one. A schedule by a timedelta has
-    no fixed times, so that as many as possible are counted.
+    A run counts in the month in which it starts, at the end of its data interval if it has one. A timedelta schedule
+    has no fixed times, so the maximum is counted.
 
     Args:
-        dag: As its file defines it.
-        month: Such as ``2027-02``; None is the next whole one.
-        now: Decides which month is next, and how many runs a catchup has to make up for.
+        dag: The DAG.
+        month: Such as ``2027-02``; None for next month.
+        now: Decides which month is next, and the number of missed runs of a catchup.
     """
     start = _beginning(month, dag.timezone, now)
     none = Runs(start.format("YYYY-MM"), str(start.timezone_name), None)
@@ -64,19 +64,19 @@ def runs_in(dag: Any, month: str | None, now: DateTime) -> Runs:
             return known
         return _by_the_clock(none, readable, start, now)
     except Exception as error:  # noqa: BLE001 - a timetable may be the user's
-        return replace(none, told=f"its schedule cannot be read ({type(error).__name__}: {error})")
+        return replace(none, told=f"the schedule cannot be read ({type(error).__name__}: {error})")
 
 
 def _told_by_name(none: Runs, name: str) -> Runs | None:
     match name:
         case "NullTimetable" | "PartitionedAtRuntime":
-            return replace(none, count=0, told="no schedule: it runs when somebody triggers it", scheduled=False)
+            return replace(none, count=0, told="no schedule: manual runs only", scheduled=False)
         case "ContinuousTimetable":
-            return replace(none, told="@continuous: runs follow each other as fast as they can")
+            return replace(none, told="@continuous: each run starts when the previous one ends")
         case "OnceTimetable":
-            return replace(none, count=1, told="@once: one run ever, as soon as it is switched on")
+            return replace(none, count=1, told="@once: one run ever, as soon as the DAG is unpaused")
         case "AssetTriggeredTimetable" | "PartitionedAssetTimetable":
-            return replace(none, told="triggered by assets: nobody knows how often")
+            return replace(none, told="triggered by assets: unknown number of runs")
     return None
 
 
@@ -90,7 +90,7 @@ def _by_the_clock(none: Runs, dag: Any, start: DateTime, now: DateTime) -> Runs:
     remarks = ["assets trigger further runs"] if by_assets else []
     if restriction.catchup and (missed := _missed(timetable, restriction, now)):
         many = f"more than {_MOST_MISSED}" if missed > _MOST_MISSED else f"up to {missed}"
-        remarks.append(f"catchup=True: {many} runs of the past come on top if they have not been made")
+        remarks.append(f"catchup=True: plus {many} past runs, if they have not run yet")
     return replace(none, count=count, told="; ".join(remarks), more=by_assets)
 
 
@@ -102,7 +102,7 @@ def _beginning(month: str | None, timezone: Any, now: DateTime) -> DateTime:
 
 
 def _serialized(dag: Any) -> Any:
-    """Return a DAG as the scheduler knows it: with a timetable that can tell its runs."""
+    """Return the serialized DAG, whose timetable can list its runs."""
     from airflow.serialization import serialized_objects
 
     # The class that does it has another name before 3.2.
@@ -120,9 +120,9 @@ def _count(timetable: Any, restriction: Any, start: DateTime, end: DateTime) -> 
 
 
 def _first(timetable: Any, restriction: Any, start: DateTime) -> Any:
-    """Return from when on to ask the timetable, so that the first run of the month is not missed."""
+    """Return a start for the timetable that includes the first run of the month."""
     if type(timetable).__name__.startswith("Delta"):
-        # The first run is one interval after the moment that is asked about, or at it.
+        # The first run is at the given moment, or one interval later.
         first = start - (next(_run_times(timetable, start, None), start) - start)
         return first if restriction.earliest is None else max(first, restriction.earliest)
     first = start
@@ -137,7 +137,7 @@ def _first(timetable: Any, restriction: Any, start: DateTime) -> Any:
 
 
 def _missed(timetable: Any, restriction: Any, now: DateTime) -> int:
-    """Return how many runs a DAG that never ran makes up for as soon as it is switched on."""
+    """Return the number of past runs of a DAG that never ran, with catchup."""
     count = 0
     for run_after in _run_times(timetable, restriction.earliest, restriction.latest):
         if run_after > now or count > _MOST_MISSED:
@@ -147,10 +147,10 @@ def _missed(timetable: Any, restriction: Any, now: DateTime) -> int:
 
 
 def _run_times(timetable: Any, earliest: Any, latest: Any) -> Iterator[DateTime]:
-    """Yield when runs start whose times, or data intervals, begin between two moments."""
+    """Yield the start times of runs whose data intervals begin between two moments."""
     from airflow.timetables.base import TimeRestriction
 
-    # With catchup a timetable tells runs one after the other; without, it skips what is before today.
+    # With catchup a timetable lists all runs; without, it skips those before today.
     within = TimeRestriction(earliest, latest, catchup=True)
     last: Any = None
     while True:

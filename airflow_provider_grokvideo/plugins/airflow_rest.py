@@ -1,6 +1,6 @@
-"""Airflow's public REST API, asked in the api-server's own process as the user who looks at the page.
+"""Client of Airflow's REST API, inside the API server's process and with the permissions of the page's user.
 
-What the user may not see is refused here as it is there, by the same code; nothing of Airflow's database is touched.
+Airflow's own code refuses what the user may not see; the database is never accessed directly.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from airflow_provider_grokvideo.core.journal import Owner
 from airflow_provider_grokvideo.core.showing import Task
 
 PAGE = 100
-"""The longest page that Airflow gives by default."""
+"""Airflow's default for the longest page."""
 
 LARGEST_CARD = 64 * 1024
-"""Bytes of a card that is read; one of ours has a few thousand."""
+"""Largest card in bytes; usual ones have a few thousand."""
 
 MOST = 2_000
-"""Task instances that are looked through for one page."""
+"""Maximum number of task instances for one page."""
 
 
 class Airflow:
-    """The REST API as one user sees it.
+    """The REST API with the permissions of one user.
 
     Args:
         request: The user's request for the page; its credentials are passed on.
@@ -41,7 +41,7 @@ class Airflow:
         state = request.scope.get("state")
 
         async def as_user(scope: Any, receive: Any, send: Any) -> None:
-            # Airflow's own middleware may have renewed the user's token; who that is stands in the state.
+            # Airflow's middleware may have renewed the user's token; the user is in the state.
             await inner({**scope, "app": app, "state": dict(state or {})}, receive, send)
 
         names = ("authorization", "cookie")
@@ -60,18 +60,18 @@ class Airflow:
         await self._http.aclose()
 
     async def get(self, path: str, **params: Any) -> Any:
-        """Return what is at a path below ``/api/v2``.
+        """Return the JSON of a path below ``/api/v2``.
 
         Raises:
-            HTTPException: Airflow refuses the user (401, 403), has no such thing (404), or fails (502).
+            HTTPException: Airflow refuses the user (401, 403), does not find it (404), or fails (502).
         """
         return _told(await self._http.get(f"/api/v2{path}", params=params))
 
     async def card(self, owner: Owner) -> cards.Card | None:
-        """Return the card of a task instance; None where what is there is none.
+        """Return the card of a task instance; None if the XCom value is not a card.
 
         Raises:
-            HTTPException: As :meth:`get`; 404 where there is nothing.
+            HTTPException: As :meth:`get`; 404 if there is no XCom value.
         """
         path = f"/api/v2{_task(owner)}/xcomEntries/{cards.KEY}"
         answer = await self._http.get(path, params={"map_index": owner.map_index})
@@ -81,7 +81,7 @@ class Airflow:
             value = _told(answer)["value"]
         except RecursionError:
             return None
-        # Airflow 3.1 gives a value as JSON text that was edited in its UI, once more encoded.
+        # Airflow 3.1 encodes a value that was edited in its UI twice.
         for _ in range(2):
             if isinstance(value, str):
                 try:
@@ -91,7 +91,7 @@ class Airflow:
         return cards.parse(value)
 
     async def task_instance(self, owner: Owner) -> dict[str, Any]:
-        """Return a task instance as Airflow shows it.
+        """Return a task instance.
 
         Raises:
             HTTPException: As :meth:`get`.
@@ -101,7 +101,7 @@ class Airflow:
         return found
 
     async def tasks(self, owners: Sequence[Owner]) -> dict[Owner, Task]:
-        """Return what Airflow says of many task instances; of those beyond :data:`MOST` nothing.
+        """Return the states of up to :data:`MOST` task instances.
 
         Raises:
             HTTPException: As :meth:`get`.
@@ -126,7 +126,7 @@ class Airflow:
         return known
 
     async def may_see(self, dag_id: str) -> bool:
-        """Say whether the user may read what the tasks of a DAG have left."""
+        """Return whether the user may read the XCom values of a DAG."""
         try:
             await self.get(f"/dags/{quote(dag_id, safe='')}/dagRuns/~/taskInstances/~/xcomEntries", limit=1)
         except HTTPException as refused:
@@ -137,7 +137,7 @@ class Airflow:
 
 
 def task_of(found: dict[str, Any]) -> Task:
-    """Return what the page needs of a task instance."""
+    """Return the page's data of a task instance."""
     retries = found.get("max_tries")
     tries = None if retries is None else retries + 1
     return Task(found.get("state"), found.get("try_number"), tries, found.get("rendered_map_index"))
@@ -151,7 +151,7 @@ def _task(owner: Owner) -> str:
 def _told(answer: httpx.Response) -> Any:
     if answer.is_success:
         return answer.json()
-    # What Airflow calls a bad request is a task instance that cannot be: a name or a map index it does not take.
+    # For Airflow a bad request is an impossible task instance, such as an invalid name or map index.
     status = {400: 404, 401: 401, 403: 403, 404: 404, 422: 404}.get(answer.status_code, 502)
     raise HTTPException(status, _detail(answer))
 
@@ -161,4 +161,4 @@ def _detail(answer: httpx.Response) -> str:
         told = answer.json().get("detail")
     except ValueError:
         told = None
-    return told if isinstance(told, str) else f"Airflow answered {answer.status_code}"
+    return told if isinstance(told, str) else f"Airflow returned status {answer.status_code}"

@@ -1,4 +1,4 @@
-"""The page's server: pages, what they show as JSON, and the bytes of videos."""
+"""Web application of the page: HTML, JSON API and media."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from airflow_provider_grokvideo.plugins.looking import Polls
 STATIC = Path(__file__).parent / "static"
 
 WEEK = 7 * 86_400.0
-"""Seconds that the gallery shows where nothing else is asked for."""
+"""Default period of the gallery in seconds."""
 
 LONGEST = 400 * 86_400.0
-"""Seconds of the longest period: a bit more than a year."""
+"""Longest period in seconds: a bit more than a year."""
 
 END_OF_TIME = 250_000_000_000.0
-"""Epoch seconds, in the year 9892; later ones cannot be written down with what is reckoned from them."""
+"""Latest allowed moment in epoch seconds, in the year 9892."""
 
 MOST = 500
 """Videos on one page."""
@@ -46,11 +46,9 @@ MOST = 500
 LONGEST_PROMPT = 5_000
 """Characters of a prompt in the gallery; the service takes 4,096."""
 
-NOTHING_YET = (
-    "This task has left no word about a video. Either it has not submitted one, or it could not write down what it did."
-)
+NOTHING_YET = "This task has no video yet. It has not submitted a request, or could not write its card to XCom."
 
-NO_CARD = "What this task has left cannot be shown by this version."
+NO_CARD = "The card of this task is invalid or of another version of the provider, and cannot be shown."
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +65,7 @@ HEADERS = {
 
 
 def _owner(dag_id: str, run_id: str, task_id: str, map_index: Annotated[str | None, Query()] = None) -> Owner:
-    """Return the task instance that a query names; Airflow leaves its placeholder in that of an unmapped one."""
+    """Return the task instance of a query; for an unmapped one Airflow leaves its placeholder."""
     index = int(map_index) if map_index and re.fullmatch(r"\d{1,9}", map_index, re.ASCII) else -1
     return Owner(dag_id, run_id, task_id, index)
 
@@ -77,7 +75,7 @@ Named = Annotated[Owner, Depends(_owner)]
 
 @cache
 def application() -> FastAPI:
-    """Return the application, built once in each process."""
+    """Return the application, built once per process."""
     app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
     catalogue = Catalogue(newest_first=_release() >= (3, 2))
     polls, shelf = Polls(), media.Shelf()
@@ -152,7 +150,7 @@ def application() -> FastAPI:
         async with Airflow(request) as user:
             card = (await _shown(user, owner)).card
         if not card.conn_id or not card.request_id:
-            raise HTTPException(404, "This task has no request at the service")
+            raise HTTPException(404, "This task has no request at xAI")
         job, at = await polls.at(card.conn_id, card.request_id)
         return JSONResponse(showing.service_says(card, job, at))
 
@@ -186,7 +184,7 @@ async def _file(shelf: media.Shelf, request: Request, what: str, owner: Owner, *
         if what == "poster":
             return media.respond(await media.poster(shelf, user, card), request)
         if what not in ("video", "sidecar"):
-            raise HTTPException(404, "video, poster, source or sidecar")
+            raise HTTPException(404, "Expected video, poster, source or sidecar")
         found = await media.video(shelf, user, card)
     if what == "sidecar":
         return JSONResponse(media.sidecar(found))
@@ -207,14 +205,14 @@ async def _shown(user: Airflow, owner: Owner) -> Shown:
     except HTTPException as nothing:
         if nothing.status_code == 404:
             ours = str(found.get("operator_name") or found.get("operator")).startswith("GrokVideo")
-            told = NOTHING_YET if ours else "This task makes no Grok video."
+            told = NOTHING_YET if ours else "This task does not make a Grok video."
             raise HTTPException(404, told) from None
         raise
     return Shown(owner, card, task_of(found))
 
 
 async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
-    """Return why a delivered video cannot be shown, if it cannot."""
+    """Return the reason if a delivered video cannot be shown."""
     if not (card.manifest or {}).get("uri"):
         return None
     try:
@@ -225,18 +223,18 @@ async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
 
 
 def _view(shown: Shown, catalogue: Catalogue, now: float, entry: Entry | None = None) -> dict[str, Any] | None:
-    """Return what is shown of a card; None of one that people have edited into something that cannot be shown."""
+    """Return the view of a card; None if the card was edited and cannot be shown."""
     try:
         view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path(), entry=entry)
         json.dumps(view, allow_nan=False, ensure_ascii=False).encode()
     except Exception as problem:  # noqa: BLE001 - one odd card must not hide all others
-        log.info("The card of %s cannot be shown: %s", shown.owner, problem)
+        log.info("Cannot show the card of %s: %s", shown.owner, problem)
         return None
     return view
 
 
 def _brief(shown: Shown, catalogue: Catalogue, now: float, booked: Mapping[str, Entry]) -> dict[str, Any] | None:
-    """Return what the gallery shows of a card: as :func:`_view`, without what only the video's own page shows."""
+    """Return the view of a card for the gallery: as :func:`_view`, without fields of the video page."""
     card = shown.card.model_copy(
         update={"parameters": {}, "prompt": shown.card.prompt and shown.card.prompt[:LONGEST_PROMPT]}
     )

@@ -1,7 +1,6 @@
-"""The cards that a user may see: found through Airflow's list of XCom entries, read once each.
+"""Cards that a user may see, from Airflow's list of XCom entries.
 
-The list comes with every request and says what there is and what the user may see; a card that was read before and has
-not changed since is not read again.
+Each request of the page reads the list with the user's permissions; unchanged cards come from a cache.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
 from airflow_provider_grokvideo.plugins.keeping import Kept, weight
 
 KEPT = 5_000
-"""Cards in memory, of a few kB each; the ones used longest ago are forgotten first."""
+"""Maximum number of cached cards of a few kB each."""
 
 KEPT_BYTES = 64 * 1024 * 1024
-"""TaskJournal that they may take, whatever people write into cards."""
+"""Maximum size of the cache in bytes, whatever users write into cards."""
 
 READING = 5.0
-"""Seconds that the reading of one card may take."""
+"""Maximum seconds for reading one card."""
 
 AT_ONCE = 8
-"""Cards that are read at the same time, for all users, so that pages do not take all of the api-server's threads."""
+"""Maximum number of simultaneous reads of cards, so that the page does not use all threads of the API server."""
 
 LISTED = 5_000
-"""Entries that are looked through for one page on Airflow 3.1, whose list cannot be asked for the newest first."""
+"""Maximum number of entries for one page on Airflow 3.1, whose list cannot be sorted."""
 
 log = logging.getLogger(__name__)
 
 _SEEN_WITHIN = 3.0
-"""Seconds within which a finished video was usually seen to be finished."""
+"""Usual seconds between the end of a request and the poll that finds it."""
 
 
 class Catalogue:
-    """What this process has read of all cards; safe to use from any thread.
+    """Cache of cards in this process; thread-safe.
 
     Args:
         newest_first: Whether Airflow can sort its list (3.2 and later).
@@ -64,10 +63,10 @@ class Catalogue:
         """Return the videos of a period, the newest first, and whether there are more.
 
         Args:
-            airflow: As the user sees it.
-            since: Epoch seconds from which on.
-            until: Epoch seconds up to which.
-            limit: How many at most.
+            airflow: REST API with the user's permissions.
+            since: Start of the period in epoch seconds.
+            until: End of the period in epoch seconds.
+            limit: Maximum number.
 
         Raises:
             HTTPException: Airflow refuses or fails.
@@ -80,7 +79,7 @@ class Catalogue:
         return told, more or len(entries) > limit
 
     async def of_run(self, airflow: Airflow, owner: Owner) -> list[Shown]:
-        """Return the videos of a DAG run, as many as one page of Airflow's list holds; without their tasks' states.
+        """Return the videos of a DAG run, at most one page of Airflow's list, without task states.
 
         Raises:
             HTTPException: Airflow refuses or fails.
@@ -88,14 +87,14 @@ class Catalogue:
         return await self._shown(airflow, await _page(airflow, owner.dag_id, owner.run_id, 0))
 
     def curve(self, kind: str | None) -> Curve:
-        """Return how long requests of a kind take, by those that were seen."""
+        """Return the latency curve of a kind of requests, learned from their cards."""
         with self._lock:
             return self._latencies.of(kind).curve
 
     async def _entries(
         self, airflow: Airflow, since: float, until: float, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
-        """Return the entries of a period, the newest first, and whether the list was longer than was looked through."""
+        """Return the entries of a period, the newest first, and whether the list was truncated."""
         asked: dict[str, Any] = {"run_after_lte": showing.iso(until)}
         if self._newest_first:
             asked["order_by"] = "-timestamp"
@@ -111,7 +110,7 @@ class Catalogue:
             if len(page) < PAGE or past:
                 more = False
                 break
-        # While somebody writes, an entry can move from one page to the next.
+        # An entry may move to the next page while tasks write.
         once = {(entry["dag_id"], entry["run_id"], entry["task_id"], entry["map_index"]): entry for entry in found}
         return sorted(once.values(), key=lambda entry: _epoch(entry["timestamp"]), reverse=True), more
 
@@ -129,12 +128,12 @@ class Catalogue:
                 async with self._gate:
                     card = await asyncio.wait_for(airflow.card(owner), READING)
             except asyncio.TimeoutError:
-                log.info("Airflow does not answer about the card of %s", owner)
+                log.info("Timeout while reading the card of %s", owner)
                 return None
             except HTTPException as problem:
                 if problem.status_code in (401, 403):
                     raise
-                # Cleared or deleted since it was listed, or nothing that Airflow itself can show.
+                # Cleared or deleted since, or unreadable for Airflow itself.
                 return None
             self._keep(owner, written, card)
         return None if card is None else Shown(owner, card)

@@ -1,7 +1,7 @@
-"""What Airflow is told of the Video tab and the Grok videos page.
+"""Airflow plugin of the Video tab and the Grok videos page.
 
-Airflow imports this module in every process that looks at plugins, so nothing of the page is imported before the first
-request for it.
+Airflow imports this module in every process that loads plugins, so the page itself is only imported by its first
+request.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ TASK_TYPES = (
     "GrokVideoReviewOperator",
     "GrokVideoSensor",
 )
-"""Names only: importing the classes would cost each process that reads plugins. A test holds them to the package."""
+"""Names only: importing the classes would slow down each process that loads plugins. A test compares them."""
 
 
 def root_path() -> str:
-    """Return the path that Airflow is served under, without a slash at its end."""
+    """Return the path prefix of Airflow, without a trailing slash."""
     return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """Serve the page; an ASGI application that is built with its first request."""
+    """Serve the page: an ASGI application, built by its first request."""
     from airflow_provider_grokvideo.plugins.app import application
 
     await application()(scope, receive, send)
 
 
 class KnowsAirflow:
-    """Middleware that hands the page the api-server it runs in, so that it can ask its REST API without a network."""
+    """Middleware that gives the page access to its own API server's REST API without a network."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] == "http":
             scope["grokvideo.airflow"] = (self.app, scope["app"])
         await self.app(scope, receive, send)
@@ -60,7 +60,7 @@ def _views() -> list[dict[str, Any]]:
             "href": f"{here}/video?{place}",
             "destination": "task_instance",
             "url_route": "grokvideo",
-            # Airflow 3.4 shows the tab on these tasks only; older versions leave the key aside.
+            # Airflow 3.4 shows the tab on these tasks only; older versions ignore the key.
             "applies_to": {"task_instance.operator": [*TASK_TYPES]},
             **icons,
         },

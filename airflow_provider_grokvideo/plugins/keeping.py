@@ -1,4 +1,4 @@
-"""What a process of the API server remembers: bounded in number and in memory."""
+"""Cache with a bounded number and size of values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _NODE = 100
-"""Bytes that a value of JSON takes in memory beside its text, by a rough measure."""
+"""Approximate overhead of a JSON value in bytes."""
 
 
 def weight(value: object) -> int:
-    """Return about how many bytes a value of JSON takes in memory."""
+    """Return the approximate size of a JSON value in memory in bytes."""
     total, todo = 0, [value]
     while todo:
         each = todo.pop()
@@ -30,11 +30,11 @@ def weight(value: object) -> int:
 
 
 class Kept(Generic[K, V]):
-    """Values by key; those used longest ago are forgotten first.
+    """Least-recently-used cache.
 
     Args:
-        most: Values at most.
-        heaviest: Bytes at most, by :func:`weight`.
+        most: Maximum number of values.
+        heaviest: Maximum size in bytes, by :func:`weight`.
     """
 
     def __init__(self, most: int, heaviest: int) -> None:
@@ -43,7 +43,7 @@ class Kept(Generic[K, V]):
         self._total = 0
 
     def get(self, key: K) -> V | None:
-        """Return a value, and take note that it was used."""
+        """Return a value and mark it as used."""
         found = self._values.get(key)
         if found is None:
             return None
@@ -51,7 +51,7 @@ class Kept(Generic[K, V]):
         return found[1]
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Remember a value that weighs so much."""
+        """Store a value with its size."""
         before = self._values.pop(key, None)
         self._total += weight - (0 if before is None else before[0])
         self._values[key] = (weight, value)

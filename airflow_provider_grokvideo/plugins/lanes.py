@@ -1,7 +1,7 @@
-"""Threads for reads that may hang: a few for each storage, so that one that does not answer stops no other.
+"""Threads for storage reads that may hang: a few per storage, so that one storage cannot block the others.
 
-A thread that waits for a storage cannot be ended. It can be left alone: whoever asked is answered when the limit has
-passed, the thread counts as busy until the storage lets go of it, and further reads of that storage wait for another.
+A thread that waits for a storage cannot be stopped. After the limit the caller gets an error, and the thread counts as
+busy until its read returns.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 THREADS = 8
-"""Reads of one storage at the same time, for all users; further ones wait."""
+"""Maximum number of simultaneous reads of one storage, for all users; further ones wait."""
 
 LANES = 16
-"""Storages that are read at the same time; with :data:`THREADS` the most threads that there can be."""
+"""Maximum number of simultaneously read storages; with :data:`THREADS` the maximum number of threads."""
 
 LIMIT = 10.0
-"""Seconds that one read may take, the wait for a thread included."""
+"""Maximum seconds for one read, including the wait for a thread."""
 
 T = TypeVar("T")
 
 
 class Busy(Exception):
-    """The storage does not answer within the limit, or too many storages do not."""
+    """The storage does not respond within the limit, or too many storages are busy."""
 
 
 class Lanes:
-    """Threads by name of a storage; safe to use from any thread.
+    """Threads by storage; thread-safe.
 
     Args:
         threads: As :data:`THREADS`.
@@ -45,12 +45,12 @@ class Lanes:
         self._queues: dict[str, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
 
     async def run(self, name: str, work: Callable[..., T], *given: Any) -> T:
-        """Return what the work returns, done in one of the storage's threads.
+        """Run a function in one of the storage's threads and return its result.
 
         Args:
             name: The storage.
-            work: What to do.
-            given: With which arguments.
+            work: The function.
+            given: Its arguments.
 
         Raises:
             Busy: It took longer than the limit, or no thread was free.
@@ -74,7 +74,7 @@ class Lanes:
             if self._busy.get(name, 0) >= self._most_threads:
                 return
             self._busy[name] = self._busy.get(name, 0) + 1
-        # A daemon, so that a storage that never answers does not keep the API server from ending.
+        # A daemon thread, so that a hanging storage does not keep the API server from exiting.
         threading.Thread(target=self._serve, args=(name, queue), name="grokvideo-read", daemon=True).start()
 
     def _serve(self, name: str, queue: deque[tuple[Future[Any], Callable[[], Any]]]) -> None:
@@ -87,7 +87,7 @@ class Lanes:
                     return
                 future, work = queue.popleft()
             if not future.set_running_or_notify_cancel():
-                # Nobody waits for it any more.
+                # The caller has given up.
                 continue
             try:
                 future.set_result(work())

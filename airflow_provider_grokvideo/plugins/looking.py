@@ -1,7 +1,7 @@
-"""Ask the service how far a request is, for somebody who watches its page.
+"""Status polls of requests for the page.
 
-A look is free, and counts towards the same limit as those of the triggerer. So requests are looked at rarely, and all
-viewers of this process share one poll.
+A poll is free, but counts towards the same rate limit as those of the triggerer. So the page polls rarely, and all its
+users in this process share one poll.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from airflow_provider_grokvideo.core.jobs import Job, Pending
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
 BETWEEN_POLLS = 10.0
-"""Seconds between two polls of one request."""
+"""Minimum seconds between two polls of one request."""
 
 BETWEEN_ANY = 4.0
-"""Seconds between two polls of any: a sixteenth of the usual pace of an account."""
+"""Minimum seconds between two polls of any requests: a sixteenth of the default rate limit."""
 
 AT_ONCE = 2
-"""Polls that wait for the service; further viewers are told what was seen before."""
+"""Maximum number of simultaneous polls; further users see the last known state."""
 
 KEPT = 1_000
 
 PATIENCE = 5.0
-"""Seconds that a page waits for a poll; what comes later is left out."""
+"""Seconds that the page waits for a poll."""
 
 _LANES = Lanes(threads=AT_ONCE, lanes=1, limit=PATIENCE)
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Polls:
-    """What this process has seen of requests that somebody watches."""
+    """Last polled states of requests in this process."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str], tuple[float, float, Job | None]] = OrderedDict()
@@ -42,13 +42,13 @@ class Polls:
         self._under_way = 0
 
     async def at(self, conn_id: str, request_id: str) -> tuple[Job | None, float]:
-        """Return what the service says of a request, and when it said so; None where nobody knows."""
+        """Return the last polled state of a request, or None, and its time."""
         now, key = time.time(), (conn_id, request_id)
         tried, at, job = self._seen.get(key, (0.0, 0.0, None))
         if now - tried < BETWEEN_POLLS or now - self._last < BETWEEN_ANY or self._under_way >= AT_ONCE:
             return job, at
         self._last = now
-        # Written before the poll, so that those who ask meanwhile do not look too.
+        # Stored before the poll, so that simultaneous users do not poll too.
         self._keep(key, now, at, job)
         self._under_way += 1
         try:
@@ -70,7 +70,7 @@ class Polls:
 
 
 def _keeping(before: Job | None, seen: Job) -> Job:
-    """Return what was seen, with the progress that was told before where an answer tells none (contract P1, P3)."""
+    """Return the new state, with the earlier progress if the response has none (contract P1, P3)."""
     if isinstance(before, Pending) and isinstance(seen, Pending) and seen.progress is None:
         return replace(seen, progress=before.progress)
     return seen
@@ -81,11 +81,11 @@ def _poll(conn_id: str, request_id: str) -> Job | None:
 
     try:
         hook = GrokVideoHook(conn_id)
-        # A card names the connection, and people may edit cards: no key goes to a host of another service.
+        # The connection comes from a card, which users may edit: never send a key to another service.
         if hook.get_connection(conn_id).conn_type != GrokVideoHook.conn_type:
             return None
         with hook.get_conn():
             return hook.get_job(request_id)
     except Exception as error:  # noqa: BLE001 - the page does without
-        log.info("Request %s cannot be looked at from the API server: %s: %s", request_id, type(error).__name__, error)
+        log.info("The API server cannot poll request %s: %s: %s", request_id, type(error).__name__, error)
         return None

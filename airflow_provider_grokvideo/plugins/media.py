@@ -1,8 +1,8 @@
-"""The bytes of videos, posters and sidecars, for those who may see the DAG they belong to.
+"""Videos, posters and sidecars for users who may see their DAG.
 
-The card says where a video is, and people may edit cards. So a card's word is not enough to read a file: the sidecar
-beside it must say that this request of a DAG the user may see put it there, and the bytes must be those of a video or a
-picture. A file without a sidecar is served only as the source of a clip, where the DAG itself named it.
+A card has the address of a video, but users may edit cards. So a file is only served if its sidecar names the same
+request and a DAG that the user may see, and if its content is a video or an image. A file without a sidecar is only
+served as the source of a clip, if the DAG itself names it.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from airflow_provider_grokvideo.plugins.keeping import Kept, weight
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 
 CHUNK = 1024 * 1024
-"""Bytes that are read at once; what a viewer who turns away has cost."""
+"""Bytes per read."""
 
 KEPT = 500
-"""Files whose sidecar is remembered."""
+"""Maximum number of cached sidecars."""
 
 KEPT_BYTES = 16 * 1024 * 1024
-"""TaskJournal that those sidecars may take."""
+"""Maximum size of the cached sidecars in bytes."""
 
 SHOWABLE = frozenset({"video/mp4", "video/webm", "video/quicktime", "image/jpeg", "image/png", "image/webp"})
 
 BELIEVED = 30.0
-"""Seconds for which what was found at an address is believed: a player asks for many parts of one file."""
+"""Seconds for which a file's facts are cached: a player requests many ranges of one file."""
 
 NOT_HERE = (
-    "There is no video of this task at its address, or this API server cannot see it: a path on another machine, or a "
-    "storage whose provider or connection is not here"
+    "The video is not at its address, or this API server cannot read it: the path is on another machine, or the "
+    "storage's provider or connection is missing here"
 )
-"""One answer to whatever keeps a file from being shown: others would tell what else there is on the API server."""
+"""One message for all reasons, so that it reveals nothing about other files on the API server."""
 
-NO_ANSWER = "The video's storage does not answer"
+NO_ANSWER = "The video's storage does not respond"
 
 _LANES = Lanes()
 log = logging.getLogger(__name__)
@@ -69,16 +69,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Found:
-    """A file that was looked into.
+    """An inspected file.
 
     Attributes:
-        place: The storage it is in.
-        name: Its name there.
-        size: Bytes.
-        mime: What it is, by its content.
-        sidecar: What the JSON file beside it says; None where there is none of ours.
-        tag: What changes with the file.
-        lane: Whose threads read it.
+        place: Its storage.
+        name: Its name in the storage.
+        size: Size in bytes.
+        mime: MIME type of its content.
+        sidecar: Content of its sidecar; None if there is none.
+        tag: Entity tag, which changes with the file.
+        lane: Name of the threads that read it.
     """
 
     place: Place
@@ -91,17 +91,17 @@ class Found:
 
 
 class Shelf:
-    """What this process found at addresses it was asked for; for a short time."""
+    """Short-lived cache of inspected files."""
 
     def __init__(self) -> None:
         self._known: Kept[str, tuple[float, Found]] = Kept(KEPT, KEPT_BYTES)
 
     async def find(self, uri: str) -> Found:
-        """Look into a file.
+        """Inspect a file.
 
         Raises:
-            HTTPException: It is not there, is nothing a page shows, or cannot be seen from here (404); or its storage
-                does not answer (504).
+            HTTPException: It does not exist, is neither video nor image, or cannot be read here (404); or its storage
+                does not respond (504).
         """
         until, found = self._known.get(uri) or (0.0, None)
         if found is None or time.monotonic() > until:
@@ -114,7 +114,7 @@ async def video(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     """Return the delivered video of a card.
 
     Raises:
-        HTTPException: There is none, the user may not see it, or it is another one by now.
+        HTTPException: There is none, the user may not see it, or another video has replaced it.
     """
     uri = _told(card, "uri")
     found = await shelf.find(uri)
@@ -123,7 +123,7 @@ async def video(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
 
 
 async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
-    """Return the picture beside the delivered video of a card.
+    """Return the poster of the delivered video of a card.
 
     Raises:
         HTTPException: As :func:`video`.
@@ -134,12 +134,12 @@ async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     found = await shelf.find(f"{uri[: -len(of.name)]}{name}")
     head = await _in_thread(found.lane, found.place.part, found.name, 0, posters.HEAD_BYTES)
     if not posters.is_poster(head, identity(of.sidecar or {})):
-        raise HTTPException(404, "The picture beside the video is not its poster")
+        raise HTTPException(404, "The image beside the video is not its poster")
     return found
 
 
 async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Found:
-    """Return what the video of a card was made from: another task's video, or a file that the DAG names.
+    """Return the source of the video of a card: another task's video, or a file that the DAG names.
 
     Raises:
         HTTPException: As :func:`video`.
@@ -153,7 +153,7 @@ async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Fo
     if found.sidecar is not None:
         await _allowed(found, made_from.request_id or found.sidecar.get("request_id"), airflow)
         return found
-    # No sidecar says whose it is. What the DAG wrote into the task's argument may be shown; a card alone may not.
+    # Without a sidecar, only a file in the task's rendered argument may be shown.
     task = await airflow.task_instance(owner)
     rendered = task.get("rendered_fields") or {}
     ours = str(task.get("operator_name") or task.get("operator")).startswith("GrokVideo")
@@ -163,12 +163,12 @@ async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Fo
 
 
 def sidecar(found: Found) -> dict[str, Any]:
-    """Return the sidecar of a video for people to read; of addresses of the storage only the file's name."""
+    """Return the sidecar of a video for users, with storage addresses reduced to file names."""
     return {name: _without_place(name, value) for name, value in (found.sidecar or {}).items()}
 
 
 def respond(found: Found, request: Request, *, attachment: bool = False) -> Response:
-    """Return the answer with a file, or with the part of it that a browser asks for."""
+    """Return the HTTP response with a file, or with the requested range of it."""
     headers = {**_HEADERS, "ETag": found.tag}
     if request.headers.get("if-none-match") == found.tag:
         return Response(status_code=304, headers=headers)
@@ -185,7 +185,7 @@ def respond(found: Found, request: Request, *, attachment: bool = False) -> Resp
 
 
 async def _in_thread(lane: str, work: Callable[..., T], *given: Any) -> T:
-    """Do something with a storage, which may be slow, in threads of its own: Airflow and other storages need theirs."""
+    """Run a storage read in the storage's own threads."""
     try:
         return await _LANES.run(lane, work, *given)
     except Busy:
@@ -193,7 +193,7 @@ async def _in_thread(lane: str, work: Callable[..., T], *given: Any) -> T:
 
 
 def _lane(uri: str) -> str:
-    """Return whose threads read an address: scheme and connection, and of local paths where a disk may be mounted."""
+    """Return the name of an address's threads: scheme and connection, or the mount point of a local path."""
     scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", uri)
     if scheme.lower() in ("file", "local"):
         return "/".join(["file:", *PurePosixPath(rest).parts[1:3]])
@@ -209,8 +209,8 @@ async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
         except HTTPException:
             chunk = b""
         if not chunk:
-            # Shorter than a moment ago, or the storage stopped answering: it ends before the promised length, so that
-            # nobody takes it for whole.
+            # The file has shrunk or the storage stopped responding: end before the promised length, so that the
+            # download counts as incomplete.
             return
         yield chunk
         at += len(chunk)
@@ -222,10 +222,10 @@ async def _allowed(found: Found, request_id: str | None, airflow: Airflow) -> No
         raise HTTPException(404, NOT_HERE)
     dag_id = str(beside["owner"]["dag_id"])
     if not await airflow.may_see(dag_id):
-        raise HTTPException(403, "You may not see the results of the DAG that this video belongs to")
+        raise HTTPException(403, "You do not have permission to see the results of this video's DAG")
     if beside.get("request_id") != request_id:
         run_id = beside["owner"].get("run_id")
-        raise HTTPException(404, f"Another video took its place: request {beside.get('request_id')} of run {run_id}")
+        raise HTTPException(404, f"Another video has replaced it: request {beside.get('request_id')} of run {run_id}")
 
 
 def _told(card: Card, name: str) -> str:
@@ -241,14 +241,14 @@ def _find(uri: str) -> Found:
     except HTTPException:
         raise
     except Exception as problem:  # noqa: BLE001 - storage raises what it likes
-        # What a storage library says can hold the address and more, so it goes into the log only.
-        log.info("A video cannot be shown: %s: %s", type(problem).__name__, problem)
+        # The message of a storage library may contain the address, so it is only logged.
+        log.info("Cannot show a video: %s: %s", type(problem).__name__, problem)
         raise HTTPException(404, NOT_HERE) from None
 
 
 def _looked_into(place: Place, name: str, uri: str) -> Found:
     if isinstance(place, places.LocalPlace) and not (place.directory / name).is_file():
-        # A pipe would never answer.
+        # A pipe would never return.
         raise HTTPException(404, NOT_HERE)
     size = place.size(name)
     if size is None:
@@ -268,7 +268,7 @@ def _opened(uri: str) -> tuple[Place, str]:
     local = scheme in ("file", "local")
     if local:
         directory = directory.partition("://")[2] if "://" in directory else directory
-    # S3 takes ?versionId=... for no part of the name, and would open another file than the one that is checked.
+    # S3 does not treat ?versionId=... as part of the name, and would open another file than the checked one.
     odd = (not local and "?" in uri) or scheme in ("http", "https")
     if odd or not slash or not name or (local and not directory.startswith("/")):
         raise HTTPException(404, NOT_HERE)

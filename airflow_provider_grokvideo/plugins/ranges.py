@@ -1,4 +1,4 @@
-"""Which bytes of a file a browser asks for (RFC 9110, section 14), as it does to start in the middle of a video."""
+"""Byte ranges of HTTP requests (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Part:
         start: The first.
         end: The one after the last.
         size: Of the file.
-        asked: Whether a range was asked for, so that the answer is 206 even where it is all of the file.
+        asked: Whether the request has a range, so that the status is 206 even for the whole file.
     """
 
     start: int
@@ -26,19 +26,19 @@ class Part:
 
     @property
     def status(self) -> int:
-        """HTTP status of an answer with these bytes."""
+        """HTTP status of a response with these bytes."""
         return 206 if self.asked else 200
 
     def headers(self) -> dict[str, str]:
-        """Return the headers of an answer with these bytes."""
+        """Return the headers of a response with these bytes."""
         told = {"Content-Length": str(self.end - self.start), "Accept-Ranges": "bytes"}
         return {**told, "Content-Range": f"bytes {self.start}-{self.end - 1}/{self.size}"} if self.asked else told
 
 
 def wanted(header: str | None, size: int) -> Part | None:
-    """Return the bytes that a ``Range`` header asks for; None where there are no such bytes (416).
+    """Return the bytes of a ``Range`` header; None if the file has no such bytes (416).
 
-    A header that is no range of bytes, or asks for several, is left out, as the RFC allows: the answer is the file.
+    An invalid header, or one with several ranges, is ignored, as the RFC allows: the response is the whole file.
 
     Args:
         header: The header's value, or None.

@@ -1,4 +1,4 @@
-"""What the videos of a period cost, of those DAGs that a user may see."""
+"""Spend of a period, for the DAGs that a user may see."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 log = logging.getLogger(__name__)
 
 SHARED = 10.0
-"""Seconds within which all who look share one reading of the ledger; a period begins and ends on a multiple of them."""
+"""Seconds for which users share one read of the ledger; a period begins and ends on a multiple of it."""
 
 DAY = 86_400.0
-"""Seconds before the period from which on purchases are read: a video is often bought before its card is written."""
+"""Extra seconds before the period: a purchase is often older than its card."""
 
 PATIENCE = 10.0
-"""Seconds that a page waits for the ledger before it does without."""
+"""Seconds that the page waits for the ledger."""
 
 AT_ONCE = 8
-"""DAGs whose permission is asked for at the same time."""
+"""Number of DAGs whose permission is checked at the same time."""
 
 _LANES = Lanes(threads=1, lanes=1, limit=PATIENCE)
 
@@ -43,15 +43,15 @@ _OPEN = ("submitting", "waiting", "submitted", "unconfirmed", "trouble")
 async def of_period(
     airflow: Airflow, shown: Sequence[Shown], since: float, until: float
 ) -> tuple[dict[str, Any], dict[str, Entry]]:
-    """Return what was spent: by the ledger where the API server has one, else by the videos that are shown.
+    """Return the spend of a period, from the ledger if the API server can read it, else from the shown videos.
 
-    With it comes what the ledger says of each request, also of those that were bought a day before the period.
+    The second result has the ledger entry of each request, including those of the day before the period.
 
     Args:
-        airflow: As the user sees it.
+        airflow: REST API with the user's permissions.
         shown: The videos of the page.
-        since: Epoch seconds from which on.
-        until: Epoch seconds up to which.
+        since: Start of the period in epoch seconds.
+        until: End of the period in epoch seconds.
     """
     start, end = since // SHARED * SHARED, -(-until // SHARED) * SHARED
     read = await _patiently(_booked, start - DAY, end, time.time() // SHARED)
@@ -74,13 +74,13 @@ async def of_period(
 
 
 async def of_request(owner: Owner, request_id: str | None) -> Entry | None:
-    """Return what the ledger says of a request of a task instance that the user may see."""
+    """Return the ledger entry of a request of a task instance that the user may see."""
     found = None if request_id is None else await _patiently(_of_owner, owner)
     return next((each for each in found or () if each.request_id == request_id), None)
 
 
 async def _patiently(read: Callable[..., list[Entry] | None], *given: Any) -> list[Entry] | None:
-    """Return what is in the ledger; None where there is none, or none that answers in time."""
+    """Return entries of the ledger; None if there is no ledger, or it does not respond in time."""
     try:
         return await _LANES.run("ledger", read, *given)
     except Busy:
@@ -102,7 +102,7 @@ async def _permitted(airflow: Airflow, entries: Sequence[Entry]) -> list[Entry]:
 
 @lru_cache(maxsize=4)
 def _booked(since: float, until: float, now: float) -> list[Entry] | None:
-    """Return the purchases of a period, None without a ledger; `now` makes what was read before too old."""
+    """Return the purchases of a period, None without a ledger; `now` expires the cache."""
     return _read(lambda ledger: ledger.entries(since, until))
 
 
@@ -114,7 +114,7 @@ def _read(question: Callable[[Ledger], list[Entry]]) -> list[Entry] | None:
     try:
         path = settings.embedded_path()
         if path is not None and not Path(path).is_file():
-            # The tasks' own disk is elsewhere; opening it here would make an empty ledger.
+            # The tasks run on another machine; opening the file here would create an empty ledger.
             return None
         ledger = settings.open_ledger()
         return None if isinstance(ledger, NoLedger) else question(ledger)
@@ -124,10 +124,10 @@ def _read(question: Callable[[Ledger], list[Entry]]) -> list[Entry] | None:
 
 
 def _told_by(shown: Sequence[Shown], since: float, until: float) -> list[Entry]:
-    """Return the purchases of cards as a ledger would keep them."""
+    """Return the purchases of cards as ledger entries."""
     entries: dict[str, Entry] = {}
     for entry in (entry for each in shown for entry in _purchases(each)):
-        # Two tasks can show one request, such as a review, or a sensor that rescued what another task had given up.
+        # Two tasks can show one request, such as a task and its review or sensor.
         known = entries.get(entry.token)
         if since <= entry.reserved_at <= until and (known is None or known.billed is None):
             entries[entry.token] = entry

@@ -189,7 +189,7 @@ def test_no_trouble_with_booking_stops_a_task_after_its_purchase(drive, grokvide
     monkeypatch.setattr(SqlLedger, "change", fail)
 
     assert attempt(drive, make(), store=StateStore()) is None
-    assert "airflow_provider_grokvideo reconcile" in logs()
+    assert "grokvideo reconcile" in logs()
 
 
 def test_who_is_over_two_limits_is_told_of_both(drive, grokvideo_emulator):

@@ -85,8 +85,8 @@ def make(video: Any, **words: Any) -> GrokVideoReviewOperator:
 
 @pytest.fixture
 def review(desk, request):
-    """Return how to begin a review of a clip; with the journal of the fixture ``home`` where a test asks for that."""
-    backend = request.getfixturevalue("home") if "home" in request.fixturenames else StateStore()
+    """Return how to begin a review of a clip, with the journal of the fixture ``backend`` if a test uses it."""
+    backend = request.getfixturevalue("backend") if "backend" in request.fixturenames else StateStore()
 
     def begin(video: Any, **words: Any) -> Review:
         return Review(functools.partial(make, video=video, **words), backend).begin()

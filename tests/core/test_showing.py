@@ -141,7 +141,7 @@ def test_a_review_that_nobody_answered_still_has_its_video():
     view = showing.view(shown(outcome="asking", state="failed"), now=NOW)
 
     assert ("delivered", "file") == (view["outcome"], view["video"]["kind"])
-    assert "nobody has answered" in view["problem"]["message"]
+    assert "failed" in view["problem"]["message"]
 
 
 def test_a_task_ended_from_outside_says_what_to_do():

@@ -64,7 +64,7 @@ class Row:
 
     Attributes:
         scenario: What was done, in words.
-        home: Where the journal was.
+        backend: Backend of the journal.
         tasks: Task instances.
         faults: Faults that struck.
         starts: Starts that the service accepted.

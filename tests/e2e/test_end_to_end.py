@@ -58,7 +58,7 @@ def stack(stack_factory: Callable[..., AirflowStack], emulator: Emulator, out: P
 
 def logs_of(stack: AirflowStack) -> str:
     """Return everything that any component or task logged."""
-    return "".join(path.read_text(errors="replace") for path in stack.backend.rglob("*.log"))
+    return "".join(path.read_text(errors="replace") for path in stack.home.rglob("*.log"))
 
 
 def test_mapped_videos_an_edit_and_a_sensor(stack: AirflowStack, emulator: Emulator, out: Path):

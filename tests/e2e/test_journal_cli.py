@@ -61,7 +61,7 @@ def typed(line: str, backend: Path) -> subprocess.CompletedProcess[str]:
     return ended
 
 
-def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emulator: Emulator, out: Path):
+def test_the_printed_commands_settle_unconfirmed_submissions(stack: AirflowStack, emulator: Emulator, out: Path):
     """Two unconfirmed submissions, listed with their commands, are adopted and forgotten; a clear delivers both."""
     emulator.script("lost_answer", on="submit", prompt="to find")
     emulator.script("cut_before", on="submit", prompt="that was lost")
@@ -70,7 +70,7 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
 
     journal = "grokvideo journal"
     where = f"--api-url {stack.url}"
-    orphans = typed(f"{journal} list --orphans {where}", stack.backend)
+    orphans = typed(f"{journal} list --orphans {where}", stack.home)
     assert f"journal: task state store of Airflow {version('apache-airflow')} at {stack.url}\n" == orphans.stderr
     assert "2 purchases (2 intent)" in orphans.stdout
 
@@ -78,8 +78,8 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     commands = [line.partition(":")[2].strip() for line in orphans.stdout.splitlines() if line.startswith("  ")]
     (adopt,) = (line for line in commands if " adopt " in line and "--map-index 1" in line)
     (forget,) = (line for line in commands if " forget " in line and "--map-index 2" in line)
-    assert "no new charge" in typed(adopt.replace("<request id>", accepted.request_id), stack.backend).stdout
-    assert "to submit again" in typed(forget, stack.backend).stdout
+    assert "no new charge" in typed(adopt.replace("<request id>", accepted.request_id), stack.home).stdout
+    assert "to submit again" in typed(forget, stack.home).stdout
 
     body = {"dag_run_id": run_id, "only_failed": True, "dry_run": False, "reset_dag_runs": True}
     if Version(version("apache-airflow")) >= Version("3.4.0b1"):
@@ -91,13 +91,11 @@ def test_what_the_list_prints_settles_what_is_in_doubt(stack: AirflowStack, emul
     assert accepted.request_id == json.loads((out / "1.json").read_text())["request_id"]
     assert 4 == len(emulator.starts)
 
-    listed = json.loads(typed(f"{journal} list --json {where}", stack.backend).stdout)
+    listed = json.loads(typed(f"{journal} list --json {where}", stack.home).stdout)
     found = [(each["map_index"], each["phase"]) for each in listed["purchases"]]
     assert [(0, "delivered"), (1, "delivered"), (2, "delivered"), (2, "withdrawn")] == sorted(found)
-    assert "0 orphans" in typed(f"{journal} list --orphans {where}", stack.backend).stdout
-    house = typed(
-        f"{journal} list --operator HouseVideoOperator --run-id {run_id} --task-id house {where}", stack.backend
-    )
+    assert "0 orphans" in typed(f"{journal} list --orphans {where}", stack.home).stdout
+    house = typed(f"{journal} list --operator HouseVideoOperator --run-id {run_id} --task-id house {where}", stack.home)
     assert "1 purchase (1 delivered)" in house.stdout
-    shown = typed(f"{journal} show {DAG} {run_id} {TASK} --map-index 1 {where}", stack.backend)
+    shown = typed(f"{journal} show {DAG} {run_id} {TASK} --map-index 1 {where}", stack.home)
     assert "adopted by hand" in shown.stdout

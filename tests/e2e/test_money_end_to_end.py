@@ -48,7 +48,7 @@ def stack(
 @pytest.fixture
 def ledger(stack: AirflowStack) -> SqlLedger:
     """The embedded ledger of that Airflow."""
-    return open_sqlite(str(stack.backend / "grokvideo_ledger.db"))
+    return open_sqlite(str(stack.home / "grokvideo_ledger.db"))
 
 
 def questions(stack: AirflowStack, run_id: str) -> dict[int, dict[str, Any]]:

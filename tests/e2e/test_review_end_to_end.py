@@ -116,7 +116,7 @@ def test_another_take_in_other_words_is_approved_and_published(stack: AirflowSta
     assert "A lighthouse at dawn" == first["params"]["prompt"]["value"]
     assert "/grokvideo/media/poster?dag_id=" in first["body"]
     assert emulator.billed_ticks == sum(
-        entry.billed or 0 for entry in open_sqlite(str(stack.backend / "grokvideo_ledger.db")).entries()
+        entry.billed or 0 for entry in open_sqlite(str(stack.home / "grokvideo_ledger.db")).entries()
     )
 
 

@@ -104,7 +104,7 @@ def test_without_words_it_prints_what_there_is(capsys: pytest.CaptureFixture[str
     codes = [main([]), main(["journal"])]
 
     assert [0, 0] == codes
-    assert "list, show, adopt, forget" in capsys.readouterr().out
+    assert {"list", "show", "adopt", "forget"} <= set(capsys.readouterr().out.split())
 
 
 def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]):
@@ -136,8 +136,7 @@ def test_list_shows_every_purchase(journal: Journal, capsys: pytest.CaptureFixtu
         "DAG films, run later",
         "2026-11-22 20:40  make[0]  submitted: a sensor waits    0.05         -  bought",
         "",
-        "4 purchases (1 delivered, 1 ended, 1 intent, 1 submitted); estimated 0.2 USD, billed 0.1 USD as far as known; "
-        "1 orphan",
+        "4 purchases (1 delivered, 1 ended, 1 intent, 1 submitted); estimated 0.2 USD, billed 0.1 USD so far; 1 orphan",
     ] == shown.out.splitlines()
     assert journal.words[1] in shown.err
 
@@ -147,7 +146,7 @@ def test_an_empty_journal_is_no_error(journal: Journal, capsys: pytest.CaptureFi
     code = main(["journal", "list", *journal.words])
 
     assert 0 == code
-    assert "0 purchases; estimated 0 USD, billed 0 USD as far as known; 0 orphans\n" == capsys.readouterr().out
+    assert "0 purchases; estimated 0 USD, billed 0 USD so far; 0 orphans\n" == capsys.readouterr().out
 
 
 def test_rows_fit_the_usual_terminal(journal: Journal, capsys: pytest.CaptureFixture[str]):
@@ -254,7 +253,7 @@ def test_adopt_lets_the_task_fetch_what_was_found(journal: Journal, capsys: pyte
     assert [0, 0] == [first, second]
     assert Attach(records[0]) == next_step(latest(records, "red"), "red", Policy())
     assert ("found", "adopted by hand") == (records[0].request_id, records[0].note)
-    assert "buys nothing" in told
+    assert "no new charge" in told
     assert "already" in capsys.readouterr().out
     assert records == journal.records()
 
@@ -295,7 +294,7 @@ def test_forget_lets_the_task_buy_again(journal: Journal):
 
 @pytest.mark.parametrize(
     ("records", "says"),
-    [([], "there is no purchase"), ([BOUGHT], "GrokVideoSensor(request_id='bought')"), ([DELIVERED], "resubmit_on")],
+    [([], "no purchase"), ([BOUGHT], "GrokVideoSensor(request_id='bought')"), ([DELIVERED], "resubmit_on")],
     ids=["nothing", "paid", "delivered"],
 )
 def test_forget_says_why_not(journal: Journal, records: list[Record], says: str, capsys: pytest.CaptureFixture[str]):
@@ -454,7 +453,7 @@ def test_the_environment_has_the_credentials(
     ("environ", "says"),
     [
         ({}, "AIRFLOW_API_TOKEN"),
-        ({"AIRFLOW_API_TOKEN": "wrong-token"}, "does not allow"),
+        ({"AIRFLOW_API_TOKEN": "wrong-token"}, "refused GET"),
         ({"AIRFLOW_API_USERNAME": "ann", "AIRFLOW_API_PASSWORD": "wrong-word"}, "no token"),
     ],
     ids=["none", "token", "password"],
@@ -496,9 +495,9 @@ def test_an_airflow_without_a_task_state_store_is_recognised(
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
-        ({"/api/v2/version": (404, b"not here")}, "is it the api-server of Airflow 3"),
+        ({"/api/v2/version": (404, b"not here")}, "is it the API server of Airflow 3"),
         ({"/api/v2/version": (200, b"<html>")}, "no JSON object"),
-        ({"/api/v2/version": (200, b'{"version": null}')}, "does not tell its version"),
+        ({"/api/v2/version": (200, b'{"version": null}')}, "invalid Airflow version"),
         ({"/api/v2/dags": (500, b'{"detail": "broken"}')}, "500"),
         ({"/api/v2/dags": (200, b"<html>")}, "no JSON object"),
         ({"/auth/token": (201, b"<html>")}, "AIRFLOW_API_TOKEN"),
@@ -524,7 +523,7 @@ def test_answers_that_make_no_sense_are_told(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("http://127.0.0.1:1", "does not answer"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1 "),
         ("localhost:8080", "--api-url"),
         ("ftp://airflow", "--api-url"),
         ("http://airflow:port", "--api-url"),
@@ -696,7 +695,7 @@ def test_reconcile_releases_only_what_its_journal_can_vouch_for(journal: Journal
     assert (0 if vouched else 3) == code
     assert ("released" if vouched else "reserved", None) == states["orphan"]
     assert {"dead": ("released", None), "t1": ("settled", "done")} == {k: v for k, v in states.items() if k != "orphan"}
-    assert vouched == ("its journal is gone" not in said)
+    assert vouched == ("was deleted in Airflow" not in said)
 
 
 @pytest.mark.parametrize("name", ["-films", "--json", "-1"])

@@ -14,16 +14,16 @@ BEGIN, END = f"<!-- {SECTION}: begin -->", f"<!-- {SECTION}: end -->"
 EMPTY = f"# Paid once\n\n{BEGIN}\n{END}\n\nThe end.\n"
 
 
-def row(scenario: str = "worker killed", home: str = "task_state_store", **counts: Any) -> dict[str, Any]:
+def row(scenario: str = "worker killed", backend: str = "task_state_store", **counts: Any) -> dict[str, Any]:
     whole = {"tasks": 1, "faults": 1, "starts": 1, "delivered": 1, "lost": 0, "told": 0, "doubles": 0, "person": False}
-    return {"scenario": scenario, "home": home, **whole, **counts}
+    return {"scenario": scenario, "backend": backend, **whole, **counts}
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     rows = [
         row(),
-        row(home="journal_path", faults=2, person=True),
+        row(backend="journal_path", faults=2, person=True),
         row("answer | lost", starts=5, told=1, doubles=3, lost=1, delivered=0),
     ]
     path = tmp_path / "fault-run.json"

@@ -191,12 +191,12 @@ def test_the_link_that_is_copied_leads_to_the_tab(studio, open_page):
 @pytest.mark.parametrize(
     ("task_id", "outcome", "words"),
     [
-        ("moderated", "Blocked", ["Change the prompt", "billed $0.10"]),
+        ("moderated", "Blocked", ["VideoModerated", "billed $0.10"]),
         ("failed", "Failed", ["VideoFailed", "internal_error", "no cost was billed"]),
-        ("expired", "Forgotten", ["VideoExpired", "may have been billed $0.10"]),
-        ("doubtful", "Unconfirmed", ["may have been accepted", "journal adopt", "journal forget"]),
+        ("expired", "Expired", ["VideoExpired", "may have been billed $0.10"]),
+        ("doubtful", "Unconfirmed", ["AmbiguousSubmit", "grokvideo journal adopt", "grokvideo journal forget"]),
         ("too_dear", "Refused", ["SpendLimitExceeded"]),
-        ("late", "Stopped", ["WaitTimeout", "resumes it at no new charge"]),
+        ("late", "Stopped", ["WaitTimeout"]),
         ("not_stored", "Stopped", ["DeliveryFailed"]),
     ],
 )
@@ -225,7 +225,7 @@ def test_a_request_under_way_shows_its_progress_and_its_end(studio, open_page):
     """The service's word, when it may be done, and until when the task waits; never all of it."""
     page = open_page(studio.tab("patience", "waiting"))
     waiting = framed(page).get_by_test_id("waiting")
-    expect(waiting).to_contain_text("by the service", timeout=40_000)
+    expect(waiting).to_contain_text("reported by xAI", timeout=40_000)
     share = int(waiting.get_by_role("progressbar").get_attribute("aria-valuenow"))
 
     assert 0 <= share < 100
@@ -246,7 +246,7 @@ def test_a_review_shows_the_video_to_the_person_who_decides(studio, open_page):
     """Poster, prompt, cost and a link, under Required Actions; the Video tab of the review shows the take."""
     page = open_page(studio.tab("reviewed", "review"), width=1440, height=950)
     inside = framed(page)
-    expect(inside.get_by_test_id("outcome")).to_have_text("Asking")
+    expect(inside.get_by_test_id("outcome")).to_have_text("Response required")
     playing(inside.get_by_test_id("player"))
     inside.get_by_test_id("asking").get_by_role("link").click()
     page.wait_for_url("**/required_actions*")
@@ -267,7 +267,7 @@ def test_a_task_of_others_has_a_quiet_tab(studio, open_page, tolerated):
     tolerated("404")
     page = open_page(studio.tab("films", "without_video"))
 
-    expect(framed(page).get_by_test_id("instead")).to_contain_text("This task makes no Grok video.")
+    expect(framed(page).get_by_test_id("instead")).to_contain_text("This task does not make a Grok video.")
 
 
 def test_the_gallery_shows_everything_and_what_it_cost(studio, open_page):
@@ -386,7 +386,7 @@ def test_a_day_without_videos_teaches_how_to_make_one(studio, open_page):
     empty = page.get_by_test_id("empty")
 
     expect(empty).to_contain_text("GrokVideoGenerateOperator")
-    expect(empty).to_contain_text("airflow_provider_grokvideo.emulator")
+    expect(empty).to_contain_text("grokvideo emulator")
     page.get_by_test_id("filter-days").select_option("1")
     expect(page.get_by_test_id("card").first).to_be_visible()
 
@@ -460,7 +460,7 @@ def test_what_is_forbidden_is_said_so(studio, open_page, tolerated):
     tolerated("403")
     page = open_page(studio.page("secret_films", "hidden"), user="guest")
 
-    expect(page.get_by_test_id("instead")).to_contain_text("You may not see the results of this DAG.")
+    expect(page.get_by_test_id("instead")).to_contain_text("You do not have permission")
 
 
 def test_a_guest_sees_their_own_gallery(studio, open_page):
@@ -498,4 +498,4 @@ def test_what_the_service_says_has_a_page(studio, open_page):
     links = studio.stack.api.call("GET", f"{path}/links")["extra_links"]
     page = open_page(links["xAI request"])
 
-    expect(page.get_by_test_id("says")).to_contain_text("The service works on it.", timeout=40_000)
+    expect(page.get_by_test_id("says")).to_contain_text("xAI is processing the request.", timeout=40_000)

@@ -155,7 +155,7 @@ def test_an_edited_card_shows_no_other_request_as_its_own(studio, edited):
     answer = studio.get("media/video", **studio.query("patience", "waiting"))
 
     assert 404 == answer.status_code
-    assert "Another video took its place" in answer.text
+    assert "Another video has replaced it" in answer.text
 
 
 @pytest.mark.parametrize("name", ["airflow.cfg", "no-sidecar.mp4", "text.mp4", "missing.mp4"])
@@ -196,7 +196,7 @@ def test_a_task_of_others_has_no_video_and_no_error(studio):
     """The tab is there on every task instance."""
     answer = studio.get("api/video", **studio.query("films", "without_video"))
 
-    assert (404, "This task makes no Grok video.") == (answer.status_code, answer.json()["detail"])
+    assert (404, "This task does not make a Grok video.") == (answer.status_code, answer.json()["detail"])
 
 
 def test_the_literal_placeholder_of_an_unmapped_task_is_understood(studio):

@@ -1,9 +1,9 @@
-// Ask our server, and say in words why there is no answer.
+// Client of the page's server, with error messages.
 
 export class Refused extends Error {
   /**
    * @param {number} status HTTP status; 0 where the server did not answer.
-   * @param {string} told What the server says.
+   * @param {string} told The server's message.
    */
   constructor(status, told) {
     super(told);
@@ -17,13 +17,13 @@ export async function ask(path) {
   try {
     answer = await fetch(path, { headers: { Accept: "application/json" } });
   } catch {
-    throw new Refused(0, "Airflow does not answer.");
+    throw new Refused(0, "Airflow does not respond.");
   }
   const told = await answer.json().catch(() => null);
   if (answer.ok && told !== null) return told;
-  const said = typeof told?.detail === "string" ? told.detail : `Airflow answered ${answer.status}.`;
-  if (answer.status === 401) throw new Refused(401, "You are not logged in to Airflow, or no longer.");
-  if (answer.status === 403) throw new Refused(403, "You may not see the results of this DAG.");
+  const said = typeof told?.detail === "string" ? told.detail : `Airflow returned status ${answer.status}.`;
+  if (answer.status === 401) throw new Refused(401, "You are not logged in to Airflow.");
+  if (answer.status === 403) throw new Refused(403, "You do not have permission to see the results of this DAG.");
   throw new Refused(answer.status, said);
 }
 
@@ -44,7 +44,7 @@ function decode(part) {
   }
 }
 
-/** The other way round. */
+/** The reverse: an object as a query. */
 export function query(words) {
   return Object.entries(words)
     .filter(([, value]) => value !== null && value !== undefined && value !== "")

@@ -1,4 +1,4 @@
-// Two pictures that belong together, side by side or one wiped over the other, with one set of controls.
+// Comparison of two videos or images, side by side or as a wipe, with shared controls.
 
 import { el, icon } from "./dom.js";
 import { safe } from "./leaving.js";
@@ -18,7 +18,7 @@ export function compare(before, after, view) {
   }
   const videos = [first, last].filter((each) => each instanceof HTMLVideoElement);
   const leader = last;
-  const wiped = el("input.wipe", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Where before ends and after begins", hidden: true, "data-testid": "wipe" });
+  const wiped = el("input.wipe", { type: "range", min: 0, max: 100, value: 50, "aria-label": "Boundary between before and after", hidden: true, "data-testid": "wipe" });
   const seek = el("input.seek", { type: "range", min: 0, max: 1000, value: 0, "aria-label": "Position in both videos", "data-testid": "seek-both" });
   const time = el("span.time.muted", {}, "0:00");
   const play = el("button.button.strong", { type: "button", "data-testid": "play-both" }, icon("play"), el("span", {}, videos.length > 1 ? "Play both" : "Play"));
@@ -75,7 +75,7 @@ export function compare(before, after, view) {
 }
 
 function moving(side, testid) {
-  if (!side.video) return el("img.player", { src: side.image, alt: "What the video starts from", "data-testid": testid });
+  if (!side.video) return el("img.player", { src: side.image, alt: "Source of the video", "data-testid": testid });
   const made = el("video.player", {
     controls: true,
     playsinline: true,
@@ -86,7 +86,7 @@ function moving(side, testid) {
     "data-testid": testid,
   });
   made.addEventListener("error", () => made.closest(".side")?.append(el("p.notice", { role: "alert" }, icon("alert"),
-    side.video.kind === "link" ? "The temporary link is dead by now." : "This video cannot be played here.")), { once: true });
+    side.video.kind === "link" ? "The temporary link has expired." : "This video cannot be played here.")), { once: true });
   return made;
 }
 

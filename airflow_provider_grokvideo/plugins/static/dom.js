@@ -1,4 +1,4 @@
-// Build elements from data: text goes in as text, so that nothing a prompt says becomes markup.
+// Elements built from data; text is inserted as text, so a prompt never becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -44,7 +44,7 @@ const PATHS = {
   close: "M6 6l12 12M18 6 6 18",
 };
 
-/** Make one of our pictograms; it says nothing to a screen reader. */
+/** Make an icon, hidden from screen readers. */
 export function icon(name) {
   const made = document.createElementNS(SVG, "svg");
   made.setAttribute("viewBox", "0 0 24 24");

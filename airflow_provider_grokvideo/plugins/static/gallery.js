@@ -1,4 +1,4 @@
-// The gallery: videos of a period, filtered here, with what they cost.
+// Gallery: videos of a period with filters and costs.
 
 import { ask, asked, query, whileVisible } from "./asking.js";
 import { el, fill, icon } from "./dom.js";
@@ -21,12 +21,12 @@ with DAG("my_first_video", schedule=None):
         destination="/tmp/videos/lighthouse.mp4",
     )
 `;
-const EMULATOR = "python -m airflow_provider_grokvideo.emulator --port 8900";
+const EMULATOR = "grokvideo emulator --port 8900";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const main = document.getElementById("main");
 
-/** What the address asks for. */
+/** Filters from the address. */
 const wanted = { search: "", dag: "", days: "7", day: "", model: "", outcome: "", limit: FIRST, ...asked() };
 let loaded = null;
 let asking = 0;
@@ -115,7 +115,7 @@ function build() {
   );
 }
 
-/** The moments between which videos are asked for; days are those of Airflow's time zone. */
+/** Begin and end of the period, in the days of Airflow's time zone. */
 function between() {
   if (wanted.day) {
     return { since: dayBegins(wanted.day).toISOString(), until: dayBegins(dayAfter(wanted.day)).toISOString() };
@@ -126,7 +126,7 @@ function between() {
 async function load() {
   const mine = (asking += 1);
   const told = await ask(`api/videos?${query({ ...between(), limit: wanted.limit })}`);
-  // An answer to an earlier question may come after that to a later one.
+  // The response to an earlier request may arrive after that to a later one.
   if (mine !== asking) return;
   loaded = told;
   show();
@@ -139,7 +139,7 @@ async function changed(reload = false) {
   try {
     sessionStorage.setItem("grokvideo.gallery", words);
   } catch {
-    // Without storage the way back leads to the whole gallery.
+    // Without storage the back link leads to the unfiltered gallery.
   }
   if (reload) await attempt();
   else if (loaded) show();
@@ -173,7 +173,7 @@ function show() {
   const newest = loaded.truncated ? (of ? " of the newest " : "The newest ") : "";
   const named = `${found.length === 1 && !of ? "video" : "videos"}`;
   const number = newest ? (of ? `${found.length}${newest}${views.length}` : `${newest}${found.length}`) : `${found.length}${of}`;
-  const said = `${number} ${named}${waiting ? `, ${waiting} under way` : ""}${newest ? "; there are more" : ""}`;
+  const said = `${number} ${named}${waiting ? `, ${waiting} in progress` : ""}${newest ? "; there are more" : ""}`;
   count.textContent = views.length ? said : "";
   if (document.activeElement !== search || views.length) announce(said);
   spend(loaded.spend, views.length);
@@ -184,10 +184,10 @@ function show() {
   fill(below, more());
 }
 
-/** The way to older videos: a button, or what else to do. */
+/** Button for older videos, or a hint. */
 function more() {
   if (!loaded.truncated) return null;
-  if (Number(wanted.limit) >= MOST) return el("p.muted", {}, `These are the newest ${loaded.shown}. Choose one day to see older ones.`);
+  if (Number(wanted.limit) >= MOST) return el("p.muted", {}, `These are the newest ${loaded.shown} videos. Choose one day to see older ones.`);
   const button = el("button.button", { type: "button", "data-testid": "more", onclick: async () => {
     button.disabled = true;
     button.textContent = "Loading more videos…";
@@ -201,7 +201,7 @@ function more() {
   return button;
 }
 
-/** Show cards in order; those that say the same as before stay as they are, with their focus and their preview. */
+/** Show cards in order; unchanged ones keep their focus and their preview. */
 function arrange(views) {
   const now = Date.parse(loaded.now);
   const order = views.map((view) => {
@@ -232,7 +232,7 @@ function card(view, now) {
     el(
       "div.card-text",
       {},
-      el("p.card-prompt", { title: view.prompt }, view.prompt ?? MODES[view.mode] ?? "No prompt known"),
+      el("p.card-prompt", { title: view.prompt }, view.prompt ?? MODES[view.mode] ?? "Prompt unknown"),
       el("p.card-where", {}, `${view.key.dag_id} · ${view.label}`),
       el(
         "p.card-facts",
@@ -281,7 +281,7 @@ function nothing(frame, view) {
   frame.prepend(icon(OUTCOMES[view.outcome]?.[1] ?? "film"), el("p", {}, view.waiting ? "" : view.headline));
 }
 
-/** Play a delivered video without sound while somebody points at its card. */
+/** Play a delivered video without sound while the pointer is on its card. */
 function preview(link, view) {
   let timer = null;
   const start = () => {
@@ -315,7 +315,7 @@ function spend(told, listed) {
   const ended = told.moderated + told.failed;
   const tiles = [
     ["Billed", money(told.billed_usd), "spend-billed"],
-    ["Possible beyond it", money(told.possible_usd), "spend-possible"],
+    ["Possible", money(told.possible_usd), "spend-possible"],
     [told.purchases === 1 ? "Purchase" : "Purchases", String(told.purchases), "spend-purchases"],
     ["Without a video", ended ? `${ended}` : "none", "spend-ended"],
   ];
@@ -329,8 +329,8 @@ function spend(told, listed) {
   });
   const source =
     told.source === "ledger"
-      ? "As the ledger has it; possible is what is under way, unconfirmed, or ended without a word about the cost."
-      : "The sum of the videos listed here: the API server reads no ledger.";
+      ? "From the ledger. \"Possible\" counts pending, unconfirmed and unpriced requests."
+      : "Sum of the videos listed here: the API server cannot read a ledger.";
   return fill(
     spendPlace,
     el("dl.tiles", {}, tiles.map(([name, value, id]) => el("div", {}, el("dt", {}, name), el("dd", { "data-testid": id }, value)))),
@@ -359,9 +359,9 @@ function empty() {
       { "data-testid": "empty" },
       el("div.instead-picture", {}, icon("film")),
       el("h2", {}, `No videos ${somewhere}`),
-      el("p", {}, "Every task of this provider appears here as soon as it asks for a video: what it made, what it cost, what is still under way. This DAG makes the first one:"),
+      el("p", {}, "Each task of this provider appears here when it submits a request, with its video, cost and progress. This DAG makes your first video:"),
       el("div.code", {}, copier(() => EXAMPLE, "Copy the DAG", { quiet: true }), el("pre", { tabindex: 0 }, el("code", {}, EXAMPLE))),
-      el("p", {}, "No key at hand? The emulator plays the service on your machine, renders real MP4s and costs nothing. Let the connection's Base URL point to it:"),
+      el("p", {}, "No API key? The emulator replaces xAI's API on your machine, renders real MP4s and costs nothing. Start it and set it as the connection's Base URL:"),
       el("div.code", {}, copier(() => EMULATOR, "Copy the command", { quiet: true }), el("pre", { tabindex: 0 }, el("code", {}, EMULATOR))),
     ),
   );
@@ -374,8 +374,8 @@ function nothingFits(searched) {
     el(
       "div.instead",
       { "data-testid": "nothing-fits" },
-      el("h2", {}, loaded.truncated ? `None of the newest ${searched} videos fits these filters` : "No video fits these filters"),
-      loaded.truncated ? el("p", {}, "Older ones are not loaded and were not searched.") : null,
+      el("h2", {}, loaded.truncated ? `None of the newest ${searched} videos match these filters` : "No videos match these filters"),
+      loaded.truncated ? el("p", {}, "Older videos are not loaded and were not searched.") : null,
       el("div.row.centered", {}, el("button.button", { type: "button", "data-testid": "clear", onclick: () => {
         Object.assign(wanted, { search: "", dag: "", model: "", outcome: "" });
         search.value = "";

@@ -1,9 +1,9 @@
-// Ways out of the frame that Airflow shows us in: its sandbox lets a page neither navigate the window nor, on some
-// versions, download. The window around us may, so it is asked to follow the link.
+// Links that leave Airflow's frame: its sandbox forbids navigation and, on some versions, downloads. The surrounding
+// window follows the link instead.
 
 import { framed } from "./theme.js";
 
-/** Follow a link in the window around us. */
+/** Follow a link in the surrounding window. */
 function follow(anchor) {
   const around = window.parent.document;
   const twin = around.createElement("a");
@@ -14,7 +14,7 @@ function follow(anchor) {
   twin.remove();
 }
 
-/** Make an anchor leave the frame, where there is one. A new tab by the reader's own keys stays theirs. */
+/** Make an anchor leave the frame, if there is one. Opening it in a new tab still works. */
 export function leaving(anchor) {
   if (framed) {
     anchor.addEventListener("click", (event) => {
@@ -26,7 +26,7 @@ export function leaving(anchor) {
   return anchor;
 }
 
-/** Put a text into the clipboard; say whether it worked. */
+/** Copy a text to the clipboard; return whether it worked. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
@@ -43,7 +43,7 @@ export async function copy(text) {
   }
 }
 
-/** An address that a browser may follow: ours, Airflow's, https, or this machine. */
+/** A safe link: this page's, Airflow's, https, or this machine. */
 export function safe(href) {
   if (typeof href !== "string") return null;
   const url = new URL(href, document.baseURI);

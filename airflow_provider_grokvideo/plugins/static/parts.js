@@ -1,4 +1,4 @@
-// What both pages show: badges, progress, notices, buttons.
+// Shared parts of the pages: badges, progress, notices, buttons.
 
 import { el, fill, icon } from "./dom.js";
 import { copy, leaving } from "./leaving.js";
@@ -10,7 +10,7 @@ export function badge(outcome, text) {
   return el("span.badge", { "data-outcome": outcome, "data-testid": "outcome" }, icon(picture), text ?? name);
 }
 
-/** A button that copies, and says so. */
+/** A button that copies a text and confirms it. */
 export function copier(text, label, { title = label, quiet = false } = {}) {
   const said = el("span", {}, quiet ? "" : label);
   const button = el(
@@ -23,7 +23,7 @@ export function copier(text, label, { title = label, quiet = false } = {}) {
         const done = await copy(text());
         button.dataset.done = String(done);
         if (!quiet) said.textContent = done ? "Copied" : "Not copied";
-        announce(done ? "Copied" : "This browser does not let a page copy");
+        announce(done ? "Copied" : "This browser does not allow copying");
         setTimeout(() => {
           delete button.dataset.done;
           if (!quiet) said.textContent = label;
@@ -38,27 +38,27 @@ export function copier(text, label, { title = label, quiet = false } = {}) {
 
 const live = el("div.offscreen", { role: "status", "aria-live": "polite" });
 
-/** Say something to those who hear the page. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   if (!live.isConnected) document.body.append(live);
   if (live.textContent !== text) live.textContent = text;
 }
 
-/** How far a request is: a share from 0 to 1, never all of it, and a sentence. */
+/** Progress of a request: a share from 0 to below 1, and a text. */
 export function progress(waiting, now) {
   const since = Date.parse(waiting.since);
   const age = Math.max(0, (now - since) / 1000);
   const expected = waiting.expected_at ? (Date.parse(waiting.expected_at) - since) / 1000 : null;
   const late = waiting.late_at ? (Date.parse(waiting.late_at) - since) / 1000 : null;
-  // By its age a request is never taken for more than 95 % done: half of them take longer than expected.
+  // By its age a request is at most 95 % done: half of all requests take longer than expected.
   const byAge = expected ? Math.min(0.95, 1 - Math.exp((-0.8 * age) / expected)) : null;
   const told = waiting.progress;
   const share = told !== null && told !== undefined ? Math.min(told, 99) / 100 : byAge;
   let soon = "";
-  if (told === 100) soon = "Done at the service; the task fetches it";
-  else if (expected !== null && age < expected) soon = `Probably done in about ${span(expected - age)}`;
-  else if (late !== null && age < late) soon = "Done any moment";
-  else if (late !== null) soon = "Slower than nine of ten of its kind";
+  if (told === 100) soon = "Done at xAI; the task is fetching it";
+  else if (expected !== null && age < expected) soon = `Expected in about ${span(expected - age)}`;
+  else if (late !== null && age < late) soon = "Expected any moment";
+  else if (late !== null) soon = "Slower than 90 % of similar requests";
   return { share, age, soon, told };
 }
 
@@ -73,14 +73,14 @@ export function bar(share, label) {
   );
 }
 
-/** The page's heading outside of Airflow's frame: a way back. */
+/** Header outside of Airflow's frame, with a link back. */
 export function header() {
   if (framed) return null;
   const home = location.pathname.split("/grokvideo")[0] || "";
   return el("header.standalone", {}, leaving(el("a.back", { href: `${home}/` }, icon("back"), "Airflow")));
 }
 
-/** Instead of a page that cannot be shown. */
+/** Message in place of a page that cannot be shown. */
 export function instead(place, { title, text, retry = null, link = null }) {
   fill(
     place,

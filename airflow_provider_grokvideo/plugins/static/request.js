@@ -1,4 +1,4 @@
-// What the service says of a request now.
+// Current state of a request at xAI.
 
 import { ask, asked, query, whileVisible } from "./asking.js";
 import { el, fill } from "./dom.js";
@@ -7,11 +7,11 @@ import { moment, money, seconds } from "./words.js";
 import "./theme.js";
 
 const SAYS = {
-  pending: "The service works on it.",
-  done: "The service has finished it.",
-  moderated: "The content rules blocked it.",
-  failed: "The service gave up on it.",
-  expired: "The service does not know it any more.",
+  pending: "xAI is processing the request.",
+  done: "The request is done.",
+  moderated: "The content rules blocked the request.",
+  failed: "The request failed.",
+  expired: "xAI no longer knows the request.",
 };
 
 const main = document.getElementById("main");
@@ -31,14 +31,14 @@ async function load() {
     ["Code", told.code],
     ["Message", told.message],
     ["Connection", told.conn_id],
-    ["Asked", told.polled_at ? moment(told.polled_at) : null],
+    ["Polled", told.polled_at ? moment(told.polled_at) : null],
   ];
   fill(
     main,
     header(),
-    el("div.title-row", {}, el("h1", { "data-testid": "says" }, SAYS[told.status] ?? "There is no answer of the service yet."), el("a.all", { href: `video?${place}` }, "Video")),
+    el("div.title-row", {}, el("h1", { "data-testid": "says" }, SAYS[told.status] ?? "No response yet."), el("a.all", { href: `video?${place}` }, "Video")),
     el("dl.list.narrow", {}, rows.filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    told.status ? null : el("p.muted", {}, `The API server asks with the connection ${told.conn_id}, at most every ten seconds. The request id finds it in xAI's console, too.`),
+    told.status ? null : el("p.muted", {}, `The API server polls with the connection ${told.conn_id}, at most every 10 seconds. You can also search for the request id in xAI's console.`),
   );
 }
 

@@ -1,4 +1,4 @@
-// Light or dark as Airflow around us is; on our own, as the reader's system is.
+// Light or dark theme: Airflow's in its frame, otherwise the system's.
 
 const system = matchMedia("(prefers-color-scheme: dark)");
 
@@ -26,6 +26,6 @@ system.addEventListener("change", apply);
 const around = outer();
 if (around) new MutationObserver(apply).observe(around, { attributes: true, attributeFilter: ["class", "data-theme"] });
 
-/** Whether the page stands in Airflow's frame. */
+/** Whether the page is in Airflow's frame. */
 export const framed = around !== null;
 document.documentElement.dataset.framed = String(framed);

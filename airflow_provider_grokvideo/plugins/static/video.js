@@ -1,4 +1,4 @@
-// One task instance: its video, what it was made from, how far it is, or why there is none.
+// Video page of one task instance: video, source, progress, or the error.
 
 import { ask, asked, query, whileVisible } from "./asking.js";
 import { compare } from "./compare.js";
@@ -33,7 +33,7 @@ async function load() {
   const { now: _now, waiting: _waiting, ...told } = view;
   const said = JSON.stringify(told);
   const old = main.querySelector(".waiting");
-  // What has not changed is not drawn again: a video goes on playing, and the focus stays.
+  // Unchanged parts are not redrawn: a video keeps playing, and the focus stays.
   if (said !== shown?.said || !old !== !view.waiting) draw(view);
   else if (old) old.replaceWith(waiting(view));
   shown = { said, view };
@@ -89,8 +89,8 @@ function picture(view) {
       player(after, view, view.label),
       after.kind === "link" && view.outcome !== "waiting"
         ? el("figcaption.notice", { "data-testid": "dies" }, icon("alert"),
-            "This is the service's temporary link, which dies within hours. ",
-            view.outcome === "done" ? "Set destination= on the task to keep the next one." : "A retry or a clear of the task stores the video.")
+            "This is xAI's temporary link, which expires within hours. ",
+            view.outcome === "done" ? "Set destination= on the task to store its next video." : "Retry or clear the task to store the video.")
         : null,
     );
   }
@@ -100,8 +100,8 @@ function picture(view) {
       {},
       before.video && safe(before.video.href)
         ? player(before.video, view, before.label)
-        : el("img.still", { src: still, alt: "What the video starts from", "data-testid": "before" }),
-      el("figcaption.muted", {}, `What it starts from: ${before.label}`),
+        : el("img.still", { src: still, alt: "Source of the video", "data-testid": "before" }),
+      el("figcaption.muted", {}, `Source: ${before.label}`),
     );
   }
   return null;
@@ -119,7 +119,7 @@ function player(video, view, name) {
   });
   if (view.width && view.height) made.style.aspectRatio = `${view.width} / ${view.height}`;
   made.addEventListener("error", () => {
-    const text = video.kind === "link" ? "The temporary link is dead by now." : "This browser cannot play the file, or the API server cannot read it.";
+    const text = video.kind === "link" ? "The temporary link has expired." : "This browser cannot play the file, or the API server cannot read it.";
     made.closest("figure")?.append(el("p.notice", { role: "alert" }, icon("alert"), text));
   }, { once: true });
   return made;
@@ -131,9 +131,9 @@ function prompt(text) {
   if (!long) return el("section", { "aria-label": "Prompt" }, made);
   const more = el("button.link", { type: "button", "aria-expanded": "false", onclick: () => {
     const folded = made.classList.toggle("folded");
-    more.textContent = folded ? "Show all of it" : "Show less";
+    more.textContent = folded ? "Show more" : "Show less";
     more.setAttribute("aria-expanded", String(!folded));
-  } }, "Show all of it");
+  } }, "Show more");
   return el("section", { "aria-label": "Prompt" }, made, more);
 }
 
@@ -143,12 +143,12 @@ function waiting(view) {
   return el(
     "section.waiting",
     { "aria-label": "Progress", "data-testid": "waiting" },
-    el("div.row.apart", {}, el("strong", {}, soon || "Under way"), el("span.muted", {}, known && told < 100 ? `${told} % by the service` : null)),
-    bar(share, soon || "Under way"),
+    el("div.row.apart", {}, el("strong", {}, soon || "In progress"), el("span.muted", {}, known && told < 100 ? `${told} % reported by xAI` : null)),
+    bar(share, soon || "In progress"),
     el("p.muted", {},
-      `${view.submitted_at ? "Submitted at" : "Waited for since"} ${timeOfDay(view.waiting.since)}, ${span(age)} ago. `,
-      view.waiting.deadline ? `The task waits until ${timeOfDay(view.waiting.deadline)}; the request itself goes on. ` : "",
-      ["deferred", "up_for_reschedule"].includes(view.task.state) ? "No worker is held meanwhile." : ""),
+      `${view.submitted_at ? "Submitted at" : "Waiting since"} ${timeOfDay(view.waiting.since)}, ${span(age)} ago. `,
+      view.waiting.deadline ? `The task waits until ${timeOfDay(view.waiting.deadline)}; after that the request keeps running. ` : "",
+      ["deferred", "up_for_reschedule"].includes(view.task.state) ? "The task uses no worker slot while it waits." : ""),
   );
 }
 
@@ -156,9 +156,9 @@ function asking(view) {
   return el(
     "section.panel",
     { "data-outcome": "asking", "data-testid": "asking" },
-    el("strong", {}, "Somebody has to answer"),
-    el("p", {}, view.video ? "The video waits for a review under Required Actions." : "A purchase above a limit waits for a yes or no under Required Actions. Nothing was bought."),
-    leaving(el("a.button", { href: actionsPage(view) }, "Answer", icon("out"))),
+    el("strong", {}, "Response required"),
+    el("p", {}, view.video ? "Review the video under Required Actions." : "Approve or reject a purchase above a limit under Required Actions. Nothing was charged."),
+    leaving(el("a.button", { href: actionsPage(view) }, "Respond", icon("out"))),
   );
 }
 
@@ -175,7 +175,7 @@ function problem(view) {
     "section.panel",
     { role: "group", "aria-label": "What went wrong", "data-outcome": view.outcome, "data-testid": "problem" },
     lines.map((line) => {
-      const command = /^\s{2,}(\S[^:]*:\s*)?(python -m .*)$/.exec(line);
+      const command = /^\s{2,}(\S[^:]*:\s*)?(grokvideo .*)$/.exec(line);
       if (!command) return line.trim() ? el("p.advice", {}, line) : null;
       return el("div.command", {}, el("span.muted", {}, command[1] ?? ""), el("code", { tabindex: 0 }, command[2]), copier(() => command[2], "Copy the command", { quiet: true }));
     }),
@@ -222,18 +222,18 @@ function purchases(list) {
   return el(
     "section",
     { "data-testid": "purchases" },
-    el("h2", {}, "Everything this task bought"),
+    el("h2", {}, "All purchases of this task"),
     el("div.scroll", { tabindex: 0 }, el(
       "table",
       {},
-      el("thead", {}, el("tr", {}, ["#", "When", "Request", "What became of it", "Cost"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ["#", "When", "Request", "Outcome", "Cost"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, list.map((each) => el(
         "tr",
         { "data-this": each.this },
         el("td", {}, String(each.number)),
         el("td", {}, each.at ? moment(each.at) : "unknown"),
         el("td", {}, el("code", {}, each.request_id ?? "unknown")),
-        el("td", {}, each.outcome ?? { intent: "unconfirmed", submitted: "under way", delivered: "delivered", ended: "ended" }[each.phase] ?? each.phase),
+        el("td", {}, each.outcome ?? { intent: "unconfirmed", submitted: "in progress", delivered: "delivered", ended: "ended" }[each.phase] ?? each.phase),
         el("td", {}, each.cost_usd ? money(each.cost_usd) : each.estimated_usd ? `≈ ${money(each.estimated_usd)}` : "unknown"),
       ))),
     )),
@@ -258,7 +258,7 @@ function actions(view) {
   );
 }
 
-/** Whether the page stands in this task instance's own tab, and not in the gallery's frame or alone. */
+/** Whether the page is in this task instance's own tab, not in the gallery's frame or on its own. */
 function inTab(view) {
   return framed && window.parent.location.pathname === new URL(view.links.task, location.origin).pathname;
 }
@@ -284,9 +284,9 @@ async function sidecar(href) {
 
 const SURE = {
   elsewhere: "by the task that made the video",
-  unbilled: "the service billed nothing",
+  unbilled: "xAI billed nothing",
   possible: "if it was billed",
-  estimated: "estimated; not billed yet, as far as is known",
+  estimated: "estimated; no bill yet",
 };
 
 function cost(view) {
@@ -294,7 +294,7 @@ function cost(view) {
   const estimated = view.estimated_usd;
   const estimate = estimated === null || estimated === undefined ? "" : Number(usd) === Number(estimated) ? "as estimated" : `estimated ${money(estimated)}`;
   return el("span", { "data-testid": "cost" }, el("b", {}, price(view.cost)),
-    el("small", {}, view.reused ? "paid before, not again" : kind === "billed" ? estimate : kind === "nothing" ? (estimated ? `estimated ${money(estimated)}` : "") : SURE[kind] ?? ""));
+    el("small", {}, view.reused ? "paid before; no new charge" : kind === "billed" ? estimate : kind === "nothing" ? (estimated ? `estimated ${money(estimated)}` : "") : SURE[kind] ?? ""));
 }
 
 function facts(view) {
@@ -314,7 +314,7 @@ function facts(view) {
     ["Submitted", view.submitted_at ? moment(view.submitted_at) : null],
     ["Took", view.took_seconds ? span(view.took_seconds) : null],
     ["Try", view.task.try_number ? `${view.task.try_number} of ${Math.max(view.task.max_tries ?? 1, view.task.try_number)}${view.task.state ? `, ${view.task.state}` : ""}` : null],
-    ["Checked", { decoded: "every frame decoded", structure: "by its structure" }[view.checked] ?? null],
+    ["Checked", { decoded: "all frames decoded", structure: "file structure" }[view.checked] ?? null],
     ["SHA-256", view.sha256 ? el("span.row", {}, el("code.cut", { title: view.sha256 }, view.sha256.slice(0, 12)), copier(() => view.sha256, "Copy the hash", { quiet: true })) : null],
   ];
   return list(rows);

@@ -1,17 +1,17 @@
-// Numbers, times and outcomes as people read them.
+// Formatting of numbers, times and outcomes.
 
 /** Outcome: its short name, its pictogram. The colours are in the style sheet, by `data-outcome`. */
 export const OUTCOMES = {
   submitting: ["Submitting", "clock"],
-  waiting: ["Under way", "clock"],
+  waiting: ["In progress", "clock"],
   submitted: ["Submitted", "clock"],
-  asking: ["Asking", "person"],
+  asking: ["Response required", "person"],
   delivered: ["Delivered", "check"],
   done: ["Link only", "link"],
   trouble: ["Stopped", "alert"],
   moderated: ["Blocked", "ban"],
   failed: ["Failed", "alert"],
-  expired: ["Forgotten", "clock"],
+  expired: ["Expired", "clock"],
   unconfirmed: ["Unconfirmed", "question"],
   refused: ["Refused", "hand"],
 };
@@ -24,7 +24,7 @@ export const MODES = {
   extend: "Extension",
 };
 
-/** Dollars with cents at least, and with every digit there is. */
+/** Exact dollars with at least two decimals. */
 export function money(usd) {
   if (usd === null || usd === undefined) return "unknown";
   const [whole, part = ""] = String(usd).split(".");
@@ -56,7 +56,7 @@ export function bytes(value) {
   return `${number < 10 ? number.toFixed(1) : Math.round(number)} ${units[unit]}`;
 }
 
-/** A span of time in words, for somebody who waits. */
+/** A duration in rounded units. */
 export function span(value) {
   const whole = Math.max(0, Math.round(value));
   if (whole < 90) return `${whole} s`;
@@ -70,7 +70,7 @@ export function ago(iso, now) {
   return age < 10 ? "just now" : `${span(age)} ago`;
 }
 
-/** The time zone of Airflow's UI: the one that the reader chose there; else the browser's, which Airflow takes, too. */
+/** The time zone of Airflow's UI: the one chosen there, or else the browser's, as in Airflow. */
 export function zone() {
   try {
     const chosen = JSON.parse(localStorage.getItem("timezone"));
@@ -116,10 +116,10 @@ export function dayAfter(day) {
   return new Date(Date.parse(`${day}T00:00:00Z`) + 86_400_000).toISOString().slice(0, 10);
 }
 
-/** What a video cost, in a word or two. */
+/** Short text for the cost of a video. */
 export function price({ usd, kind }) {
   const amount = money(usd);
-  return { billed: amount, unbilled: amount, nothing: "nothing bought", elsewhere: "paid before", possible: `at most ${amount}`, estimated: `≈ ${amount}` }[kind] ?? "cost unknown";
+  return { billed: amount, unbilled: amount, nothing: "no charge", elsewhere: "paid before", possible: `at most ${amount}`, estimated: `≈ ${amount}` }[kind] ?? "cost unknown";
 }
 
 addEventListener("storage", (event) => {
