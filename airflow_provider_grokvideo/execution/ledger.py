@@ -19,6 +19,7 @@ from airflow_provider_grokvideo.core.budgets import overruns
 from airflow_provider_grokvideo.core.budgets import scopes as scopes_of
 from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
+    JournalUnavailable,
     LedgerUnavailable,
     SpendLimitExceeded,
     VideoFailed,
@@ -145,6 +146,7 @@ class TaskLedger:
         """
         scopes = scopes_of(budgets, entry.owner, entry.conn_id, entry.reserved_at)
         allowed = approval is not None and approval.covers(estimate)
+        also = None
         try:
             ledger = self._ledger
             also = joint.write if joint is not None and ledger.shares(joint.engine) else None
@@ -152,6 +154,8 @@ class TaskLedger:
         except LedgerUnavailable as error:
             if scopes:
                 raise
+            if also is not None:
+                raise JournalUnavailable(error.what) from error
             log.warning(
                 "%s. No budget applies, so the task continues; the purchase is booked when it ends.", error.what
             )

@@ -51,6 +51,7 @@ class Ledgers:
         def wrapped(ledger: SqlLedger, *args: Any, **kwargs: Any) -> Any:
             mishaps.cross(f"ledger {verb}", "before")
             fails = self.outage > 0
+            mishaps.outages_seen += fails
             self.outage -= fails
             if fails and not self.outage_hits:
                 raise LedgerUnavailable("the ledger is down")
