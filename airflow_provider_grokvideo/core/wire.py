@@ -75,8 +75,9 @@ _PARTS_OF_AN_ERROR = frozenset({"code", "message", "type", "param"})
 """What a nested error of the API has (contract §7); Google's has ``status`` and ``details``, others ``errors``."""
 
 _OF_A_FRAMEWORK = frozenset(
-    """message messages detail details title instance reason errors fault error_description error_uri path timestamp
-    trace traceid trace_id exception statuscode status_code statustext success ok requestid""".split()
+    {"message", "messages", "detail", "details", "title", "instance", "reason", "errors", "fault", "exception"}
+    | {"error_description", "error_uri", "path", "timestamp", "trace", "traceid", "trace_id", "requestid"}
+    | {"statuscode", "status_code", "statustext", "success", "ok"}
 )
 """Keys beside an error or a status word, in lower case, that web frameworks and gateways use and the API does not."""
 

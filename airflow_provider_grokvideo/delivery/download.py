@@ -14,7 +14,6 @@ import ssl
 import threading
 import time
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Al
 from airflow_provider_grokvideo.client.exchange import Sending, watchdog
 from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
-from airflow_provider_grokvideo.delivery import addresses, answers
+from airflow_provider_grokvideo.delivery import addresses, answers, packing
 from airflow_provider_grokvideo.provider_info import __version__
 
 MAX_BYTES = 500 * 1024 * 1024
@@ -82,6 +81,7 @@ class _Arrival:
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     content_type: str | None = None
     coding: str | None = None
+    is_last: bool = False
     odd: list[str] = field(default_factory=list)
 
     def begin(self, body: answers.Body, *, weak: bool) -> None:
@@ -148,6 +148,7 @@ def fetch(
         arrival = _Arrival(file)
         attempt = 1
         while True:
+            arrival.is_last = attempt == answers.TRIES
             try:
                 _try(url, arrival, way, max_bytes)
                 break
@@ -162,63 +163,18 @@ def fetch(
             pause(seconds)
             attempt += 1
     fetched = Fetched(arrival.digest.hexdigest(), arrival.part.bytes, arrival.content_type, tuple(arrival.odd))
-    return unpack(url, into, fetched, arrival.coding, max_bytes)
+    return _unpacked(url, into, fetched, arrival.coding, max_bytes)
 
 
-def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes: int) -> Fetched:
-    """Unpack a file that was compressed in spite of ``Accept-Encoding: identity``; its bytes tell, not its label.
-
-    Raises:
-        DeliveryFailed: It is packed in a way that nothing here unpacks, is damaged, or becomes too large.
-    """
-    with file.open("rb") as source:
-        head = source.read(16)
-    packed = compressed(head, coding)
-    if packed is None:
-        label = (f"it is labelled {coding} and is not",) if coding else ()
-        return replace(fetched, odd=(*fetched.odd, *label))
-    if packed not in _WINDOW:
-        raise _failed(url, f"is compressed ({packed}) although it was asked for as it is")
-    unpacker, digest, size = zlib.decompressobj(_WINDOW[packed]), hashlib.sha256(), 0
-    plain = file.with_name(f"{file.name}.plain")
+def _unpacked(url: str, file: Path, fetched: Fetched, label: str | None, max_bytes: int) -> Fetched:
     try:
-        with file.open("rb") as source, plain.open("wb") as into:
-            while chunk := unpacker.unconsumed_tail or source.read(1024 * 1024):
-                piece = unpacker.decompress(chunk, 1024 * 1024)
-                size += len(piece)
-                if size > max_bytes:
-                    raise _failed(url, f"is too large: more than the {max_bytes} bytes that are allowed")
-                into.write(piece)
-                digest.update(piece)
-            if not unpacker.eof:
-                raise _failed(url, "is compressed and cut off")
-        plain.replace(file)
-    except zlib.error as error:
-        raise _failed(url, f"is compressed ({packed}) and damaged: {error}") from error
-    finally:
-        plain.unlink(missing_ok=True)
-    return replace(
-        fetched,
-        sha256=digest.hexdigest(),
-        bytes=size,
-        odd=(*fetched.odd, f"it came compressed ({packed}) and was unpacked"),
-    )
-
-
-_WINDOW = {"gzip": 31, "deflate": 47, "raw deflate": -15}
-
-
-def compressed(head: bytes, coding: str | None) -> str | None:
-    """Say how a file is compressed, by its first bytes; the label decides only where they tell nothing."""
-    if head.startswith(b"\x1f\x8b\x08"):
-        return "gzip"
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return "zstd"
-    if head[4:8] in (b"ftyp", b"styp", b"moov", b"free", b"skip", b"wide", b"mdat") or not coding:
-        return None
-    if coding == "deflate":
-        return "deflate" if head[:1] == b"\x78" else "raw deflate"
-    return coding if coding in ("br", "zstd", "compress") else None
+        plain = packing.unpack(file, label, max_bytes)
+    except packing.Unusable as error:
+        raise _failed(url, str(error)) from error
+    if plain is not None:
+        return replace(fetched, sha256=plain.sha256, bytes=plain.bytes, odd=(*fetched.odd, plain.odd))
+    odd = (f"it is labelled {label} and is not",) if label else ()
+    return replace(fetched, odd=(*fetched.odd, *odd))
 
 
 KNOWN_HOST = "vidgen.x.ai"
@@ -380,7 +336,14 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
         way.clock.check(link, arrival.part.bytes)
         with way.ask(url, link, arrival.part.headers()) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            meaning = answers.meaning(response.status_code, headers, url=url, part=arrival.part, now=time.time())
+            meaning = answers.meaning(
+                response.status_code,
+                headers,
+                url=url,
+                part=arrival.part,
+                now=time.time(),
+                is_last=arrival.is_last,
+            )
             if isinstance(meaning, answers.Redirect):
                 url = meaning.url
                 continue
