@@ -81,6 +81,11 @@ _OF_A_FRAMEWORK = frozenset(
 )
 """Keys beside an error or a status word, in lower case, that web frameworks and gateways use and the API does not."""
 
+_AN_ID = re.compile(r'\\*"request_id\\*"\s*:\s*\\*"([^"\\]{1,600})\\*"')
+"""A request id anywhere in a text, in JSON and in JSON that is a text in JSON."""
+
+_AN_ERROR = re.compile(r'"errors?\\*"\s*:\s*(?!null|\[\]|\{\}|\s)')
+
 _STRONG_MODERATION = re.compile(
     r"imagine:content-moderated|violates? (?:\w+ ){0,3}usage guidelines|safety_check_type", re.I
 )
@@ -212,7 +217,8 @@ def decode_submit(
     answer = _json_object(body)
     if 200 <= status < 300:
         request_id = _first_text(answer, "request_id", "id")
-        if is_request_id(request_id):
+        request_id = request_id if is_request_id(request_id) else _only_id(body)
+        if request_id:
             return Accepted(request_id)
         return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {_clean(body)!r}")
     complaint = _complaint(body, answer)
@@ -234,6 +240,20 @@ def decode_submit(
             advice="Nothing was accepted. Change the prompt or the input media; the same would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
+
+
+def _only_id(body: bytes | str) -> str:
+    """Return the one request id in the body of an accepted submit that something wrapped, cut or doubled; else nothing.
+
+    Polling an id that is none costs nothing; an id that is lost is a paid video that nobody can fetch. A page is not
+    searched, and where an error is told, a ``request_id`` may be a gateway's own.
+    """
+    text = _readable(body)
+    if text.startswith("<") or _AN_ERROR.search(text):
+        return ""
+    found = {value.strip() for value in _AN_ID.findall(text)}
+    only = found.pop() if len(found) == 1 else ""
+    return only if is_request_id(only) else ""
 
 
 def is_request_id(text: str) -> bool:
@@ -486,11 +506,24 @@ def _first_text(answer: Mapping[str, Any] | None, *names: str) -> str:
 
 
 def _json_object(body: bytes | str) -> dict[str, Any] | None:
+    answer = _json(body)
+    if answer is None:
+        # A byte of another encoding in one field, or a NUL at the end, must not hide the others.
+        answer = _json(_readable(body))
+    return answer if isinstance(answer, dict) else None
+
+
+def _json(body: bytes | str) -> Any:
     try:
-        answer = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+
+
+def _readable(body: bytes | str) -> str:
+    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+    # What guards JSON against being run as a script stands before it.
+    return text.strip("\ufeff\x00 \t\r\n").removeprefix(")]}'").lstrip(", \r\n")
 
 
 def _clean(body: bytes | str) -> str:
