@@ -23,7 +23,7 @@ import httpx
 from airflow_provider_grokvideo.client.account import is_private
 from airflow_provider_grokvideo.core import packing
 from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
-from airflow_provider_grokvideo.core.redaction import foreign, forms_of, without_key
+from airflow_provider_grokvideo.core.redaction import foreign, without_key
 from airflow_provider_grokvideo.core.retrying import Fault
 
 LARGEST_ANSWER = 2 * 1024 * 1024
@@ -139,9 +139,10 @@ class Reading:
             zlib.error: It is packed and damaged.
         """
         body = unpacked(bytes(self._body), self.headers.get("content-encoding"))
-        if not any(form.encode() in body for form in forms_of(key)):
-            return body
-        return without_key(body.decode("utf-8", "replace"), key).encode()
+        # JSON may be in UTF-16, in which the key's bytes do not stand side by side.
+        text = body.decode(json.detect_encoding(body), "replace")
+        cut = without_key(text, key)
+        return body if cut == text else cut.encode()
 
 
 def unpacked(body: bytes, label: str | None) -> bytes:
