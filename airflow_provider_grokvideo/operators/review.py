@@ -448,7 +448,11 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         if self.on_reject not in ("skip", "fail"):
             raise InvalidInput("on_reject", self.on_reject, "one of skip, fail")
         text = str(self.max_takes).strip()
-        if isinstance(self.max_takes, bool) or not text.isdecimal() or not 1 <= int(text) <= MOST_TAKES:
+        if (
+            isinstance(self.max_takes, bool)
+            or not (text.isascii() and text.isdecimal())
+            or not 1 <= int(text) <= MOST_TAKES
+        ):
             raise InvalidInput("max_takes", self.max_takes, f"a whole number from 1 to {MOST_TAKES}")
 
     def _show_take(

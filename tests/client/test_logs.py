@@ -90,7 +90,7 @@ from airflow_provider_grokvideo.client import flow
 known = set(sys.modules)
 async def go():
     async with AsyncClient(Account("http://127.0.0.1:9/v1", "k3y-abcdefg")) as client:
-        await client.run(flow.look("r", retry=False))
+        await client.run(flow.poll("r", retry=False))
 asyncio.run(go())
 kin = ("anyio", "sniffio", "httpcore", "h11", "httpx")
 print([name for name in set(sys.modules) - known if name.split(".")[0] in kin])
