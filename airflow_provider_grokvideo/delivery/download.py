@@ -26,9 +26,9 @@ from typing_extensions import assert_never
 from airflow_provider_grokvideo.client import tls
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
-from airflow_provider_grokvideo.client.exchange import Sending, watchdog
+from airflow_provider_grokvideo.client.exchange import Sending, unusable, watchdog
 from airflow_provider_grokvideo.client.logs import cut_logs
-from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
 from airflow_provider_grokvideo.delivery import addresses, answers, packing
 from airflow_provider_grokvideo.provider_info import __version__
 
@@ -191,10 +191,12 @@ def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = N
 
     Raises:
         InvalidInput: Each download would be refused; the message names the setting that allows it.
+        ServiceUnavailable: A proxy setting or a file of certificates cannot be used for downloads.
     """
     if httpx.URL(base_url).host != httpx.URL(DEFAULT_BASE_URL).host:
         return
     hop = addresses.Hop(f"https://{KNOWN_HOST}/", "https", KNOWN_HOST, 443)
+    _client(_proxy_for(hop), httpx.Timeout(CONNECT_SECONDS)).close()
     found: list[str] = []
 
     def look_up() -> None:
@@ -262,9 +264,7 @@ class _Way:
             **headers,
         }
         # A client per hop: none of them can carry a cookie, and each has the proxy its host needs.
-        with httpx.Client(
-            verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
-        ) as client:
+        with self._client(link, proxy) as client:
             sending = Sending()
             # Headers that drip are many reads, each in time; the watchdog counts from the first.
             with watchdog(sending, self.clock.end):
@@ -273,6 +273,15 @@ class _Way:
                     yield response
                 finally:
                     response.close()
+
+    def _client(self, link: str, proxy: str | None) -> httpx.Client:
+        try:
+            return _client(proxy, self.clock.timeout())
+        except ServiceUnavailable as error:
+            raise DeliveryFailed(
+                f"The download of {addresses.without_query(link)} was not begun: {error.what}",
+                advice=f"{DeliveryFailed.advice} Correct the setting in the environment of workers and triggerer.",
+            ) from error
 
     def _addresses(self, hop: addresses.Hop, link: str, *, proxied: bool) -> Sequence[str]:
         try:
@@ -391,6 +400,18 @@ def _beginning(response: httpx.Response) -> bytes:
     except httpx.HTTPError:
         pass
     return read[:2048]
+
+
+def _client(proxy: str | None, timeout: httpx.Timeout) -> httpx.Client:
+    """Make a client of httpx.
+
+    Raises:
+        ServiceUnavailable: A proxy setting or a file of certificates cannot be used; the message names it.
+    """
+    try:
+        return httpx.Client(verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=timeout)
+    except Exception as problem:
+        raise unusable(problem) from problem
 
 
 def _proxy_for(hop: addresses.Hop) -> str | None:
