@@ -17,6 +17,7 @@ from airflow_provider_grokvideo.client import allowed
 from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
 from airflow_provider_grokvideo.core.money import amount
+from airflow_provider_grokvideo.core.numbers import number_in
 from airflow_provider_grokvideo.core.pacing import DEFAULT_PACE, LOCAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
@@ -231,10 +232,7 @@ def _number(extra: Mapping[str, Any], name: str, most: float, allowed: str) -> f
     value = extra.get(name)
     if value in (None, ""):
         return None
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = 0.0
+    number = number_in(str(value)) or 0.0
     if not 0 < number <= most:
         raise InvalidInput(f"connection extra {name}", value, allowed)
     return number

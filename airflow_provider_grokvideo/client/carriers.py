@@ -132,9 +132,9 @@ class Client:
                         for chunk in answer.iter_raw():
                             reading.take(chunk)
                 self._open = None if call.paid else sending.stream
+            return _reply(self._account, call, answer, reading)
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
             return exchange.fault(problem, sending, self._account.api_key)
-        return _reply(self._account, call, answer, reading)
 
     @contextmanager
     def _for(self, call: Call) -> Iterator[httpx.Client]:
@@ -221,11 +221,11 @@ class AsyncClient:
                     # Not by asyncio.wait_for: its task outlives a second cancellation, and the socket with it.
                     with fail_after(seconds):
                         answer, reading = await _exchanged(http, request, seconds)
+            return _reply(self._account, call, answer, reading)
         except TimeoutError:
             return exchange.fault(httpx.ReadTimeout("the response did not end in time"), sending, self._account.api_key)
         except Exception as problem:  # noqa: BLE001 - whether it was sent is what counts, not what the error is called
             return exchange.fault(problem, sending, self._account.api_key)
-        return _reply(self._account, call, answer, reading)
 
     @asynccontextmanager
     async def _for(self, call: Call) -> AsyncIterator[httpx.AsyncClient]:

@@ -5,6 +5,7 @@ Shared by the sync and the async client; it holds no connection.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -20,8 +21,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from airflow_provider_grokvideo.client.account import is_private
+from airflow_provider_grokvideo.core import packing
 from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
-from airflow_provider_grokvideo.core.redaction import foreign, forms_of, without_key
+from airflow_provider_grokvideo.core.redaction import foreign, without_key
 from airflow_provider_grokvideo.core.retrying import Fault
 
 LARGEST_ANSWER = 2 * 1024 * 1024
@@ -104,7 +106,7 @@ def watchdog(sending: Sending, until: float) -> Iterator[None]:
 
 @dataclass
 class Reading:
-    """The body of a response while it is read: unpacked, with limits of size and time.
+    """The body of an answer while it arrives, with a largest size and an end in time.
 
     Args:
         headers: Headers of the response.
@@ -115,8 +117,6 @@ class Reading:
     until: float
 
     def __post_init__(self) -> None:
-        self._unpack: Any = None
-        self._head: bytes | None = b""
         self._body = bytearray()
 
     def take(self, chunk: bytes) -> None:
@@ -127,52 +127,57 @@ class Reading:
             httpx.ReadTimeout: It takes too long.
         """
         if time.monotonic() > self.until:
-            raise httpx.ReadTimeout("the response did not end in time")
-        if self._head is not None:
-            self._head += chunk
-            if len(self._head) < _TELLING:
-                return
-            chunk = self._begin()
-        self._add(chunk)
-
-    def _begin(self) -> bytes:
-        """Decide how the body is packed, and return what of it was held back for that."""
-        head, self._head = self._head or b"", None
-        window = _window(head, self.headers.get("content-encoding", ""))
-        self._unpack = None if window is None else zlib.decompressobj(window)
-        return head
-
-    def _add(self, chunk: bytes) -> None:
-        room = LARGEST_ANSWER - len(self._body) + 1
-        self._body += chunk if self._unpack is None else self._unpack.decompress(chunk, room)
-        if len(self._body) > LARGEST_ANSWER:
-            raise AnswerTooLarge(f"the response is larger than {LARGEST_ANSWER} bytes")
+            raise httpx.ReadTimeout("the answer did not end in time")
+        self._body += chunk
+        _check_size(self._body)
 
     def body(self, key: str) -> bytes:
-        """Return the body without the API key, which some errors quote."""
-        if self._head:
-            self._add(self._begin())
-        body = bytes(self._body)
-        if not any(form.encode() in body for form in forms_of(key)):
-            return body
-        return without_key(body.decode("utf-8", "replace"), key).encode()
+        """Return the unpacked body without the API key, which some errors quote.
+
+        Raises:
+            AnswerTooLarge: There is more than an answer has.
+            zlib.error: It is packed and damaged.
+        """
+        body = unpacked(bytes(self._body), self.headers.get("content-encoding"))
+        # JSON may be in UTF-16, in which the key's bytes do not stand side by side.
+        text = body.decode(json.detect_encoding(body), "replace")
+        cut = without_key(text, key)
+        return body if cut == text else cut.encode()
 
 
-_TELLING = 3
-"""Bytes of a body that tell whether it is gzip."""
-
-
-def _window(head: bytes, label: str) -> int | None:
-    """Return zlib's window of a body that is packed although identity was asked for; its bytes tell, not its label.
+def unpacked(body: bytes, label: str | None) -> bytes:
+    """Return a body as it was before something packed it in spite of identity; its bytes tell, not its label.
 
     The answer to a submission holds the id of a paid video, and a wrong label must not lose it.
     """
-    if head.startswith(b"\x1f\x8b\x08"):
-        return 31
-    if "deflate" not in label.lower() or head.lstrip()[:1] in (b"{", b"[", b"<", b""):
-        return None
-    is_zlib = len(head) > 1 and head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
-    return 15 if is_zlib else -15
+    told = packing.labels(label)
+    for _ in range(packing.MOST_LAYERS):
+        named = told.pop() if told else None
+        how = None if body.lstrip()[:1] in (b"{", b"[", b"<", b"") else packing.packed(body[: packing.HEAD], named)
+        if how not in packing.WINDOW:
+            break
+        try:
+            body = _one_layer(body, packing.WINDOW[how])
+        except zlib.error:
+            if named is None and how == "deflate":
+                break
+            raise
+    return body
+
+
+def _one_layer(body: bytes, window: int) -> bytes:
+    plain = bytearray()
+    # What is there of a body that was cut off may still hold an id.
+    with suppress(EOFError, packing.TooManyParts):
+        for piece in packing.pieces(io.BytesIO(body).read, window):
+            plain += piece
+            _check_size(plain)
+    return bytes(plain)
+
+
+def _check_size(body: bytearray) -> None:
+    if len(body) > LARGEST_ANSWER:
+        raise AnswerTooLarge(f"the answer has more than {LARGEST_ANSWER} bytes")
 
 
 def encoded(document: Mapping[str, Any] | None) -> bytes | None:

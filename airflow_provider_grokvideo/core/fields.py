@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.numbers import number_in
 from airflow_provider_grokvideo.core.texts import can_be_sent
 
 _WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
@@ -49,7 +50,8 @@ def _whole_seconds(value: object, info: ValidationInfo) -> int | None:
 
 def _moment(value: object, info: ValidationInfo) -> float:
     try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+        read = number_in(value) if isinstance(value, str) else value
+        number = float(read) if isinstance(read, int | float) and not isinstance(read, bool) else math.nan
     except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):

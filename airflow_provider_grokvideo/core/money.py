@@ -6,6 +6,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD
+from airflow_provider_grokvideo.core.numbers import is_number
 
 MOST = Decimal(100_000_000)
 """Larger amounts in USD are refused as mistakes; in ticks this one fits a database's integers."""
@@ -33,7 +34,7 @@ def amount(value: object, field: str, *, most: Decimal = MOST, also: str = "") -
         if isinstance(value, int | Decimal):
             usd = Decimal(value)
         elif isinstance(value, float | str):
-            usd = Decimal(str(value).strip())
+            usd = Decimal(text) if is_number(text := str(value).strip()) else usd
     except InvalidOperation:
         usd = Decimal("NaN")
     if isinstance(value, bool) or not usd.is_finite() or not 0 <= usd <= most:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
+
+_WRITTEN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def number_in(text: str) -> float | None:
+    """Return the number that a text is, in plain digits; None for ``1_0`` and digits of other scripts, too."""
+    return float(text) if is_number(text) else None
+
+
+def is_number(text: str) -> bool:
+    """Say whether a text is a number as people and JSON write it; Python itself takes more."""
+    return _WRITTEN.fullmatch(text.strip()) is not None
 
 
 def checked_number(
@@ -27,10 +40,8 @@ def checked_number(
     if isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value) if abs(value) <= 1e300 else math.inf
     elif may_be_text and isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
+        found = number_in(value)
+        number = math.nan if found is None else found
     if not (least <= number <= most) or (least == 0 and number == 0):
         raise InvalidInput(field, value, expected)
     return number

@@ -14,6 +14,7 @@ from math import isfinite
 from typing import Literal
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable, LedgerUnavailable, RateLimited
+from airflow_provider_grokvideo.core.numbers import number_in
 
 MAX_RETRIES = 2
 LONGEST_PAUSE = 60.0
@@ -110,11 +111,9 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     if text is None:
         return None
-    try:
-        seconds = float(text)
+    seconds = number_in(text)
+    if seconds is not None:
         return min(max(0.0, seconds), LONGEST_ASKED) if isfinite(seconds) else None
-    except ValueError:
-        pass
     try:
         moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):

@@ -31,9 +31,10 @@ _FAILED = {"failed", "error", "cancelled", "canceled"}
 _EXPIRED = {"expired"}
 _PENDING = {"pending", "queued", "processing", "in_progress", "running", "submitted"}
 
-_OF_ANYBODY = {"error", "success", "complete", "completed", "ok"}
-_PARTS_OF_AN_END = frozenset({"video", "response", "usage"})
+_OF_ANYBODY = {"error", "success", "succeeded", "complete", "completed", "ok"}
 """A status word that every gateway uses ends a video only beside a part of the API's answer (contract §5.1)."""
+
+_PARTS_OF_A_VIDEO = frozenset({"url", "duration", "respect_moderation", "file_output", "storage_error"})
 
 _QUERY_FAILED = {408, 409, 429}
 """On a poll these say that the question failed, not the video (§6.4)."""
@@ -43,6 +44,9 @@ _ABOUT_THE_CALL = {401, 403, 408, 409, 429}
 
 _NOT_PASSED_ON = frozenset({*range(400, 408), 410, 411, *range(413, 418), 421, 422, 426, 428, 429, 431, 451})
 """With these a gateway refuses to pass a submit on; with any other it may have done so before it answered."""
+
+_OF_THE_WAY = frozenset({*range(300, 400), 405, 406, 407, 411, 417, 421, 426, 428, 431, 451, 499})
+"""On a poll these come from what lies between: the API has no reason for them (contract §7)."""
 
 _OF_THE_CALL = re.compile(
     r"(?:unauthenticated|resource[-_]exhausted|permission-denied|not-found|rate[-_]limit|unavailable$|internal$|[45]\d\d$)",
@@ -66,6 +70,21 @@ _WORDS_OF_A_JOB = frozenset(
 
 _BESIDE_AN_ERROR = frozenset({"code", "error", "usage", "type", "param", "request_id", "model"})
 """Where `error` is a text without a `code`, other keys than these are those of a web framework or gateway."""
+
+_PARTS_OF_AN_ERROR = frozenset({"code", "message", "type", "param"})
+"""What a nested error of the API has (contract §7); Google's has ``status`` and ``details``, others ``errors``."""
+
+_OF_A_FRAMEWORK = frozenset(
+    {"message", "messages", "detail", "details", "title", "instance", "reason", "errors", "fault", "exception"}
+    | {"error_description", "error_uri", "path", "timestamp", "trace", "traceid", "trace_id", "requestid"}
+    | {"statuscode", "status_code", "statustext", "success", "ok"}
+)
+"""Keys beside an error or a status word, in lower case, that web frameworks and gateways use and the API does not."""
+
+_AN_ID = re.compile(r'\\*"request_id\\*"\s*:\s*\\*"([^"\\]{1,600})\\*"')
+"""A request id anywhere in a text, in JSON and in JSON that is a text in JSON."""
+
+_AN_ERROR = re.compile(r'"errors?\\*"\s*:\s*(?!null|\[\]|\{\}|\s)')
 
 _STRONG_MODERATION = re.compile(
     r"imagine:content-moderated|violates? (?:\w+ ){0,3}usage guidelines|safety_check_type", re.I
@@ -106,9 +125,12 @@ class _Complaint:
 
     def speaks_of_key(self) -> bool:
         """Whether the key is what is wrong; "API key ID" only names it (contract §7)."""
-        if self.code.startswith("unauthenticated"):
-            return True
-        return self.is_the_apis and bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text)))
+        by_code = self.code.startswith("unauthenticated")
+        return self.is_the_apis and (by_code or bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text))))
+
+    def speaks_of_the_call(self) -> bool:
+        """Whether the error is about the poll and not about the video."""
+        return bool(_OF_THE_CALL.match(self.code)) or self.speaks_of_key()
 
     def speaks_of_money(self, status: int) -> bool:
         """Whether the team cannot pay; a rate limit may mention the billing page."""
@@ -161,7 +183,7 @@ def decode(
             return _not_the_apis(status, body, answer).about(request_id=request_id)
         return _from_document(request_id, answer, uploads=uploads)
     complaint = _complaint(body, answer)
-    if not complaint.is_the_apis and status != 429:
+    if status in _OF_THE_WAY or (status != 429 and not complaint.is_the_apis):
         # A proxy, a challenge or a captive portal speaks: it knows neither the video nor the key.
         return _not_the_apis(status, body, answer).about(request_id=request_id)
     return _from_complaint(request_id, status, headers, complaint, now)
@@ -195,7 +217,8 @@ def decode_submit(
     answer = _json_object(body)
     if 200 <= status < 300:
         request_id = _first_text(answer, "request_id", "id")
-        if is_request_id(request_id):
+        request_id = request_id if is_request_id(request_id) else _only_id(body)
+        if request_id:
             return Accepted(request_id)
         return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {_clean(body)!r}")
     complaint = _complaint(body, answer)
@@ -217,6 +240,20 @@ def decode_submit(
             advice="Nothing was accepted. Change the prompt or the input media; the same input would be refused again.",
         )
     return _refusal(status, headers, complaint, now)
+
+
+def _only_id(body: bytes | str) -> str:
+    """Return the one request id in the body of an accepted submit that something wrapped, cut or doubled; else nothing.
+
+    Polling an id that is none costs nothing; an id that is lost is a paid video that nobody can fetch. A page is not
+    searched, and where an error is told, a ``request_id`` may be a gateway's own.
+    """
+    text = _readable(body)
+    if text.startswith("<") or _AN_ERROR.search(text):
+        return ""
+    found = {value.strip() for value in _AN_ID.findall(text)}
+    only = found.pop() if len(found) == 1 else ""
+    return only if is_request_id(only) else ""
 
 
 def is_request_id(text: str) -> bool:
@@ -276,10 +313,11 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     inner = answer.get("response")
     if isinstance(inner, dict) and ("video" in inner or "error" in inner):
         answer = {**answer, **inner}
-    word = str(answer.get("status") or "").strip().lower()
-    if word in _OF_ANYBODY and not _has_a_part_of_an_end(answer):
+    word = _word(answer)
+    if (word in _OF_ANYBODY or _is_of_a_framework(answer)) and not _has_a_part_of_an_end(answer):
         return _not_the_apis(200, b"", answer).about(request_id=request_id)
     if word in _FAILED:
+        # An error that is only a text is believed here, whatever it says: the contract has it (§5.1, P13).
         return _failed(request_id, answer)
     if word in _EXPIRED:
         return Expired(request_id, "the service reported it expired")
@@ -287,9 +325,8 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
         # Without a status word only a whole error is believed: gateways answer {"error": "..."} with 200, too.
-        complaint = _complaint(b"", answer)
-        about_the_call = _OF_THE_CALL.match(complaint.code) or complaint.speaks_of_key()
-        if not complaint.is_the_apis or not complaint.code or about_the_call:
+        complaint = _complaint_of_a_document(answer)
+        if not complaint.is_the_apis or not complaint.code or complaint.speaks_of_the_call():
             return _not_the_apis(200, b"", answer).about(request_id=request_id)
         return _failed(request_id, answer)
     unknown = foreign(word, _WORD_LENGTH) if word and word not in _PENDING else None
@@ -297,10 +334,11 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
 
 
 def _has_a_part_of_an_end(answer: dict[str, Any]) -> bool:
-    """Say whether more than a status word speaks for an end: gateways add ``data`` and an ``error`` of their own."""
-    if _text(answer.get("model")) or _link(answer) or any(_object(answer, name) for name in _PARTS_OF_AN_END):
+    """Say whether more than a status word speaks for an end: gateways add ``data``, ``model`` and an ``error``, too."""
+    if _link(answer) or _ticks(answer) is not None or _PARTS_OF_A_VIDEO & _object(answer, "video").keys():
         return True
-    return _is_an_error(answer) and bool(_complaint(b"", answer).code)
+    complaint = _complaint_of_a_document(answer)
+    return complaint.is_the_apis and bool(complaint.code) and not complaint.speaks_of_the_call()
 
 
 def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
@@ -324,7 +362,7 @@ def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
 
 
 def _failed(request_id: str, answer: dict[str, Any]) -> Job:
-    complaint = _complaint(b"", answer)
+    complaint = _complaint_of_a_document(answer)
     kind = Moderated if complaint.speaks_of_moderation() else Failed
     return kind(request_id, complaint.code or "unknown", complaint.text, complaint.cost_ticks)
 
@@ -374,14 +412,27 @@ def _complaint(body: bytes | str, answer: dict[str, Any] | None) -> _Complaint:
     return _Complaint(foreign(code, 200), foreign(text or ""), _ticks(answer), is_the_apis=_is_an_error(answer))
 
 
+def _complaint_of_a_document(answer: Mapping[str, Any]) -> _Complaint:
+    """Read the error beside a status word; in an error answer the API has no such word."""
+    return _complaint(b"", {name: value for name, value in answer.items() if name != "status"})
+
+
 def _is_an_error(answer: Mapping[str, Any]) -> bool:
     """Say whether an object is an error in one of the API's forms (contract §7), and not one of a gateway."""
     error = answer.get("error")
+    if _is_of_a_framework(answer) or _word(answer) in _OF_ANYBODY:
+        return False
     if isinstance(error, dict):
-        return _text(error.get("message")) is not None
+        return _text(error.get("message")) is not None and error.keys() <= _PARTS_OF_AN_ERROR
     if not isinstance(error, str):
         return False
     return isinstance(answer.get("code"), str) or answer.keys() <= _BESIDE_AN_ERROR
+
+
+def _is_of_a_framework(answer: Mapping[str, Any]) -> bool:
+    """Say whether an object has a key that the API does not use; a ``status`` of the API is a word."""
+    numbered = isinstance(answer.get("status"), int)
+    return numbered or any(name.lower() in _OF_A_FRAMEWORK for name in answer)
 
 
 def _link(answer: Mapping[str, Any]) -> str | None:
@@ -389,9 +440,12 @@ def _link(answer: Mapping[str, Any]) -> str | None:
     video = _object(answer, "video")
     data = answer.get("data")
     first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
-    # A login page's {"url": ...} is no video: a flat link comes with its length or with a status (contract §5.1).
-    flat = answer.get("url") if answer.keys() & {"status", "duration"} else None
-    listed = first.get("url") if answer.keys() & {"status", "id"} else None
+    # A login page's {"url": ..., "status": "success"} is no video: a flat link comes with its length, a listed one with
+    # the id, or with a status word that is not anybody's (contract §5.1).
+    word = _word(answer)
+    own_word = bool(word) and word not in _OF_ANYBODY
+    flat = answer.get("url") if own_word or "duration" in answer else None
+    listed = first.get("url") if own_word or "id" in answer else None
     candidates = (
         video.get("url"),
         _object(video, "file_output").get("public_url"),
@@ -399,6 +453,10 @@ def _link(answer: Mapping[str, Any]) -> str | None:
         listed,
     )
     return next((link for link in candidates if isinstance(link, str) and link.strip()), None)
+
+
+def _word(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("status") or "").strip().lower()
 
 
 def _stored_file(video: Mapping[str, Any]) -> StoredFile | None:
@@ -448,11 +506,24 @@ def _first_text(answer: Mapping[str, Any] | None, *names: str) -> str:
 
 
 def _json_object(body: bytes | str) -> dict[str, Any] | None:
+    answer = _json(body)
+    if answer is None:
+        # A byte of another encoding in one field, or a NUL at the end, must not hide the others.
+        answer = _json(_readable(body))
+    return answer if isinstance(answer, dict) else None
+
+
+def _json(body: bytes | str) -> Any:
     try:
-        answer = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return answer if isinstance(answer, dict) else None
+
+
+def _readable(body: bytes | str) -> str:
+    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+    # What guards JSON against being run as a script stands before it.
+    return text.strip("\ufeff\x00 \t\r\n").removeprefix(")]}'").lstrip(", \r\n")
 
 
 def _clean(body: bytes | str) -> str:

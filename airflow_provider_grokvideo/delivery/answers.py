@@ -22,6 +22,10 @@ LONGEST_PAUSE = 30.0
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _TRANSIENT = frozenset({408, 416, 425, 429})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WITHOUT_A_FILE = frozenset({202, 204, 205})
+"""Any other success brings a file: a proxy that changed something says 203."""
+
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 _NO_VIDEO = re.compile(r"(text/html|text/xml|application/(json|xml|xhtml\+xml)|[^;]+\+(json|xml))\s*(;|$)", re.I)
 
 
@@ -111,8 +115,16 @@ class Part:
         return {"Range": f"bytes={self.bytes}-", **condition}
 
 
-def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, now: float | None = None) -> Meaning:
-    """Return the meaning of a response, given the part that was downloaded before.
+def meaning(
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    url: str,
+    part: Part,
+    now: float | None = None,
+    is_last: bool = False,
+) -> Meaning:
+    """Decide what an answer is, given what was fetched before.
 
     400 and 401 count as expired like the contract's 403, 404 and 410 (§5.4): object stores use them for expired
     signatures, and a new link is free.
@@ -123,6 +135,7 @@ def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, no
         url: The requested URL, for relative redirects.
         part: The downloaded part; ``Range`` was sent if it is resumable.
         now: Epoch seconds, to read a ``Retry-After`` date.
+        is_last: No other try follows, so that a file that may lack something is better than none.
     """
     if status in _REDIRECTS:
         # A blank has no place in an address; some servers leave those of a file name.
@@ -136,11 +149,12 @@ def meaning(status: int, headers: Mapping[str, str], *, url: str, part: Part, no
     if status in _TRANSIENT or status >= 500:
         return Transient(f"HTTP {status}", restart=status == 416, retry_after=retry_after(headers, now))
     if status == 206:
-        return _rest(headers, part) if part.resumable else _unasked(headers)
-    if status != 200:
+        return _rest(headers, part) if part.resumable else _unasked(headers, is_last=is_last)
+    if not 200 <= status < 300 or status in _WITHOUT_A_FILE:
         return Hopeless(f"HTTP {status}", show_body=True)
     kind = headers.get("content-type")
-    odd = f"its content type is {kind.partition(';')[0].strip()}" if kind and _NO_VIDEO.match(kind.strip()) else None
+    odd = f"the server called it {kind.partition(';')[0].strip()}" if kind and _NO_VIDEO.match(kind.strip()) else None
+    odd = f"the server answered HTTP {status}" if odd is None and status != 200 else odd
     return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind, odd)
 
 
@@ -161,20 +175,30 @@ def excerpt(body: bytes, limit: int = 200) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _unasked(headers: Mapping[str, str]) -> Body | Transient:
-    """Accept an unrequested 206 as the whole file, unless it says that something is missing."""
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
-    length = _number(headers.get("content-length"))
-    if found and (int(found[1]) or (found[3] != "*" and int(found[2]) + 1 != int(found[3]))):
-        return Transient("a part of the file, although the whole file was requested", restart=True)
-    return Body(
-        0, length, _strong(headers.get("etag")), headers.get("content-type"), "the server sent it as a part (206)"
-    )
+def _unasked(headers: Mapping[str, str], *, is_last: bool) -> Body | Transient:
+    """Take a 206 that nobody asked for as the file, unless it says that something is missing.
+
+    Some servers count wrongly: what still claims to lack its end at the last try is taken, and its bytes are judged.
+    """
+    found = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    start, missing = _gaps(found)
+    if start or (missing and not is_last):
+        return Transient("a part of the file although all of it was asked for", restart=True)
+    odd = "the server called it a part (206)" + (f" that lacks {missing} bytes" if missing else "")
+    kind = headers.get("content-type")
+    return Body(0, _number(headers.get("content-length")), _strong(headers.get("etag")), kind, odd)
+
+
+def _gaps(found: re.Match[str] | None) -> tuple[int, int]:
+    """Return the bytes that a range leaves out before and behind it."""
+    if found is None:
+        return 0, 0
+    return int(found[1]), 0 if found[3] == "*" else int(found[3]) - int(found[2]) - 1
 
 
 def _rest(headers: Mapping[str, str], part: Part) -> Body | Transient:
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", headers.get("content-range", "").strip())
-    odd = Transient("a response that does not continue the downloaded part", restart=True)
+    found = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    odd = Transient("an answer that does not continue what was fetched", restart=True)
     if not found or not part.resumable:
         return odd
     start, last = int(found[1]), int(found[2])
@@ -187,7 +211,7 @@ def _rest(headers: Mapping[str, str], part: Part) -> Body | Transient:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"\d{1,18}", text.strip()) else None
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text.strip()) else None
 
 
 def _strong(etag: str | None) -> str | None:

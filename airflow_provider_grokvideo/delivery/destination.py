@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.texts import can_be_sent
@@ -88,6 +89,11 @@ class Target:
         """The names of video, sidecar and poster."""
         return self.name, self.sidecar_name, self.poster_name
 
+    @property
+    def claim_name(self) -> str:
+        """The name of the file that is there while a video is written."""
+        return places.hidden(self.name, ".claim")
+
     def place(self) -> places.Place:
         """Open its storage.
 
@@ -125,7 +131,9 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
         )
     if ".." in re.split(r"[/\\]", text):
         # A run id may be "..", and a rendered path must not leave the directory that the DAG's author wrote.
-        raise InvalidInput(_FIELD, destination, "a path without '..'")
+        raise InvalidInput(_FIELD, destination, "a path without '..'; write the directory itself")
+    if text[:5].lower() == "data:":
+        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; nothing can be written to a data URI")
     if found := _ONE_SLASH.match(text):
         raise InvalidInput(_FIELD, destination, f"two slashes after the scheme ({found[1]}://)")
     scheme = _SCHEME.match(text)
@@ -164,9 +172,9 @@ def check_writable(
         raise InvalidInput(_FIELD, str(destination), "a file that is not an input of the video")
     place = to.place()
     with places.before_purchase(_FIELD, str(destination)):
-        for name in to.names:
-            if place.is_directory(name):
-                raise InvalidInput(_FIELD, str(destination), f"a free name, but {name} is a directory")
+        for name in (*to.names, to.claim_name):
+            if place.is_no_file(name):
+                raise InvalidInput(_FIELD, str(destination), f"a free name; {name} is there and is not a file")
         place.prepare()
         place.write(_PROBE, b"")
     place.remove(_PROBE)
@@ -186,11 +194,16 @@ def is_foreign(content: bytes | None) -> bool:
         record = json.loads(content) if len(content) <= LARGEST_SIDECAR else None
     except (ValueError, RecursionError):
         return True
-    return not (isinstance(record, dict) and "owner" in record and {"request_id", "sha256", "upload"} & record.keys())
+    return not (isinstance(record, dict) and _is_ours(record))
 
 
-LARGEST_SIDECAR = 4 * 1024 * 1024
-"""Largest sidecar in bytes; usual ones have a few thousand, but a prompt has no published limit."""
+def _is_ours(record: dict[str, Any]) -> bool:
+    owner = record.get("owner")
+    by_a_task = isinstance(owner, dict) and {"dag_id", "run_id", "task_id"} <= owner.keys()
+    return by_a_task and {"uri", "sidecar_uri"} <= record.keys()
+
+
+LARGEST_SIDECAR = places.LARGEST_READ
 
 
 def is_same_file(source: str, to: Target) -> bool:

@@ -14,7 +14,6 @@ import ssl
 import threading
 import time
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,10 +26,10 @@ from typing_extensions import assert_never
 from airflow_provider_grokvideo.client import tls
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
-from airflow_provider_grokvideo.client.exchange import Sending, watchdog
+from airflow_provider_grokvideo.client.exchange import Sending, unusable, watchdog
 from airflow_provider_grokvideo.client.logs import cut_logs
-from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
-from airflow_provider_grokvideo.delivery import addresses, answers
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
+from airflow_provider_grokvideo.delivery import addresses, answers, packing
 from airflow_provider_grokvideo.provider_info import __version__
 
 MAX_BYTES = 500 * 1024 * 1024
@@ -82,6 +81,7 @@ class _Arrival:
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     content_type: str | None = None
     coding: str | None = None
+    is_last: bool = False
     odd: list[str] = field(default_factory=list)
 
     def begin(self, body: answers.Body, *, weak: bool) -> None:
@@ -148,6 +148,7 @@ def fetch(
         arrival = _Arrival(file)
         attempt = 1
         while True:
+            arrival.is_last = attempt == answers.TRIES
             try:
                 _try(url, arrival, way, max_bytes)
                 break
@@ -162,63 +163,18 @@ def fetch(
             pause(seconds)
             attempt += 1
     fetched = Fetched(arrival.digest.hexdigest(), arrival.part.bytes, arrival.content_type, tuple(arrival.odd))
-    return unpack(url, into, fetched, arrival.coding, max_bytes)
+    return _unpacked(url, into, fetched, arrival.coding, max_bytes)
 
 
-def unpack(url: str, file: Path, fetched: Fetched, coding: str | None, max_bytes: int) -> Fetched:
-    """Unpack a file that was compressed despite ``Accept-Encoding: identity``; its bytes decide, not its header.
-
-    Raises:
-        DeliveryFailed: Its compression is unknown, it is damaged, or it becomes too large.
-    """
-    with file.open("rb") as source:
-        head = source.read(16)
-    packed = compressed(head, coding)
-    if packed is None:
-        label = (f"it is labelled {coding} but not compressed",) if coding else ()
-        return replace(fetched, odd=(*fetched.odd, *label))
-    if packed not in _WINDOW:
-        raise _failed(url, f"is compressed ({packed}), although no compression was requested")
-    unpacker, digest, size = zlib.decompressobj(_WINDOW[packed]), hashlib.sha256(), 0
-    plain = file.with_name(f"{file.name}.plain")
+def _unpacked(url: str, file: Path, fetched: Fetched, label: str | None, max_bytes: int) -> Fetched:
     try:
-        with file.open("rb") as source, plain.open("wb") as into:
-            while chunk := unpacker.unconsumed_tail or source.read(1024 * 1024):
-                piece = unpacker.decompress(chunk, 1024 * 1024)
-                size += len(piece)
-                if size > max_bytes:
-                    raise _failed(url, f"is too large: more than {max_bytes} bytes")
-                into.write(piece)
-                digest.update(piece)
-            if not unpacker.eof:
-                raise _failed(url, "is compressed and incomplete")
-        plain.replace(file)
-    except zlib.error as error:
-        raise _failed(url, f"is compressed ({packed}) and damaged: {error}") from error
-    finally:
-        plain.unlink(missing_ok=True)
-    return replace(
-        fetched,
-        sha256=digest.hexdigest(),
-        bytes=size,
-        odd=(*fetched.odd, f"it was compressed ({packed}) and has been unpacked"),
-    )
-
-
-_WINDOW = {"gzip": 31, "deflate": 47, "raw deflate": -15}
-
-
-def compressed(head: bytes, coding: str | None) -> str | None:
-    """Return the compression of a file by its first bytes, or else by its header; None without one."""
-    if head.startswith(b"\x1f\x8b\x08"):
-        return "gzip"
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return "zstd"
-    if head[4:8] in (b"ftyp", b"styp", b"moov", b"free", b"skip", b"wide", b"mdat") or not coding:
-        return None
-    if coding == "deflate":
-        return "deflate" if head[:1] == b"\x78" else "raw deflate"
-    return coding if coding in ("br", "zstd", "compress") else None
+        plain = packing.unpack(file, label, max_bytes)
+    except packing.Unusable as error:
+        raise _failed(url, str(error)) from error
+    if plain is not None:
+        return replace(fetched, sha256=plain.sha256, bytes=plain.bytes, odd=(*fetched.odd, plain.odd))
+    odd = (f"it is labelled {label} and is not",) if label else ()
+    return replace(fetched, odd=(*fetched.odd, *odd))
 
 
 KNOWN_HOST = "vidgen.x.ai"
@@ -234,11 +190,13 @@ def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = N
     Only the host of xAI's own links is known; with another base URL nothing is checked.
 
     Raises:
-        InvalidInput: Every download would be refused; the message names the setting that allows it.
+        InvalidInput: Each download would be refused; the message names the setting that allows it.
+        ServiceUnavailable: A proxy setting or a file of certificates cannot be used for downloads.
     """
     if httpx.URL(base_url).host != httpx.URL(DEFAULT_BASE_URL).host:
         return
     hop = addresses.Hop(f"https://{KNOWN_HOST}/", "https", KNOWN_HOST, 443)
+    _client(_proxy_for(hop), httpx.Timeout(CONNECT_SECONDS)).close()
     found: list[str] = []
 
     def look_up() -> None:
@@ -306,9 +264,7 @@ class _Way:
             **headers,
         }
         # A client per hop: none of them can carry a cookie, and each has the proxy its host needs.
-        with httpx.Client(
-            verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=self.clock.timeout()
-        ) as client:
+        with self._client(link, proxy) as client:
             sending = Sending()
             # Headers that drip are many reads, each in time; the watchdog counts from the first.
             with watchdog(sending, self.clock.end):
@@ -317,6 +273,15 @@ class _Way:
                     yield response
                 finally:
                     response.close()
+
+    def _client(self, link: str, proxy: str | None) -> httpx.Client:
+        try:
+            return _client(proxy, self.clock.timeout())
+        except ServiceUnavailable as error:
+            raise DeliveryFailed(
+                f"The download of {addresses.without_query(link)} was not begun: {error.what}",
+                advice=f"{DeliveryFailed.advice} Correct the setting in the environment of workers and triggerer.",
+            ) from error
 
     def _addresses(self, hop: addresses.Hop, link: str, *, proxied: bool) -> Sequence[str]:
         try:
@@ -380,7 +345,14 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
         way.clock.check(link, arrival.part.bytes)
         with way.ask(url, link, arrival.part.headers()) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            meaning = answers.meaning(response.status_code, headers, url=url, part=arrival.part, now=time.time())
+            meaning = answers.meaning(
+                response.status_code,
+                headers,
+                url=url,
+                part=arrival.part,
+                now=time.time(),
+                is_last=arrival.is_last,
+            )
             if isinstance(meaning, answers.Redirect):
                 url = meaning.url
                 continue
@@ -428,6 +400,18 @@ def _beginning(response: httpx.Response) -> bytes:
     except httpx.HTTPError:
         pass
     return read[:2048]
+
+
+def _client(proxy: str | None, timeout: httpx.Timeout) -> httpx.Client:
+    """Make a client of httpx.
+
+    Raises:
+        ServiceUnavailable: A proxy setting or a file of certificates cannot be used; the message names it.
+    """
+    try:
+        return httpx.Client(verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=timeout)
+    except Exception as problem:
+        raise unusable(problem) from problem
 
 
 def _proxy_for(hop: addresses.Hop) -> str | None:

@@ -19,6 +19,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ class Place(Protocol):
         """Store a few bytes unless the name is taken; return whether they were stored."""
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file; None if it does not exist."""
+        """Return what is stored under a name, not much more than :data:`LARGEST_READ`; None if nothing is."""
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
@@ -77,8 +78,8 @@ class Place(Protocol):
     def remove(self, name: str) -> None:
         """Delete a file, if allowed; never fails."""
 
-    def is_directory(self, name: str) -> bool:
-        """Return whether a name is a directory."""
+    def is_no_file(self, name: str) -> bool:
+        """Say whether a name is taken by something that is not a file, such as a directory."""
 
     def check_names(self, names: Iterable[str]) -> None:
         """Check that files of these names can be written.
@@ -182,13 +183,17 @@ class LocalPlace:
     def read(self, name: str) -> bytes | None:
         """Return the content of a file."""
         try:
-            return (self.directory / name).read_bytes()
+            with self.open(name) as file:
+                return file.read(LARGEST_READ + 1)
         except FileNotFoundError:
             return None
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file."""
-        return (self.directory / name).open("rb")
+        """Open a file; a pipe or device would never end."""
+        path = self.directory / name
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, f"{name} is not a regular file")
+        return path.open("rb")
 
     def part(self, name: str, start: int, end: int) -> bytes:
         """Return a part of a file."""
@@ -208,9 +213,10 @@ class LocalPlace:
         with contextlib.suppress(OSError):
             (self.directory / name).unlink()
 
-    def is_directory(self, name: str) -> bool:
-        """Return whether a name is a directory."""
-        return (self.directory / name).is_dir()
+    def is_no_file(self, name: str) -> bool:
+        """Say whether a name is a directory, a pipe, a socket or a device."""
+        path = self.directory / name
+        return path.exists() and not path.is_file()
 
     def check_names(self, names: Iterable[str]) -> None:
         """Create and delete a helper file of each name; filesystems differ in the names that they allow."""
@@ -297,13 +303,14 @@ class ObjectPlace:
         S3 answers "forbidden" for a missing object if the account may not list; it counts as missing.
         """
         try:
-            content = self.fs.cat_file(self._path(name))
+            self.fs.invalidate_cache()
+            with self.fs.open(self._path(name), "rb") as file:
+                return bytes(file.read(LARGEST_READ + 1))
         except FileNotFoundError:
             return None
         except PermissionError as error:
             _LOG.info("%s cannot be read (%s) and counts as missing", self._path(name), error)
             return None
-        return bytes(content)
 
     def open(self, name: str) -> IO[bytes]:
         """Open an object; reads fetch ranges."""
@@ -329,8 +336,8 @@ class ObjectPlace:
         with contextlib.suppress(Exception):
             self.fs.rm_file(self._path(name))
 
-    def is_directory(self, name: str) -> bool:
-        """Return whether a name is a directory; a prefix is not."""
+    def is_no_file(self, name: str) -> bool:
+        """Say whether a name is a directory; a prefix is none."""
         return not self.at_once and bool(self.fs.isdir(self._path(name)))
 
     def check_names(self, names: Iterable[str]) -> None:
@@ -415,6 +422,9 @@ def shortened(text: str, most: int) -> str:
     """Return the beginning of a text with at most `most` bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore")
 
+
+LARGEST_READ = 4 * 1024 * 1024
+"""Bytes of a record that is read; ours have a few thousand, and a prompt has no published limit."""
 
 LONGEST_NAME = 255
 """Longest file name on common filesystems, in bytes."""

@@ -190,7 +190,7 @@ def _claimed(place: Place, target: Target, request_id: str, owner: Mapping[str, 
     Raises:
         DeliveryFailed: Another run took the claim meanwhile; both files must be written again.
     """
-    name = hidden(target.name, ".claim")
+    name = target.claim_name
     mine = {"request_id": request_id, "owner": dict(owner), "claim": secrets.token_hex(8), "at": time.time()}
     if not _take_claim(place, name, mine, request_id, owner):
         yield False
@@ -215,12 +215,34 @@ def _take_claim(place: Place, name: str, mine: Mapping[str, Any], request_id: st
         if whose(held, request_id, owner) == "taken":
             return False
         old = held is not None and not _is_recent(held.get("at"))
-        if (held is not None and identity(held) == request_id) or old or time.monotonic() > until:
-            # Left by an earlier try of this request, or by a worker that died.
+        if time.monotonic() > until:
+            # The lock of a worker that died while it took over goes, too.
+            place.remove(hidden(name, _TAKING))
             place.write(name, to_json(mine))
+            return True
+        # Left by an earlier try of this request, or by a worker that died.
+        left = held is not None and (old or identity(held) == request_id)
+        if left and _taken_over(place, name, held, mine):
             return True
         time.sleep(pause)
         pause = min(2 * pause, _BETWEEN_CLAIMS[1])
+    return True
+
+
+_TAKING = ".taking"
+
+
+def _taken_over(place: Place, name: str, held: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool:
+    """Write over a claim that was left, unless another who waited was quicker."""
+    lock = hidden(name, _TAKING)
+    if not place.create(lock, b"{}"):
+        return False
+    try:
+        if _record(place, name) != held:
+            return False
+        place.write(name, to_json(mine))
+    finally:
+        place.remove(lock)
     return True
 
 

@@ -155,6 +155,11 @@ def test_gzip_in_spite_of_identity_is_read(drive):
     assert Pending("r", 7) == found
 
 
+def _small_window(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=9)
+    return packer.compress(body) + packer.flush()
+
+
 def _raw_deflate(body: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(body) + packer.flush()
@@ -170,6 +175,12 @@ def _raw_deflate(body: bytes) -> bytes:
         (gzip.compress, b"identity"),
         (zlib.compress, b"deflate"),
         (_raw_deflate, b"deflate"),
+        (zlib.compress, b"identity"),
+        (lambda body: gzip.compress(body[:5]) + gzip.compress(body[5:]), b"gzip"),
+        (lambda body: gzip.compress(gzip.compress(body)), b"gzip, gzip"),
+        (lambda body: gzip.compress(_raw_deflate(body)), b"deflate, gzip"),
+        (lambda body: gzip.compress(body)[:-8], b"gzip"),
+        (_small_window, b"deflate"),
     ],
 )
 def test_a_wrong_label_does_not_lose_the_id(drive, pack, label):

@@ -80,6 +80,23 @@ OTHER_JSON: list[dict[str, Any]] = [
     {"status": "ok"},
     {"detail": "{}"},
     {"login": "https://portal.example/login"},
+    {"error": {"code": 403, "message": "{}", "status": "PERMISSION_DENIED"}},
+    {"error": {"code": 404, "message": "{}", "errors": [{"reason": "notFound"}]}},
+    {"error": {"code": "unauthenticated", "message": "{}", "details": []}},
+    {"code": "E1", "error": "{}", "message": "{}", "statusCode": 404},
+    {"code": "E1", "error": "{}", "status": 404},
+    {"error": {"message": "{}"}, "path": "/v1/videos", "timestamp": 1},
+    {"status": "complete", "model": "m"},
+    {"status": "error", "model": "m"},
+    {"status": "error", "error": {"code": 503, "message": "{}"}},
+    {"status": "succeeded"},
+    {"status": "success", "response": {"message": "{}"}},
+    {"status": "success", "usage": {"total_tokens": 1}},
+    {"status": "success", "video": {"id": 1}},
+    {"status": "failed", "message": "{}"},
+    {"status": "expired", "message": "{}"},
+    {"status": "success", "url": "https://login.example/"},
+    {"status": "success", "data": [{"url": "https://login.example/"}]},
 ]
 
 
@@ -294,3 +311,84 @@ def test_an_accepted_submit_is_accepted_whatever_its_type():
 def test_a_status_word_of_anybody_ends_no_video(body):
     """A gateway's own answer with 200 is a miss; the paid video is waited for."""
     assert isinstance(decode(200, {}, json.dumps(body), request_id=R), ServiceUnavailable)
+
+
+@pytest.mark.parametrize("status", [302, 308, 405, 407, 421, 431, 451, 499])
+@pytest.mark.parametrize("body", [{"error": "no"}, {"code": "c", "error": "no"}, {"error": {"message": "no"}}])
+def test_a_status_of_the_way_ends_no_video(status, body):
+    """A redirect, a proxy's login or a filter says nothing about the video, even in the API's form."""
+    assert isinstance(decode(status, {}, json.dumps(body), request_id=R), ServiceUnavailable)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 410, 422])
+@pytest.mark.parametrize("body", [found for found in OTHER_JSON if "error" in found or "code" in found])
+def test_a_foreign_error_ends_no_wait(status, body):
+    """Errors of gateways have keys that the API's errors have not, and no status makes them final."""
+    text = json.dumps(body).replace("{}", "Incorrect API key provided; content violates usage guidelines")
+
+    assert isinstance(decode(status, {}, text, request_id=R), ServiceUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"status": "failed", "error": "connection refused"}, Failed),
+        ({"status": "error", "error": {"code": "internal_error", "message": "x"}}, Failed),
+        ({"status": "success", "video": {"url": None, "respect_moderation": False}}, Moderated),
+        ({"status": "completed", "usage": USAGE, "url": URL, "duration": 6}, Done),
+        ({"status": "done", "url": URL}, Done),
+    ],
+)
+def test_the_apis_own_ends_are_believed(body, kind):
+    """What the contract has ends a wait, also where it is short."""
+    assert kind is type(decode(200, {}, json.dumps(body), request_id=R))
+
+
+ACCEPTED = json.dumps({"request_id": R})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(f")]}}'\n{ACCEPTED}", id="guard against scripts"),
+        pytest.param(f"{ACCEPTED}\x00", id="NUL at the end"),
+        pytest.param(f"\ufeff{ACCEPTED}", id="byte order mark"),
+        pytest.param(ACCEPTED.encode("utf-16"), id="UTF-16"),
+        pytest.param(ACCEPTED * 2, id="twice"),
+        pytest.param(f"{ACCEPTED}\n<!-- proxy -->", id="comment behind it"),
+        pytest.param(f"[{ACCEPTED}]", id="in a list"),
+        pytest.param(f'{{"data": {ACCEPTED}, "error": null}}', id="under data"),
+        pytest.param(json.dumps({"statusCode": 200, "body": ACCEPTED}), id="as a text"),
+        pytest.param(json.dumps(ACCEPTED), id="all of it a text"),
+        pytest.param(f"data: {ACCEPTED}\n\n", id="as an event"),
+        pytest.param(ACCEPTED[:-1], id="cut off behind the id"),
+        pytest.param(b'{"note": "\xe9t\xe9", "request_id": "' + R.encode() + b'"}', id="Latin-1 beside it"),
+        pytest.param(b'{"note": "\xe9t\xe9", "id": "' + R.encode() + b'"}', id="Latin-1 beside the other name"),
+        pytest.param(f'{{"request_id": null, "data": {ACCEPTED}}}', id="empty outside"),
+    ],
+)
+def test_a_wrapped_id_is_not_lost(body):
+    """Where one request id can be read from an accepted submit, the paid request is known by it."""
+    assert Accepted(R) == decode_submit(200, {}, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(f'[{ACCEPTED}, {{"request_id": "another"}}]', id="two ids"),
+        pytest.param(f"<html><script>{ACCEPTED}</script></html>", id="page"),
+        pytest.param(f'{{"error": {{"message": "x"}}, "meta": {ACCEPTED}}}', id="beside an error"),
+        pytest.param('[{"request_id": ".."}]', id="no id"),
+        pytest.param('[{"request_id": 5}]', id="number"),
+        pytest.param(ACCEPTED[:-3], id="cut off in the id"),
+    ],
+)
+def test_an_id_that_may_be_another_is_none(body):
+    """What may be a gateway's own id, or one of two, leaves the submission unconfirmed."""
+    assert AmbiguousSubmit is type(decode_submit(200, {}, body))
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 422, 429, 500, 504])
+def test_an_error_status_has_no_id(status):
+    """An id in an error is that of the call."""
+    assert isinstance(decode_submit(status, {}, f"[{ACCEPTED}]"), GrokVideoError)

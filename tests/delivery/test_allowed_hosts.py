@@ -7,10 +7,10 @@ from ipaddress import ip_address
 import pytest
 
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
-from airflow_provider_grokvideo.client.allowed import FIELD, parse
-from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, parse
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
 from airflow_provider_grokvideo.delivery import addresses
-from airflow_provider_grokvideo.delivery.download import KNOWN_HOST, check_reachable
+from airflow_provider_grokvideo.delivery.download import KNOWN_HOST, check_reachable, fetch
 
 OWN = "gateway.example"
 
@@ -88,3 +88,28 @@ def test_a_special_address_is_found_before_the_purchase(base_url, found, value, 
     with pytest.raises(InvalidInput) as caught:
         check_reachable(base_url, allowed, resolve)
     assert f"connection extra {FIELD}" == caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "socks4://127.0.0.1:1"),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:1"),
+        ("HTTPS_PROXY", "http://[::1"),
+        ("SSL_CERT_FILE", "/no/such/file.pem"),
+    ],
+)
+def test_a_setting_that_no_client_takes_is_named(monkeypatch, tmp_path, name, value):
+    """An unusable proxy or certificate file is found before the purchase, and named after it, too."""
+    for each in ("HTTPS_PROXY", "https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ServiceUnavailable, match=name):
+        check_reachable(DEFAULT_BASE_URL, NOTHING_ALLOWED, lambda host, port: ["8.8.8.8"])
+    with pytest.raises(DeliveryFailed, match=name):
+        fetch(
+            f"https://{KNOWN_HOST}/a.mp4",
+            tmp_path / "file",
+            allow_loopback=False,
+            resolve=lambda host, port: ["8.8.8.8"],
+        )

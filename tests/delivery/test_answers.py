@@ -110,7 +110,24 @@ def test_types_of_files_are_left_to_the_content(kind):
     assert Body(0, 10, '"a"', kind) == read(200, headers)
 
 
-@pytest.mark.parametrize("status", [204, 402, 451])
+def test_a_206_that_counts_wrongly_is_taken_at_the_last_try():
+    """What claims to lack its end to the last is taken with a warning; its bytes are judged."""
+    headers = {"content-length": "10", "content-range": "bytes 0-9/11"}
+    last = meaning(206, headers, url=URL, part=Part(), is_last=True)
+
+    assert [True, True] == [isinstance(read(206, headers), Transient), isinstance(last, Body)]
+    assert (10, True) == (last.total, bool(last.odd))
+
+
+@pytest.mark.parametrize("status", [201, 203, 226])
+def test_another_success_brings_the_file(status):
+    """A proxy that changed something says 203; the file is taken with a warning."""
+    found = read(status, {"content-length": "10"})
+
+    assert (0, 10, True) == (found.start, found.total, bool(found.odd))
+
+
+@pytest.mark.parametrize("status", [202, 204, 402, 451])
 def test_other_answers_are_no_file(status):
     """An answer nobody asked for is not taken for the file."""
 

@@ -82,6 +82,61 @@ def test_an_unasked_compression_is_undone(server, get, tmp_path, coding):
     assert 1 == len(fetched.odd)
 
 
+def _small_window(data):
+    packer = zlib.compressobj(wbits=9)
+    return packer.compress(data) + packer.flush()
+
+
+def _raw(data):
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+CLIP = b"\0\0\0\x18ftypmp42" + DATA
+
+
+@pytest.mark.parametrize(
+    ("packed", "coding"),
+    [
+        pytest.param(gzip.compress(CLIP[:99]) + gzip.compress(CLIP[99:]), "gzip", id="members"),
+        pytest.param(gzip.compress(CLIP) + b"\0" * 512, "gzip", id="padded"),
+        pytest.param(gzip.compress(gzip.compress(CLIP)), "gzip, gzip", id="twice"),
+        pytest.param(gzip.compress(gzip.compress(CLIP)), "gzip", id="twice, labelled once"),
+        pytest.param(gzip.compress(_raw(CLIP)), "deflate, gzip", id="two kinds"),
+        pytest.param(_small_window(CLIP), "deflate", id="small window"),
+        pytest.param(_small_window(CLIP), None, id="small window, no label"),
+        pytest.param(zlib.compress(CLIP), None, id="zlib, no label"),
+        pytest.param(_raw(CLIP), "deflate", id="raw"),
+        pytest.param(zlib.compress(CLIP), "gzip", id="wrong label"),
+    ],
+)
+def test_every_way_of_packing_is_undone(server, get, tmp_path, packed, coding):
+    """Whatever a proxy packed the video into, the video is what arrives, with one warning."""
+    server.routes["/clip.mp4"] = body(packed, **({"content_encoding": coding} if coding else {}))
+    fetched = get()
+
+    assert CLIP == (tmp_path / "file").read_bytes()
+    assert (hashlib.sha256(CLIP).hexdigest(), len(CLIP), 1) == (fetched.sha256, fetched.bytes, len(fetched.odd))
+
+
+def test_what_only_looks_packed_stays(server, get, tmp_path):
+    """Bytes that begin like zlib and are none are kept as they came."""
+    data = b"\x78\x9c" + DATA
+    server.routes["/clip.mp4"] = body(data)
+
+    assert (len(data), ()) == (get().bytes, get().odd)
+    assert data == (tmp_path / "file").read_bytes()
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b""), gzip.compress(b"x" * 9)])
+def test_members_are_limited(server, get, monkeypatch, packed):
+    """A file of countless gzip members ends with an error."""
+    monkeypatch.setattr("airflow_provider_grokvideo.core.packing.MOST_MEMBERS", 50)
+    server.routes["/clip.mp4"] = body(packed * 51)
+    with pytest.raises(DeliveryFailed):
+        get()
+
+
 def test_a_label_of_compression_is_not_believed(server, get, tmp_path):
     """A file that is labelled gzip and is none is stored as it is, with a warning."""
     server.routes["/clip.mp4"] = body(b"\0\0\0\x18ftypmp42" + DATA, content_encoding="gzip")

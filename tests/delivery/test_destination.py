@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -120,7 +121,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_a_directory_in_the_way_is_named(tmp_path):
     """A directory that has the video's name is an input error."""
     (tmp_path / "a.mp4").mkdir()
-    with pytest.raises(InvalidInput, match=r"a\.mp4 is a directory"):
+    with pytest.raises(InvalidInput, match=r"a\.mp4"):
         check_writable(tmp_path / "a.mp4")
 
 
@@ -177,3 +178,44 @@ def test_half_an_emoji_is_no_name(destination):
     """A path that cannot be encoded is an input error."""
     with pytest.raises(InvalidInput):
         check_writable(destination)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.json", "a.poster.jpg", ".a.mp4.claim"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_each_name_that_is_written_is_free_or_a_file(tmp_path, name, make):
+    """A pipe would be read for ever, and a directory cannot be replaced: both are found before the purchase."""
+    make(tmp_path / name)
+    with pytest.raises(InvalidInput) as caught:
+        check_writable(tmp_path / "a.mp4")
+
+    assert "destination" == caught.value.field
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"owner": "me", "sha256": "0"},
+        {"owner": {"name": "me"}, "sha256": "0", "uri": "x"},
+        {"owner": {"dag_id": "d", "run_id": "r", "task_id": "t"}, "request_id": "r"},
+    ],
+)
+def test_a_record_of_somebody_else_is_not_replaced(tmp_path, record):
+    """A JSON file of the user's that has some of our keys is not written over."""
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    with pytest.raises(InvalidInput):
+        check_writable(tmp_path / "a.mp4")
+
+
+def test_a_large_file_is_not_read_whole(tmp_path):
+    """Of what has the sidecar's name no more is read than a sidecar has."""
+    (tmp_path / "a.json").touch()
+    os.truncate(tmp_path / "a.json", 8 << 30)
+    with pytest.raises(InvalidInput):
+        check_writable(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("text", ["data:x/a.mp4", "DATA:video/mp4;base64,AAAA/a.mp4"])
+def test_a_data_uri_is_no_path(text):
+    """What is data is no place to write to."""
+    with pytest.raises(InvalidInput):
+        target(text, default_name="v")

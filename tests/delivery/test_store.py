@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import places
 from airflow_provider_grokvideo.delivery.destination import check_writable, local_path, target
-from airflow_provider_grokvideo.delivery.store import store, whose
+from airflow_provider_grokvideo.delivery.store import _taken_over, store, to_json, whose
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}
@@ -364,3 +364,23 @@ def test_an_upload_of_another_length_does_not_count(clip, memory, monkeypatch):
         put(clip, f"{memory.url}/")
 
     assert [] == memory.names()
+
+
+def test_one_of_many_takes_a_claim_that_was_left(tmp_path):
+    """However many wait for a claim of a dead worker, one of them has it."""
+    place, name = places.LocalPlace(tmp_path), ".a.mp4.claim"
+    left = {"request_id": "r0", "claim": "c0", "at": 0.0}
+    for _ in range(20):
+        place.write(name, to_json(left))
+        start = threading.Barrier(4)
+
+        def take(number, start=start):
+            start.wait(5)
+            mine = {"request_id": f"r{number}", "claim": f"c{number}"}
+            return _taken_over(place, name, left, mine)
+
+        with ThreadPoolExecutor(4) as pool:
+            taken = list(pool.map(take, range(1, 5)))
+
+        assert [True] == [each for each in taken if each]
+        assert [name] == [each.name for each in tmp_path.iterdir()]
