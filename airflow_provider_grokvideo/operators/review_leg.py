@@ -367,7 +367,8 @@ class ReviewLeg:
         if operator.on_reject not in ("skip", "fail"):
             raise InvalidInput("on_reject", operator.on_reject, "one of skip, fail")
         text = str(operator.max_takes).strip()
-        if isinstance(operator.max_takes, bool) or not text.isdecimal() or not 1 <= int(text) <= MOST_TAKES:
+        whole = text.isascii() and text.isdecimal() and not isinstance(operator.max_takes, bool)
+        if not whole or not 1 <= int(text) <= MOST_TAKES:
             raise InvalidInput("max_takes", operator.max_takes, f"a whole number from 1 to {MOST_TAKES}")
 
     def _checked(self, step: Callable[[], _T]) -> _T:
