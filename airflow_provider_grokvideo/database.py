@@ -32,7 +32,7 @@ class Schema:
     """A group of tables that have one version and one lock.
 
     Attributes:
-        name: For people: ``ledger`` or ``journal``.
+        name: Name in messages: ``ledger`` or ``journal``.
         metadata: The tables.
         lock: The table of one row with ``id`` and ``schema_version``; a transaction that writes holds its lock.
         version: The version that this code reads and writes.
@@ -62,7 +62,7 @@ class Database:
     Args:
         engine: Of the database; every transaction opens a connection of its own where it has no pool, which is what
             short tasks need.
-        label: Where it is, for people; no secrets.
+        label: Description for messages, without secrets.
         schema: Which tables.
     """
 

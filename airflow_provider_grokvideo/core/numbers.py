@@ -16,7 +16,7 @@ def number_in(text: str) -> float | None:
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text is a number as people and JSON write it; Python itself takes more."""
+    """Say whether a text is a number as JSON writes it; Python itself takes more."""
     return _WRITTEN.fullmatch(text.strip()) is not None
 
 

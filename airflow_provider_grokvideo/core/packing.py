@@ -13,7 +13,7 @@ MOST_MEMBERS = 100_000
 """Streams of a gzip file that follow each other; a packer that works in blocks of 64 kB makes some thousand."""
 
 WINDOW = {"gzip": 31, "deflate": 15, "raw deflate": -15}
-"""What zlib is told of each way that can be unpacked here."""
+"""zlib's ``wbits`` for each packing that can be unpacked here."""
 
 HEAD = 16
 """Bytes that tell how something is packed."""

@@ -1,4 +1,4 @@
-"""Ask a person in Airflow's "Required Actions", holding no worker slot: above all, whether to exceed a limit."""
+"""Questions under Airflow's Required Actions, without a worker slot; and the approval of a purchase above a limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 BUY, REFUSE = "Buy", "Do not buy"
-"""The two answers about money; always the same, because Airflow keeps the first question of a task instance's try."""
+"""The two options of a spend approval; always the same, because Airflow keeps the first question of a try."""
 
 UNKNOWN_PRICE = "unknown"
 """Stands in XCom for the price of a question whose price is not known."""
@@ -34,16 +34,16 @@ def ask(
     options: Sequence[str] = (BUY, REFUSE),
     params: Mapping[str, Any] | None = None,
 ) -> NoReturn:
-    """Put a question and pause the task until it is answered; no worker slot is held.
+    """Ask under Required Actions and pause the task until there is a response; no worker slot is held.
 
     :param operator: The task.
     :param context: Its context.
     :param question: Subject and body, from :func:`question`.
-    :param method_name: Of `operator`, called with the answer as ``event``.
-    :param timeout: How long to wait, in seconds or as a timedelta; None as long as it takes.
-    :param users: Who may answer, each ``{"id": ..., "name": ...}``; nobody named lets everybody answer who may act on
-        the DAG.
-    :param options: The answers there are.
+    :param method_name: Of `operator`, called with the response as ``event``.
+    :param timeout: Seconds (or timedelta) to wait; None waits as long as the DAG run does.
+    :param users: Who may respond, each ``{"id": ..., "name": ...}``; empty lets everyone respond who may act on the
+        DAG.
+    :param options: The options of the response.
     :param params: Fields of a form beside them, as Airflow serializes them.
     """
     from airflow.sdk.execution_time.hitl import HITLUser, upsert_hitl_detail
@@ -63,7 +63,7 @@ def ask(
         params=dict(params or {}),
         assigned_users=[HITLUser(id=user["id"], name=user["name"]) for user in users],
     )
-    operator.log.info("%s Waiting for an answer under Required Actions.", subject)
+    operator.log.info("%s Waiting for a response under Required Actions.", subject)
     if TaskAwaitingInput is not None:
         raise TaskAwaitingInput(method_name=method_name, timeout=wait)
     from airflow.providers.standard.triggers.hitl import HITLTrigger
@@ -78,16 +78,16 @@ def ask(
 
 
 def answered(event: object) -> tuple[bool, str]:
-    """Return whether the answer was to buy, and who gave it.
+    """Return whether the response was to buy, and who gave it.
 
-    :raises SpendLimitExceeded: Nobody answered in time.
-    :raises EventRejected: It is no answer.
+    :raises SpendLimitExceeded: There was no response within ``response_timeout``.
+    :raises EventRejected: It is no valid response.
     """
     if isinstance(event, Mapping) and event.get("error_type") == "timeout":
-        raise SpendLimitExceeded("nobody answered in time whether the request may exceed its limit")
+        raise SpendLimitExceeded("no response to the spend approval within response_timeout")
     chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or chosen not in ([BUY], [REFUSE]):
-        raise EventRejected(f"the answer to a question about money makes no sense: {shorten(event)}")
+        raise EventRejected(f"invalid response to the spend approval: {shorten(event)}")
     return chosen == [BUY], who(event)
 
 
@@ -98,11 +98,11 @@ def question(request: VideoRequest, estimate: Estimate, why: str, account: str) 
     facts = [f"**Mode** {request.mode}", f"**Model** {request.model}", f"**Connection** {account}"]
     lines = [
         f"**Estimated cost** {estimate.explained()}",
-        f"**Why you are asked** {why}",
+        f"**Reason** {why}",
         " · ".join(facts),
         *(["**Prompt**", "\n".join(f"> {line}" for line in shown.splitlines())] if shown else []),
-        "The service bills the video when it accepts the request, also if its content rules block the result. Nothing "
-        "can cancel it then.",
+        "xAI bills the video when it accepts the request, even if content moderation blocks the result. The API has no "
+        "cancel.",
     ]
     return f"Buy a video for {estimate}?", "\n\n".join(lines)
 
@@ -111,7 +111,7 @@ _SHOWN = 600
 
 
 def who(event: Mapping[str, Any]) -> str:
-    """Return the name of who answered; Airflow hands it on as a mapping or as an object."""
+    """Return the name of who responded; Airflow passes it as a mapping or as an object."""
     user = event.get("responded_by_user")
     fields = user if isinstance(user, Mapping) else getattr(user, "__dict__", {})
-    return str(fields.get("name") or fields.get("id") or "somebody")
+    return str(fields.get("name") or fields.get("id") or "a user")

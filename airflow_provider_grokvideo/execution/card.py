@@ -42,9 +42,9 @@ def show(
     records: Sequence[Record] = (),
     **facts: Any,
 ) -> None:
-    """Write the card of the task instance that runs; what is not told stays as an earlier leg of the try wrote it.
+    """Write the card of the task instance that runs; what is not given stays as an earlier leg of the try wrote it.
 
-    A card is for people to look at. One that cannot be written is said in the log and stops nothing.
+    A card is only shown. If it cannot be written, the task logs that and continues.
 
     Args:
         context: The task's.

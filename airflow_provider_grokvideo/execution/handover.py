@@ -46,7 +46,7 @@ def finished(job: Job, conn_id: str) -> Done:
             return job
         case Moderated():
             raise VideoModerated(
-                f"the content rules blocked the video ({_words(job)}){_billed(job)}",
+                f"content moderation blocked the video ({_words(job)}){_billed(job)}",
                 code=job.code or "moderated",
                 cost_usd=_cost(job),
                 request_id=job.request_id,
@@ -54,7 +54,7 @@ def finished(job: Job, conn_id: str) -> Done:
             )
         case Failed():
             raise VideoFailed(
-                f"the service gave up on the video ({_words(job)}){_billed(job)}",
+                f"xAI could not make the video ({_words(job)}){_billed(job)}",
                 code=job.code,
                 cost_usd=_cost(job),
                 request_id=job.request_id,
@@ -62,13 +62,13 @@ def finished(job: Job, conn_id: str) -> Done:
             )
         case Expired():
             raise VideoExpired(
-                f"the service does not know the request ({job.message or 'expired'})",
+                f"xAI does not know the request ({job.message or 'expired'})",
                 request_id=job.request_id,
                 conn_id=conn_id,
             )
         case Pending():
             raise ServiceUnavailable(
-                "the service called the request ended and now calls it pending",
+                "xAI reported the request finished, then pending",
                 request_id=job.request_id,
                 conn_id=conn_id,
             )
@@ -97,7 +97,7 @@ def hand_over(
         destination: Of the task.
         owner: The task instance.
         made_from: The argument that the video starts from, and its value.
-        upload_uri: The object that the service was told to upload to.
+        upload_uri: The object that xAI uploads to.
 
     Raises:
         DeliveryFailed: The video is paid but could not be fetched, checked or stored.
@@ -108,10 +108,10 @@ def hand_over(
     made = manifest(record, request, status="done", job=job, now=time.time())
     _log_cost(made, record, request)
     if job.storage_error:
-        log.warning("Request %s: the service could not store its copy: %s", job.request_id, job.storage_error)
+        log.warning("Request %s: xAI could not store its copy: %s", job.request_id, job.storage_error)
     if destination is None and job.url is None and job.file is not None:
         made["url"] = job.file.public_url
-        log.warning("The video is file %s at the service (%s)", job.file.file_id, job.file.filename or "stored output")
+        log.warning("The video is file %s at xAI (%s)", job.file.file_id, job.file.filename or "stored output")
         return made
     if destination is None:
         log.warning(
@@ -134,7 +134,7 @@ def hand_over(
 
     def stored_file(into: Path) -> Fetched:
         if job.file is None:
-            raise DeliveryFailed("the service gave neither link nor file", request_id=job.request_id)
+            raise DeliveryFailed("xAI returned neither a link nor a file", request_id=job.request_id)
         try:
             return Fetched(*hook.download(job.file.file_id, into), content_type=None)
         except GrokVideoError as error:

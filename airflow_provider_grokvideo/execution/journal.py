@@ -106,7 +106,7 @@ class TaskJournal:
     def hold_request(self, request_id: str, submitted_at: float | None, conn_id: str) -> bool:
         """Make the purchase of a request the one this try is about; say whether the journal knows it.
 
-        It can be missing because it could not be saved after the start, or because a late write of a try that was
+        It can be missing because it could not be saved after the submit, or because a late write of a try that was
         replaced has covered it. Then it is written again: into the intent of this try, or else as a purchase of the
         inputs that the journal saw last.
         """
@@ -173,8 +173,8 @@ class TaskJournal:
     def of_another_index(self, fingerprint: str) -> Record | None:
         """Make the purchase of another map index this one's, too, where a mapped list has changed.
 
-        Only files show a task instance what the others have. The other index keeps its record: both deliver the same
-        video. Nobody takes over an ``intent``; it is returned as it is, and is its own index's to settle.
+        The task state store shows a task instance only its own records. The other index keeps its record: both deliver
+        the same video. An ``intent`` is returned as it is and stays with its own index.
 
         Raises:
             JournalUnavailable: The backend does not answer.

@@ -1,7 +1,7 @@
-"""What one try does with the ledger: reserve before the start is sent, and say afterwards what became of it.
+"""Ledger of one task instance as one try uses it.
 
 Before a purchase a ledger that fails stops the task if a budget applies. After it nothing may: a paid video is worth
-more than its booking, which the journal can repair.
+more than its entry, which the journal can restore.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Approval:
-    """A person's word that a purchase may exceed limits.
+    """An approval of a purchase above its limits.
 
     Attributes:
         usd: The most it may cost; None where its price was unknown and that was accepted.
-        by: Who said so.
+        by: Name of the user.
         conn_id: The connection that was shown.
         fingerprint: Of the request that was shown.
     """
@@ -64,13 +64,13 @@ class Approval:
         return (conn_id, fingerprint) == (self.conn_id, self.fingerprint)
 
     def difference(self, entry: Entry, fingerprint: str) -> str:
-        """Say in what a purchase differs from the one that was allowed."""
+        """Return how a purchase differs from the approved one."""
         if entry.conn_id != self.conn_id:
             return f"connection {self.conn_id}"
         return "other inputs" if fingerprint != self.fingerprint else "less"
 
     def covers(self, estimate: Estimate) -> bool:
-        """Say whether this is the purchase that the person saw."""
+        """Return whether this is the purchase that the question showed."""
         return self.usd is None if estimate.usd is None else self.usd is not None and estimate.usd <= self.usd
 
 
@@ -197,15 +197,15 @@ class TaskLedger:
         self._try(bring)
 
     def accepted(self, entry: Entry, request_id: str) -> None:
-        """Book that a start was accepted."""
+        """Book that a submission was accepted."""
         self._change(entry, lambda known: spending.accepted(known or entry, request_id))
 
     def unconfirmed(self, entry: Entry) -> None:
-        """Book that the answer to a start was lost; its reservation stays."""
+        """Book an unconfirmed submission; its reservation stays."""
         self._change(entry, lambda known: spending.unconfirmed(known or entry))
 
     def released(self, entry: Entry, error: GrokVideoError | None = None) -> None:
-        """Give a reservation back: its start was not accepted, as `error` says, or never sent."""
+        """Release a reservation: its submission was not accepted, as `error` says, or never sent."""
         usd = error.cost_usd if isinstance(error, VideoFailed) else None
         billed = None if usd is None else money.ticks_of(Decimal(usd))
         self._try(lambda ledger: ledger.change(entry.token, lambda known: known and spending.refused(known, billed)))
@@ -214,7 +214,7 @@ class TaskLedger:
         """Book how a request ended and what it cost.
 
         Args:
-            job: What the service says.
+            job: What xAI reported.
             record: The purchase, booked where the ledger does not know it; None books only what it knows.
         """
         entry = None if record is None else spending.entry_of(record)

@@ -46,7 +46,7 @@ class Host(Protocol):
         """Whose purchases these are."""
 
     def keep(self, key: str, value: Any) -> None:
-        """Keep a value for a later leg of this try and for people."""
+        """Keep a value for a later leg of this try and for the UI."""
 
     def recall(self, key: str) -> Any:
         """Return a value that was kept; None without one."""

@@ -1,4 +1,4 @@
-"""What a review shows a person, what their answer says, and what another take would be: its request and its place."""
+"""Question, form and response of a review, and the request and destination of another take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 APPROVE, REJECT, ANOTHER = "Approve", "Reject", "Another take"
 
 WORDS, TAKE = "prompt", "take"
-"""The fields of the form: the words of another take, and the take that is approved."""
+"""The fields of the form: the prompt of another take, and the take to approve."""
 
 LATEST = "latest"
 
@@ -57,7 +57,7 @@ class Clip:
 
     @property
     def prompt(self) -> str:
-        """The words it was made with; empty where nobody knows."""
+        """The prompt it was made with; empty if it is unknown."""
         return str(self.asked.get(WORDS) or "")
 
     @property
@@ -73,10 +73,10 @@ class Clip:
         return None
 
     def request(self, words: str | None = None) -> VideoRequest:
-        """Return the request of another take: that of the first one, with the words that a person gave.
+        """Return the request of another take: that of the first one, with the prompt of the response.
 
         Raises:
-            InvalidInput: It cannot be made again as it was, or the words are no prompt.
+            InvalidInput: It cannot be made again as it was, or the prompt is invalid.
         """
         if self.why_no_other is not None:
             raise InvalidInput("video", self.manifest.get("uri"), f"a clip that can be made again; {self.why_no_other}")
@@ -86,7 +86,7 @@ class Clip:
 def clip_in(video: object) -> Clip:
     """Return the clip that is to be reviewed, with what its sidecar says.
 
-    A sidecar that cannot be read keeps nobody from looking at the clip.
+    A clip whose sidecar cannot be read can be reviewed; there is no other take then.
 
     Raises:
         InvalidInput: It is no result of a task that waited for its video.
@@ -101,7 +101,7 @@ def clip_in(video: object) -> Clip:
         raise InvalidInput("video", video.get("status"), "a video that is done; wait for it with a GrokVideoSensor")
     made = dict(video)
     if not made.get("uri"):
-        return Clip(made, why_no_other="its task has no destination, so nothing that was kept says how it was made")
+        return Clip(made, why_no_other="its task has no destination, so there is no record of how it was made")
     asked, why_not = _asked(made)
     if why_not is None:
         try:
@@ -153,13 +153,13 @@ def question(
     if why_no_other is None:
         price = "" if estimate is None or estimate.usd is None else f", for {estimate}"
         other = (
-            f"**{ANOTHER}** buys one more video{price}, made with the words in the form below; nothing can "
-            f"cancel it. You are asked again about that one. There may be {max_takes} takes, the first one included."
+            f"**{ANOTHER}** submits one more video{price}, with the prompt in the form below; the API has no "
+            f"cancel. Then you review that one. At most {max_takes} takes, including the first."
         )
     else:
         other = f"**{ANOTHER}** is not offered: {why_no_other}."
-    named = ", or the one that the form names" if why_no_other is None else ""
-    approve = f"**{APPROVE}** hands on the latest take{named}. **{REJECT}** hands on none."
+    named = ", or the one selected in the form" if why_no_other is None else ""
+    approve = f"**{APPROVE}** returns the latest take{named}. **{REJECT}** returns none."
     lines = [
         *picture,
         f"**[Watch the latest take]({page})**",
@@ -173,11 +173,11 @@ def question(
 
 
 def form(clip: Clip, *, words: str, max_takes: int, why_no_other: str | None) -> dict[str, Param]:
-    """Return the form beside the answers.
+    """Return the form beside the options.
 
     Args:
         clip: The first take.
-        words: What the field for the words of another take starts with.
+        words: Initial text of the field for the prompt of another take.
         max_takes: How many takes there may be.
         why_no_other: Why there is no other take to be had; then there is nothing to fill in.
     """
@@ -191,30 +191,30 @@ def form(clip: Clip, *, words: str, max_takes: int, why_no_other: str | None) ->
             words,
             type="string",
             format="multiline",
-            title="Words of another take",
-            description=f"What “{ANOTHER}” is made with.",
+            title="Prompt of another take",
+            description=f"Used by “{ANOTHER}”.",
         ),
         TAKE: Param(
             LATEST,
             type="string",
             enum=[LATEST, *numbers],
             title="Take to approve",
-            description=f"What “{APPROVE}” hands on.",
+            description=f"Returned by “{APPROVE}”.",
         ),
     }
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a person answered.
+    """A response to a review.
 
     Attributes:
-        choice: Which answer; None where what came with it makes no sense.
-        by: Who gave it.
-        at: When, which tells it from others; None where nobody knows.
-        words: Of another take; None where the form was not filled in, as by a program.
+        choice: Which option; None if the form is invalid.
+        by: Name of the user.
+        at: When, which distinguishes it from others; None if unknown.
+        words: Prompt of another take; None if the form was not filled in, as by a program.
         take: The take to approve; None for the latest.
-        problem: What makes no sense.
+        problem: What is invalid.
     """
 
     choice: Choice | None
@@ -226,16 +226,16 @@ class Said:
 
 
 def said(event: object) -> Said:
-    """Read an answer.
+    """Read a response.
 
     Raises:
-        GrokVideoError: Nobody answered in time; Airflow does not retry it.
-        EventRejected: It is no answer.
+        GrokVideoError: There was no response within ``response_timeout``; Airflow does not retry it.
+        EventRejected: It is no valid response.
     """
     if isinstance(event, Mapping) and event.get("error_type") == "timeout":
         late = GrokVideoError(
-            "nobody answered in time whether the video is approved",
-            advice="Clear the task to ask again; that buys nothing.",
+            "no response to the review within response_timeout",
+            advice="Clear the task to ask again at no charge.",
         )
         late.retry_helps = False
         raise late
@@ -243,18 +243,18 @@ def said(event: object) -> Said:
         return Said(None, approval.who(event), problem=shorten(event.get("error")))
     chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or not isinstance(chosen, list) or len(chosen) != 1 or chosen[0] not in _CHOICES:
-        raise EventRejected(f"the answer to a review makes no sense: {shorten(event)}")
+        raise EventRejected(f"invalid response to the review: {shorten(event)}")
     filled_in = event.get("params_input")
     filled_in = filled_in if isinstance(filled_in, Mapping) else {}
     moment = event.get("responded_at")
     heard = Said(_CHOICES[chosen[0]], approval.who(event), None if moment is None else str(moment))
     words, take = filled_in.get(WORDS), filled_in.get(TAKE)
     if heard.choice == "another" and WORDS in filled_in and not (isinstance(words, str) and words.strip()):
-        return replace(heard, choice=None, problem="the words of another take are empty")
+        return replace(heard, choice=None, problem="the prompt of another take is empty")
     if heard.choice != "approve" or take in (None, LATEST):
         return replace(heard, words=words if isinstance(words, str) else None)
-    if not str(take).isdecimal():
-        return replace(heard, choice=None, problem=f"take={shorten(take)} is no number")
+    if not (str(take).isascii() and str(take).isdecimal()):
+        return replace(heard, choice=None, problem=f"invalid take={shorten(take)}: expected a number")
     return replace(heard, take=int(take))
 
 

@@ -57,7 +57,7 @@ class Backend(Protocol):
 
     name: str
     access: str
-    """What the commands of ``grokvideo journal`` need to reach it; one line for people."""
+    """What the commands of ``grokvideo journal`` need to reach it, as one line of a message."""
 
     def records(self) -> list[Record]:
         """Return all records, oldest first."""

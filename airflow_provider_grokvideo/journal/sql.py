@@ -56,7 +56,7 @@ class SqlJournal:
 
     Args:
         engine: Of the database.
-        label: Where it is, for people; no secrets.
+        label: Description for messages, without secrets.
     """
 
     def __init__(self, engine: sa.Engine, label: str) -> None:
@@ -178,7 +178,7 @@ def parsed(row: Any, owner: Owner | None = None) -> Record:
     """Read a row.
 
     Raises:
-        JournalCorrupt: It holds no record, or somebody else's.
+        JournalCorrupt: It holds no record, or one of another task instance.
     """
     where = f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}"
     try:

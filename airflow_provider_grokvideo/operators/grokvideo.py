@@ -182,7 +182,7 @@ class GrokVideoEditOperator(GrokVideoBaseOperator):
 class GrokVideoExtendOperator(GrokVideoBaseOperator):
     """Continue a clip of 2 to 15 s by 2 to 10 s; the result is the whole clip, at most 720p.
 
-    :param prompt: How it goes on.
+    :param prompt: What happens next in the clip.
     :param video: The clip, as in :class:`GrokVideoEditOperator`.
     :param duration: Seconds to add, 2 to 10. None: the service's 6.
     :param model: Model name. Default ``grok-imagine-video``, the only one that extends.
