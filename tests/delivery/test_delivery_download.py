@@ -128,7 +128,7 @@ def test_what_only_looks_packed_stays(server, get, tmp_path):
     assert data == (tmp_path / "file").read_bytes()
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b""), gzip.compress(b"x" * 9)])
+@pytest.mark.parametrize("packed", [gzip.compress(b""), gzip.compress(b"x" * 9)], ids=["empty", "nine bytes"])
 def test_members_are_limited(server, get, monkeypatch, packed):
     """A file of countless gzip members ends with an error."""
     monkeypatch.setattr("airflow_provider_grokvideo.core.packing.MOST_MEMBERS", 50)
