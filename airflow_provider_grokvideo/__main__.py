@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from airflow_provider_grokvideo import __version__
+from airflow_provider_grokvideo.execution import cli as generate
 from airflow_provider_grokvideo.journal import cli as journal
 from airflow_provider_grokvideo.ledger import cli as ledger
 from airflow_provider_grokvideo.planning import cli as plan
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     journal.add(commands, ledger.open_sql_journal)
     ledger.add(commands)
     plan.add(commands)
+    generate.add(commands)
     commands.add_parser("emulator", help="run an emulator of xAI's video API on this machine", add_help=False)
     return parser
 

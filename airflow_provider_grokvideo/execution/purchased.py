@@ -80,9 +80,21 @@ class PurchasedRun:
         self._move("paid")
         return self._guarded(lambda: self._complete(event))
 
-    def wait(self, watch: watching.Watch) -> Next:
-        """Wait for the request in this process, then deliver it."""
-        return self._guarded(lambda: self._deliver(wait.wait(watch, self.hook.get_conn())))
+    def wait(self, found: WaitFor, heard: wait.Heard | None = None) -> Next:
+        """Wait for a request in this process, then deliver it; `heard` is called after each poll."""
+        return self._guarded(lambda: self._deliver(wait.wait(self._watch(found), self.hook.get_conn(), heard)))
+
+    def _watch(self, found: WaitFor) -> watching.Watch:
+        interval = self.hook.account().interval(self.options.poll_interval)
+        return watching.Watch(
+            request_id=found.request_id,
+            since=found.since,
+            deadline=found.deadline,
+            kind=found.kind,
+            poll_interval=interval,
+            not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
+            uploads=found.uploads,
+        )
 
     def lost(self, problem: object) -> Next:
         """Say what became of a wait whose trigger was lost or never ran: it ended, the video did not fail."""

@@ -141,17 +141,7 @@ def _wait(found: WaitFor, run: PaidRun, operator: BaseOperator) -> Next:
     """Defer to the triggerer, or wait in this worker."""
     if run.options.deferrable:
         _defer(found, run.options, operator)
-    interval = run.hook.account().interval(run.options.poll_interval)
-    watch = watching.Watch(
-        request_id=found.request_id,
-        since=found.since,
-        deadline=found.deadline,
-        kind=found.kind,
-        poll_interval=interval,
-        not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
-        uploads=found.uploads,
-    )
-    return run.wait(watch)
+    return run.wait(found)
 
 
 def _defer(found: WaitFor, options: RunOptions, operator: BaseOperator) -> NoReturn:
@@ -204,7 +194,7 @@ def open_journal(context: Context) -> TaskJournal:
         InvalidInput: ``journal_path`` is no place Airflow can open.
     """
     ti, owner = context.get("ti"), owner_in(context)
-    backend = _backend(context, owner) if ti is not None else None
+    backend = backend_of(owner, context.get("task_state_store")) if ti is not None else None
     return TaskJournal(
         backend,
         owner,
@@ -215,9 +205,8 @@ def open_journal(context: Context) -> TaskJournal:
     )
 
 
-def _backend(context: Context, owner: Owner) -> Backend | None:
+def backend_of(owner: Owner, store: Any) -> Backend | None:
     """Return where the task instance's journal is, with everything that the places of lower precedence hold."""
-    store = context.get("task_state_store")
     places = [_files(owner), _database(owner)]
     places += [None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})]
     found = [each for each in places if each is not None]

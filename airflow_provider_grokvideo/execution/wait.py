@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_grokvideo.client import flow
@@ -25,11 +26,14 @@ BETWEEN_POLLS = 2.0
 LATENCIES = Latencies()
 """A worker sees one request at a time, so this is what was known before."""
 
+Heard = Callable[[watching.Watch, object, float], None]
+"""Called with the wait, what a poll found, and when."""
+
 log = logging.getLogger(__name__)
 
 
-def wait(watch: watching.Watch, client: Client) -> FinalJob:
-    """Look at a request until it ends; holds the worker slot.
+def wait(watch: watching.Watch, client: Client, heard: Heard | None = None) -> FinalJob:
+    """Poll a request until it ends; holds the worker slot. `heard` is called after each poll.
 
     Raises:
         GrokVideoError: The deadline passed, or the key stopped working.
@@ -41,7 +45,9 @@ def wait(watch: watching.Watch, client: Client) -> FinalJob:
         time.sleep(max(0.0, at - time.time()))
         seen = client.run(flow.poll(watch.request_id, uploads=watch.uploads, retry=False))
         now = time.time()
-        if watching.worth_saying(said, seen, now):
+        if heard is not None:
+            heard(watch, seen, now)
+        elif watching.worth_saying(said, seen, now):
             log.info("%s", watching.progress_line(watch, seen, now))
             said = watching.now_said(said, seen, now)
         verdict = watching.poll(watch, seen, now, curve)
@@ -58,10 +64,10 @@ def poll_once_more(
     """Return the job that a trigger saw settled, with a fresh link and the final cost.
 
     Raises:
-        GrokVideoError: The service could not be asked for three minutes, or the key stopped working.
+        GrokVideoError: xAI could not be polled for three minutes, or the key stopped working.
     """
     now = time.time()
-    # The trigger has seen it: that it is unknown now is no matter of propagation.
+    # The trigger has seen it, so an unknown request is not one that is not known yet.
     since = min(submitted_at or now, now - watching.PROPAGATION)
     watch = watching.Watch(
         request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_POLLS, uploads=uploads

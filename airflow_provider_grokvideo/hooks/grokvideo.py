@@ -73,6 +73,10 @@ class GrokVideoHook(BaseHook):
                 self._known = self._with_connection(connection, connection.extra_dejson)
         return self._known
 
+    def use(self, account: Account) -> None:
+        """Use an account instead of the connection's."""
+        self._known = account
+
     async def aaccount(self) -> Account:
         """Return the account as :meth:`account`, without blocking the event loop."""
         if self._known is None:
