@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_provider_grokvideo.core import journal
+from airflow_provider_grokvideo.core import journal as purchases
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.database import Database, Schema, lock_table
@@ -130,7 +130,7 @@ class SqlBackend:
         def write(connection: sa.Connection) -> bool:
             row = connection.execute(sa.select(PURCHASES).where(mine).with_for_update()).mappings().one_or_none()
             there = None if row is None else parsed(row, self._owner)
-            if not journal.may_replace(there, self._known.get(record.token), record):
+            if not purchases.may_replace(there, self._known.get(record.token), record):
                 return False
             if row is None:
                 connection.execute(PURCHASES.insert().values(_row(self._key, record)))
@@ -182,7 +182,7 @@ def parsed(row: Any, owner: Owner | None = None) -> Record:
     """
     where = f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}"
     try:
-        return journal.parse(json.loads(row["record"]), owner)
+        return purchases.parse(json.loads(row["record"]), owner)
     except (ValueError, RecursionError) as error:
         raise JournalCorrupt(f"the journal record in {where} is not JSON ({error})") from error
     except JournalCorrupt as error:
