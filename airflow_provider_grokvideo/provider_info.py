@@ -120,8 +120,8 @@ def get_provider_info() -> dict[str, object]:
                     "journal_path": {
                         "description": (
                             "Directory of the journal, which prevents a second charge for the same request: an "
-                            "ObjectStorage URL, or a path that all workers share. Required below Airflow 3.3, which "
-                            "has no task state store. From 3.3 on it replaces the task state store as the backend."
+                            "ObjectStorage URL, or a path that all workers share. Empty: the SQL database of the "
+                            "ledger, or else Airflow's task state store (3.3 and newer)."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -179,7 +179,7 @@ def get_provider_info() -> dict[str, object]:
                     "ledger_conn_id": {
                         "description": (
                             "Airflow connection to the SQL database of the ledger, which records purchases and "
-                            "enforces budgets. Required if tasks run on more than one machine; PostgreSQL is "
+                            "enforces budgets, and of the journal. Required if tasks run on more than one machine; PostgreSQL is "
                             "recommended."
                         ),
                         "version_added": "0.1.0",

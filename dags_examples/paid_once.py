@@ -5,7 +5,8 @@ submission was accepted, the task stops: run the command in its error message an
 again whenever it is cleared. `cheap` costs less than your attention: it submits again when its submission is
 unconfirmed or its request fails.
 
-On Airflow 3.1 and 3.2 set `[grokvideo] journal_path` first; on 3.3 nothing is needed.
+On Airflow 3.1 and 3.2 with another executor than the LocalExecutor, set `[grokvideo] ledger_conn_id` or `journal_path`
+first.
 
 Cost: 0.25 USD, 0.10 USD and 0.05 USD at xAI, once. Change: the prompts.
 """

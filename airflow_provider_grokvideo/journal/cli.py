@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 _WHERE = """\
 The journal is the first of: --journal-path, --api-url, [grokvideo] journal_path in the Airflow settings of this
-machine, the task state store (Airflow 3.3+) through the REST API at [api] base_url. The API requires
-AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, in the environment, unless all users are admins.
+machine, the SQL database of the ledger there, the task state store (Airflow 3.3+) through the REST API at
+[api] base_url. The API requires AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, in the
+environment, unless all users are admins.
 Exit codes: 0 success, 1 nothing found or changed, 2 failure, 3 some records were unreadable.
 """
 
