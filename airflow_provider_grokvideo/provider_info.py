@@ -179,8 +179,8 @@ def get_provider_info() -> dict[str, object]:
                     "ledger_conn_id": {
                         "description": (
                             "Airflow connection to the SQL database of the ledger, which records purchases and "
-                            "enforces budgets, and of the journal. Required if tasks run on more than one machine; PostgreSQL is "
-                            "recommended."
+                            "enforces budgets, and of the journal. Required if tasks run on more than one machine; "
+                            "PostgreSQL is recommended."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
