@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -58,9 +58,10 @@ class Host(Protocol):
         request: VideoRequest | None = None,
         record: Record | None = None,
         error: GrokVideoError | None = None,
+        records: Sequence[Record] = (),
         **facts: Any,
     ) -> None:
-        """Show how far the run is; never fails."""
+        """Show how far the run is; never fails. `records` are all purchases of the owner."""
 
 
 @dataclass(frozen=True)

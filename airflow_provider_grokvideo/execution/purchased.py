@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.core import events, watching
@@ -37,6 +37,7 @@ from airflow_provider_grokvideo.execution.ports import (
 )
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.cards import Outcome as Shown
     from airflow_provider_grokvideo.core.journal import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
@@ -82,19 +83,9 @@ class PurchasedRun:
 
     def wait(self, found: WaitFor, heard: wait.Heard | None = None) -> Next:
         """Wait for a request in this process, then deliver it; `heard` is called after each poll."""
-        return self._guarded(lambda: self._deliver(wait.wait(self._watch(found), self.hook.get_conn(), heard)))
-
-    def _watch(self, found: WaitFor) -> watching.Watch:
         interval = self.hook.account().interval(self.options.poll_interval)
-        return watching.Watch(
-            request_id=found.request_id,
-            since=found.since,
-            deadline=found.deadline,
-            kind=found.kind,
-            poll_interval=interval,
-            not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
-            uploads=found.uploads,
-        )
+        watch = wait.watch_of(found, interval)
+        return self._guarded(lambda: self._deliver(wait.wait(watch, self.hook.get_conn(), heard)))
 
     def lost(self, problem: object) -> Next:
         """Say what became of a wait whose trigger was lost or never ran: it ended, the video did not fail."""
@@ -131,6 +122,11 @@ class PurchasedRun:
         """The purchase that this run is about, with its request even where the journal could not take that."""
         record = cast("Record", self.journal.current)
         return record if record.request_id else replace(record, request_id=self.state.request_id)
+
+    def _show(self, outcome: Shown | None, **facts: Any) -> None:
+        """Show how far the run is, with all purchases of the task instance."""
+        records = self.state.journal.records if self.state.journal else ()
+        self.host.show(outcome, records=records, **facts)
 
     def _move(self, phase: Phase, request_id: str | None = None) -> None:
         self.state = replace(self.state, phase=phase, request_id=request_id)
@@ -189,7 +185,7 @@ class PurchasedRun:
             # A resumed task would know nothing of this submission, and send another.
             return None
         log.info("The answer to the submission was lost; looking for %s until %s", where, as_time(until))
-        self.host.show("waiting", request=self.state.request, submitted_at=record.intended_at, deadline=until)
+        self._show("waiting", request=self.state.request, submitted_at=record.intended_at, deadline=until)
         return RunAgain(min(now + witness.BETWEEN_CHECKS, until))
 
     def _wait(self, request: VideoRequest | None) -> Next:
@@ -199,7 +195,7 @@ class PurchasedRun:
             return self._handed_on(request)
         since = record.sent_at or self._now()
         deadline = self.options.deadline(self._started, since)
-        self.host.show("waiting", request=request, record=record, deadline=deadline)
+        self._show("waiting", request=request, record=record, deadline=deadline)
         kind = None if request is None else request.kind()
         return WaitFor(cast("str", record.request_id), since, deadline, kind, self._upload_uri() is not None)
 
@@ -208,7 +204,7 @@ class PurchasedRun:
         record = self._bought
         made = manifest(record, request, status="submitted")
         self.journal.note(manifest=made)
-        self.host.show("submitted", request=request, record=record, made=made)
+        self._show("submitted", request=request, record=record, made=made)
         return Finished(made)
 
     def _attach(self, record: Record, request: VideoRequest | None) -> Next:
@@ -284,7 +280,7 @@ class PurchasedRun:
                 # xAI may give back the address it uploaded to, whose signature is a secret.
                 shown = replace(done, url=None) if upload_uri else done
                 at_service = manifest(record, request, status="done", job=shown, now=self._now())
-                self.host.show("waiting", request=request, record=record, made=at_service)
+                self._show("waiting", request=request, record=record, made=at_service)
             made = self._stored(done, record, request)
         # The link opens the video to whoever has it, and is dead when it would be read again.
         noted = self.journal.note(phase="delivered", manifest={**made, "url": None}, destination=place, outcome=None)
@@ -294,7 +290,7 @@ class PurchasedRun:
             handover.discard_upload(upload_uri)
         with suppress(*(kind for kind in self.host.interruptions if kind is not Exception)):
             # The video is stored and the journal says so: a card that takes too long does not undo that.
-            self.host.show("delivered" if made["uri"] else "done", request=request, record=record, made=made)
+            self._show("delivered" if made["uri"] else "done", request=request, record=record, made=made)
         return Finished(made)
 
     def _stored(self, done: Done, record: Record, request: VideoRequest | None) -> Manifest:
@@ -351,7 +347,7 @@ class PurchasedRun:
             self.journal.note(manifest=made, destination=self.options.place)
         log.info("Request %s was delivered before to %s; no new charge", record.request_id, made["uri"])
         self._remember()
-        self.host.show("delivered", request=request, record=record, made=made)
+        self._show("delivered", request=request, record=record, made=made)
         return Finished(made)
 
     def _again(self, record: Record, request: VideoRequest, uri: str | None) -> Next:
@@ -388,9 +384,8 @@ class PurchasedRun:
             if not skips:
                 error = self._advised(error)
         finally:
-            records = self.state.journal.records if self.state.journal else ()
             try:
-                self.host.show(None, request=self.state.request, error=error, records=records)
+                self._show(None, request=self.state.request, error=error)
             except self.host.interruptions:
                 # What the error says of a retry must reach Airflow.
                 log.warning("execution_timeout passed while updating the Video tab")

@@ -164,7 +164,7 @@ class PaidRun(PurchasedRun):
             self.journal.intend(intent, written=written)
             log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
-            self.host.show("submitting", request=request, estimated_usd=estimate.usd)
+            self._show("submitting", request=request, estimated_usd=estimate.usd)
         except BaseException as problem:
             if isinstance(problem, self.host.interruptions) and not isinstance(problem, SpendLimitExceeded):
                 self.journal.take_back(intent)
@@ -175,7 +175,7 @@ class PaidRun(PurchasedRun):
     def _beyond_limit(self, error: SpendLimitExceeded, entry: Entry, estimate: Estimate, found: inputs.Inputs) -> Next:
         """Return what the author wants where a limit does not allow a purchase."""
         if self.options.on_limit == "skip":
-            self.host.show(None, request=found.request, error=error)
+            self._show(None, request=found.request, error=error)
             return SkipTask(str(error.about(conn_id=self.conn_id)))
         if self.options.on_limit != "ask":
             raise error
@@ -186,7 +186,7 @@ class PaidRun(PurchasedRun):
             raise error
         self.host.keep("asked_usd", approval.UNKNOWN_PRICE if estimate.usd is None else str(estimate.usd))
         self.host.keep("asked_for", [self.conn_id, found.fingerprint])
-        self.host.show("asking", request=found.request, estimated_usd=estimate.usd)
+        self._show("asking", request=found.request, estimated_usd=estimate.usd)
         return AskApproval(*approval.question(found.request, estimate, error.why, self.conn_id))
 
     def _submit(self, request: VideoRequest, entry: Entry) -> None:
@@ -230,7 +230,7 @@ class PaidRun(PurchasedRun):
         buy, by = approval.answered(event)
         if not buy:
             refusal = f"{by} refused the purchase"
-            self.host.show(None, error=SpendLimitExceeded(refusal, advice=""))
+            self._show(None, error=SpendLimitExceeded(refusal, advice=""))
             return SkipTask(refusal)
         usd, shown = self.host.recall("asked_usd"), self.host.recall("asked_for")
         conn_id, fingerprint = shown if isinstance(shown, list | tuple) and len(shown) == 2 else (None, None)

@@ -14,6 +14,7 @@ from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.compat import NEVER_EXPIRE, AirflowSkipException, AirflowTaskTimeout, conf
 from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.errors import JournalUnavailable
 from airflow_provider_grokvideo.core.journal import Owner, Record
 from airflow_provider_grokvideo.execution.journal import TaskJournal
 from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, numbered
@@ -194,24 +195,38 @@ def open_journal(context: Context) -> TaskJournal:
         InvalidInput: ``journal_path`` is no place Airflow can open.
     """
     ti, owner = context.get("ti"), owner_in(context)
-    backend = backend_of(owner, context.get("task_state_store")) if ti is not None else None
+    clears = getattr(context.get("dag_run"), "clear_number", None)
+    first = getattr(ti, "try_number", None) == 1 and not clears
+    backend = backend_of(owner, context.get("task_state_store"), first=first) if ti is not None else None
     return TaskJournal(
         backend,
         owner,
         try_number=getattr(ti, "try_number", None),
         tries=getattr(ti, "max_tries", None),
-        clears=getattr(context.get("dag_run"), "clear_number", None),
+        clears=clears,
         interruptions=INTERRUPTIONS,
     )
 
 
-def backend_of(owner: Owner, store: Any) -> Backend | None:
-    """Return where the task instance's journal is, with everything that the places of lower precedence hold."""
+def backend_of(owner: Owner, store: Any, *, first: bool = False) -> Backend | None:
+    """Return where a task instance's journal is, with everything that the backends of lower precedence hold.
+
+    Args:
+        owner: The task instance.
+        store: Airflow's task state store, if there is one.
+        first: This is the first try, so that no earlier one can have bought: a backend of lower precedence that is
+            unavailable stops nothing.
+    """
     places = [_files(owner), _database(owner)]
     places += [None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})]
     found = [each for each in places if each is not None]
     for other in found[1:]:
-        _move(other.records(), found[0])
+        try:
+            _move(other.records(), found[0])
+        except JournalUnavailable as error:
+            if not first:
+                raise
+            log.warning("%s; its records were not copied", error.what)
     return found[0] if found else None
 
 

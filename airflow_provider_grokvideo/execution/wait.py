@@ -14,6 +14,7 @@ from airflow_provider_grokvideo.core.latency import Latencies
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.carriers import Client
+    from airflow_provider_grokvideo.execution.ports import WaitFor
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 AFTER_RESUME = 180.0
@@ -30,6 +31,19 @@ Heard = Callable[[watching.Watch, object, float], None]
 """Called with the wait, what a poll found, and when."""
 
 log = logging.getLogger(__name__)
+
+
+def watch_of(found: WaitFor, interval: float | None) -> watching.Watch:
+    """Return the wait that a run asks for; `interval` is the seconds between two polls, None for the schedule."""
+    return watching.Watch(
+        request_id=found.request_id,
+        since=found.since,
+        deadline=found.deadline,
+        kind=found.kind,
+        poll_interval=interval,
+        not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
+        uploads=found.uploads,
+    )
 
 
 def wait(watch: watching.Watch, client: Client, heard: Heard | None = None) -> FinalJob:

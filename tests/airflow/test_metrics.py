@@ -170,4 +170,4 @@ def test_broken_metrics_harm_no_wait(factory, metrics_of_airflow, caplog):
     request_id = submitted("tempo=polls:2")
 
     assert ["settled"] == waited_for(request_id)
-    assert "Could not report metrics" in caplog.text
+    assert "Could not send metrics" in caplog.text

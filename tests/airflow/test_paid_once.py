@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow_kit import StateStore, adopt, fire
+from mishaps import read_rows
 from PIL import Image
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowTaskTimeout, TaskDeferred
@@ -322,6 +323,7 @@ def test_the_journal_holds_no_secret(drive, backend, ti, grokvideo_emulator, tmp
     """Neither the key nor the prompt is in the journal."""
     drive(make(destination=str(tmp_path / "ball.mp4")), ti, backend)
     kept = repr(backend.values) if backend else "".join(p.read_text() for p in (tmp_path / "journal").rglob("*.json"))
+    kept += repr(read_rows(tmp_path / "ledger.db"))
 
     assert "delivered" in kept
     assert grokvideo_emulator.api_key not in kept

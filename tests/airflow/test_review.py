@@ -359,8 +359,9 @@ def test_a_start_in_doubt_can_be_let_go(review, film, grokvideo_emulator):
     assert 3 == len(grokvideo_emulator.starts)
 
 
-def test_without_a_journal_a_try_remembers_its_takes(desk, film, grokvideo_emulator, logs):
+def test_without_a_journal_a_try_remembers_its_takes(desk, film, grokvideo_emulator, monkeypatch, logs):
     """XCom keeps them from leg to leg; a new try knows the first clip only, and the log warned of that."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     task = Review(functools.partial(make, film), None).begin()
     task.answer("Another take", prompt="A green ball").answer("Another take", prompt="A blue ball")
     shown = asked_about(task)
@@ -589,8 +590,8 @@ def test_the_question_shows_what_is_to_be_decided(review, desk, film, monkeypatc
     assert "(https://airflow.example/deep/dags/films/runs/manual__1/tasks/review/plugin/grokvideo)" in body
     assert "> A red ball" in body
     assert "cost 0.05 USD" in body
-    assert "buys one more video, for 0.05 USD" in body
-    assert "There may be 3 takes" in body
+    assert "submits one more video, for 0.05 USD" in body
+    assert "At most 3 takes" in body
     assert ["Approve", "Reject", "Another take"] == question["options"]
     assert ("A red ball", "multiline") == (form["prompt"]["value"], form["prompt"]["schema"]["format"])
     assert ["latest", "1", "2", "3"] == form["take"]["schema"]["enum"]
@@ -608,9 +609,9 @@ def test_a_single_take_is_approved_or_not(review, desk, film):
 @pytest.mark.parametrize(
     ("choice", "filled_in", "why"),
     [
-        ("Another take", {"prompt": "  ", "take": "latest"}, "the words of another take are empty"),
-        ("Another take", {"prompt": None}, "the words of another take are empty"),
-        ("Approve", {"take": "the best"}, "is no number"),
+        ("Another take", {"prompt": "  ", "take": "latest"}, "the prompt of another take is empty"),
+        ("Another take", {"prompt": None}, "the prompt of another take is empty"),
+        ("Approve", {"take": "the best"}, "expected a number"),
         ("Approve", {"take": "3"}, "take 3 cannot be approved"),
     ],
     ids=["blank", "nothing", "no number", "no such take"],
@@ -636,7 +637,7 @@ def test_a_form_that_airflow_refuses_is_asked_for_again(review, film, grokvideo_
 def test_nobody_answers_in_time(review, film, grokvideo_emulator):
     """The task fails without a retry; a clear asks again."""
     task = review(film, response_timeout=timedelta(hours=1))
-    with pytest.raises(AirflowFailException, match="nobody answered in time"):
+    with pytest.raises(AirflowFailException, match="no response to the review"):
         task.resume({"error": "too late", "error_type": "timeout"})
     task.begin()
 
@@ -663,8 +664,9 @@ def test_a_lost_wait_for_an_answer_is_no_lost_video(review, film):
 
 
 @pytest.mark.parametrize("remembers", [True, False], ids=["journal", "no journal"])
-def test_a_lost_wait_for_a_take_is_told_as_elsewhere(desk, film, grokvideo_emulator, remembers):
-    """A retry goes on with the take where there is a journal; without one none is made, because it would forget."""
+def test_a_lost_wait_for_a_take_is_told_as_elsewhere(desk, film, grokvideo_emulator, monkeypatch, remembers):
+    """A retry resumes the take if there is a journal; without one there is no retry, because it would submit again."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     task = Review(functools.partial(make, film), StateStore() if remembers else None).begin()
     with pytest.raises(GrokVideoError) as caught:
         task.answer("Another take", lose_trigger=True)

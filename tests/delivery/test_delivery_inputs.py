@@ -331,4 +331,4 @@ with load(sys.argv[2], field="video", want="video", limits=EDIT_VIDEO) as loaded
 
     assert "audio/mpeg None\n" == run.stdout
     assert "its length cannot be read here" in run.stderr
-    assert "at most 8.7 s; it lasts 16.0" in run.stderr
+    assert "at most 8.7 s, but it has 16.0" in run.stderr

@@ -390,7 +390,8 @@ def test_the_settings_of_airflow_name_the_journal(
 def test_the_settings_of_airflow_name_the_api_server(
     airflow: PretendedAirflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """Without a journal path, the task state store at [api] base_url is used."""
+    """Without a journal path or a ledger, the task state store at [api] base_url is used."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"{airflow.url}/")
     airflow.hold(INTENT)
     main(["journal", "list"])
@@ -412,6 +413,7 @@ def test_an_address_that_was_typed_wins_over_the_settings(
 
 def test_nothing_says_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Without any word about where, it asks for one."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
     code = main(["journal", "list"])
 

@@ -37,7 +37,7 @@ def attempt(tree: LocalTree, index: int, prompt: str, clears: int | None, bought
     fingerprint = prompt * 64
     known = memory.last(fingerprint) or memory.of_another_index(fingerprint)
     if known is None:
-        memory.intend(generation(prompt=prompt), fingerprint, fingerprint, token=new_token())
+        memory.intend(memory.new_intent(generation(prompt=prompt), fingerprint, fingerprint, token=new_token()))
         bought[prompt] += 1
         memory.note(phase="submitted", request_id=f"{prompt}-{bought[prompt]}", submitted_at=1.0)
         known = memory.current

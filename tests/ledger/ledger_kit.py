@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_grokvideo import database
 from airflow_provider_grokvideo.core import budgets
 from airflow_provider_grokvideo.core.budgets import Scope
 from airflow_provider_grokvideo.core.journal import Owner
@@ -192,7 +193,7 @@ def stop_before_commit(ledger: SqlLedger, tell: Callable[[Any], None], token: st
 
 def freeze(ledger: SqlLedger, tell: Callable[[Any], None], token: str, frozen_after: int) -> None:
     """Be suspended while the lock is held; go on when somebody resumes the process."""
-    sql.FROZEN_AFTER = frozen_after
+    database.FROZEN_AFTER = frozen_after
 
     def hold(entry: Entry | None) -> Entry:
         tell("holding")

@@ -158,7 +158,7 @@ def test_the_database_is_reached_as_its_connection_says(extra, monkeypatch, sett
     ledger = settings.open_ledger()
     told = {}
 
-    @sa.event.listens_for(ledger._engine, "do_connect")
+    @sa.event.listens_for(ledger._database.engine, "do_connect")
     def connecting(dialect, record, arguments, words):
         told.update(words)
         raise OSError

@@ -29,6 +29,7 @@ from ledger_kit import (
 )
 from postgres import Postgres
 
+from airflow_provider_grokvideo import database
 from airflow_provider_grokvideo.core.errors import LedgerUnavailable
 from airflow_provider_grokvideo.core.jobs import Done
 from airflow_provider_grokvideo.core.journal import Owner
@@ -115,14 +116,14 @@ def test_postgresql_ends_the_transaction_of_a_frozen_client(postgres_place, monk
         os.kill(clients.processes[0].pid, signal.SIGCONT)
         told = clients.hear()
 
-    assert 0.5 < waited < sql.FROZEN_AFTER
+    assert 0.5 < waited < database.FROZEN_AFTER
     assert told.startswith("LedgerUnavailable: ledger in connection the_ledger ")
     assert ["t-other"] == [entry.token for entry in ledger.entries()]
 
 
 def test_sqlite_waits_for_a_frozen_client_only_so_long(sqlite_place, monkeypatch):
     """A file stays locked as long as its holder lives: the others give up after LOCK_WAIT and buy nothing."""
-    monkeypatch.setattr(sql, "LOCK_WAIT", 0.5)
+    monkeypatch.setattr(database, "LOCK_WAIT", 0.5)
     ledger = sqlite_place.open()
     with crowd(freeze, sqlite_place, [("t-frozen", 1)]) as clients:
         assert "holding" == clients.hear()
@@ -137,7 +138,7 @@ def test_sqlite_waits_for_a_frozen_client_only_so_long(sqlite_place, monkeypatch
 def test_a_lock_that_is_not_given_back_is_reported(postgres_place, monkeypatch):
     """Where PostgreSQL does not give the lock within LOCK_WAIT the task hears of it and buys nothing."""
     monkeypatch.setenv("AIRFLOW_CONN_THE_LEDGER", "")
-    monkeypatch.setattr(sql, "LOCK_WAIT", 1)
+    monkeypatch.setattr(database, "LOCK_WAIT", 1)
     ledger = postgres_place.open()
     with crowd(stop_in_change, postgres_place, [("t-slow",)]) as clients:
         assert "holding" == clients.hear()
