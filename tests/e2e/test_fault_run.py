@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from conftest import StackFactory
 
 DAGS = Path(__file__).parent / "dags"
-BACKENDS = {"task_state_store": "crashing", "journal_path": "crashing_with_files"}
+BACKENDS = {"task_state_store": "crashing", "journal_path": "crashing_with_files", "sql": "crashing_with_sql"}
 STATE_STORE = "task_state_store"
 RUN = "run"
 
@@ -36,10 +38,12 @@ REFUSED = {
     "before-intent only its worker": {
         STATE_STORE: "JournalUnavailable: the task state store",
         "journal_path": TAKEN,
+        "sql": TAKEN,
     },
     "before-intent frozen with its worker": {
         STATE_STORE: "JournalUnavailable: the task state store .* 404",
         "journal_path": TAKEN,
+        "sql": TAKEN,
     },
 }
 """What a task meets that wants to buy after the next try has: nobody to ask, Airflow's refusal, or the other's file."""
@@ -75,7 +79,9 @@ def stack(stack_factory: StackFactory, emulator: Emulator, out: Path) -> Iterato
         "AIRFLOW_CONN_GROKVIDEO_HASTY": json.dumps({**connection, "extra": {"submit_timeout": 3}}),
         "GROKVIDEO_TEST_OUTPUT": str(out / "videos"),
         "GROKVIDEO_TEST_MARKERS": str(out / "markers"),
+        "AIRFLOW__GROKVIDEO__LEDGER_PATH": "none",
         "GROKVIDEO_TEST_JOURNAL": str(out / "journal"),
+        "GROKVIDEO_TEST_DATABASE": str(out / "ledger.db"),
         "GROKVIDEO_TEST_LEDGER": f"{emulator.base_url.removesuffix('/v1')}/_emulator/ledger",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
@@ -124,6 +130,14 @@ def journal_of(stack: AirflowStack, backend: str, out: Path, ti: dict[str, Any])
         path = f"/dags/{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/state-store"
         found = stack.api.call("GET", f"{path}/grokvideo_journal", params={"map_index": ti["map_index"]})
         records = found["value"]["purchases"]
+    elif backend == "sql":
+        with closing(sqlite3.connect(out / "ledger.db")) as connection:
+            rows = connection.execute(
+                "SELECT record FROM grokvideo_purchases"
+                " WHERE dag_id = ? AND run_id = ? AND task_id = ? AND map_index = ? ORDER BY number",
+                (ti["dag_id"], ti["dag_run_id"], ti["task_id"], ti["map_index"]),
+            )
+            records = [json.loads(record) for (record,) in rows]
     else:
         folder = out / "journal" / ti["dag_id"] / ti["dag_run_id"] / ti["task_id"] / str(ti["map_index"])
         records = [json.loads(file.read_text()) for file in sorted(folder.iterdir())]
@@ -177,9 +191,11 @@ def test_a_worker_killed_at_any_point(stack: AirflowStack, emulator: Emulator, o
     dag_id = BACKENDS[backend]
     points = [text.removeprefix("crash at ") for text in PROMPTS]
     stopping = {index for index, text in enumerate(points) if text.split()[0] in UNCONFIRMED}
-    settings = {} if backend == STATE_STORE else {"AIRFLOW__GROKVIDEO__JOURNAL_PATH": str(out / "journal")}
+    settings = {"AIRFLOW__GROKVIDEO__LEDGER_PATH": str(out / "ledger.db") if backend == "sql" else "none"}
+    if backend == "journal_path":
+        settings["AIRFLOW__GROKVIDEO__JOURNAL_PATH"] = str(out / "journal")
 
-    stack.api.wait_run(dag_id, RUN, timeout=240)
+    stack.api.wait_run(dag_id, RUN, timeout=400)
     first = stack.api.task_instances(dag_id, RUN)
     unconfirmed = [ti for ti in first if ti["map_index"] in stopping]
     logged = {
@@ -311,7 +327,7 @@ def test_lost_answers(stack: AirflowStack, emulator: Emulator, out: Path, tally:
     stopped = {(ti["task_id"], ti["map_index"]) for ti in unconfirmed}
     assert {("stop", index) for index in range(4)} == stopped
     assert {1} == {ti["try_number"] for ti in unconfirmed}
-    state = settled(stack, emulator, out, unconfirmed)
+    state = settled(stack, emulator, out, unconfirmed, AIRFLOW__GROKVIDEO__LEDGER_PATH="none")
 
     last = stack.api.task_instances("lost_answers", RUN)
     found: dict[tuple[str, int], Purchase] = {

@@ -40,7 +40,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(stack_factory: Callable[..., AirflowStack], emulator: Emulator, out: Path) -> Iterator[AirflowStack]:
     """Four Airflow processes whose default connection is the emulator."""
     connection = {"conn_type": "grokvideo", "host": emulator.base_url, "password": emulator.api_key}
-    env = {"AIRFLOW_CONN_GROKVIDEO_DEFAULT": json.dumps(connection), "GROKVIDEO_TEST_OUTPUT": str(out)}
+    env = {
+        "AIRFLOW_CONN_GROKVIDEO_DEFAULT": json.dumps(connection),
+        "AIRFLOW__GROKVIDEO__LEDGER_PATH": "none",
+        "GROKVIDEO_TEST_OUTPUT": str(out),
+    }
     running = stack_factory(Path(__file__).parent / "dags", env)
     yield running
     running.stop()
