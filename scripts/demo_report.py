@@ -75,7 +75,7 @@ def local_path(uri: str) -> Path:
 
 
 def _playable_seconds(task: str, file: Path) -> float:
-    from airflow_provider_grokvideo.delivery.probe import probe
+    from airflow_provider_grokvideo.media.probe import probe
 
     if not file.is_file():
         raise NotPlayable(f"{task} says that it delivered {file}, but there is no such file.")

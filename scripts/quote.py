@@ -22,8 +22,8 @@ def quote(dag_file: Path) -> dict[str, object]:
     """
     from airflow.dag_processing.dagbag import DagBag
 
+    from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES, estimate
     from airflow_provider_grokvideo.core.models import DEFAULT_RESOLUTION, DEFAULT_SECONDS
-    from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES, estimate
     from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 
     bag = DagBag(dag_folder=str(dag_file))

@@ -6,8 +6,8 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES
 from airflow_provider_grokvideo.core.models import RESOLUTIONS
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES
 
 TABLE = (Path(__file__).resolve().parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
 

@@ -15,10 +15,10 @@ import httpx
 
 from airflow_provider_grokvideo.client import allowed
 from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
+from airflow_provider_grokvideo.core.billing.money import amount
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, InvalidInput
-from airflow_provider_grokvideo.core.money import amount
 from airflow_provider_grokvideo.core.numbers import number_in
-from airflow_provider_grokvideo.core.pacing import DEFAULT_PACE, LOCAL_PACE
+from airflow_provider_grokvideo.core.polling.rate_limit import DEFAULT_PACE, LOCAL_PACE
 
 DEFAULT_BASE_URL = "https://api.x.ai/v1"
 """The global endpoint; regional endpoints do not offer the video API (contract §2.3)."""

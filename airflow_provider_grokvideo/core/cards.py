@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from airflow_provider_grokvideo.core.billing.money import MOST, plain
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     GrokVideoError,
@@ -19,8 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoFailed,
     VideoModerated,
 )
-from airflow_provider_grokvideo.core.journal import Record
-from airflow_provider_grokvideo.core.money import MOST, plain
+from airflow_provider_grokvideo.core.purchases.records import Record
 
 KEY = "grokvideo_card"
 """XCom key of cards; the page finds all videos of a deployment by it."""

@@ -13,11 +13,12 @@ from typing import Any
 from airflow_provider_grokvideo.client.allowed import NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.core.redaction import shareable
-from airflow_provider_grokvideo.delivery import poster, store
-from airflow_provider_grokvideo.delivery.destination import target
+from airflow_provider_grokvideo.delivery import store
 from airflow_provider_grokvideo.delivery.download import Fetched, LinkExpired, fetch
-from airflow_provider_grokvideo.delivery.probe import Checked, Probe, probe
+from airflow_provider_grokvideo.media import poster
+from airflow_provider_grokvideo.media.probe import Checked, Probe, probe
 from airflow_provider_grokvideo.provider_info import __version__
+from airflow_provider_grokvideo.storage.destination import target
 
 SIDECAR_SCHEMA = 1
 
@@ -98,7 +99,7 @@ def deliver(
     Args:
         link: The temporary link.
         fresh_link: Polls the request once more for a new link; called once, if `link` has expired.
-        destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` parses it; a directory gets
+        destination: As :func:`~airflow_provider_grokvideo.storage.destination.target` parses it; a directory gets
             ``<request_id>.mp4``.
         request_id: The request id; None if unknown.
         expected: The expected properties of the video.

@@ -2,7 +2,7 @@
 
 The link gets no API key, no cookie and no user name: it is a public or signed URL on another origin (contract §5.4).
 The SSRF guard checks every hop (``addresses.py``), the bytes go to disk and into the hash as they arrive, and an
-interrupted download is resumed if the server can do that (``answers.py``).
+interrupted download is resumed if the server can do that (``responses.py``).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import BinaryIO
 import httpx
 from typing_extensions import assert_never
 
-from airflow_provider_grokvideo.client import tls
+from airflow_provider_grokvideo.client import addresses, tls
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
 from airflow_provider_grokvideo.client.exchange import Sending, unusable, watchdog
 from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
-from airflow_provider_grokvideo.delivery import addresses, answers, packing
+from airflow_provider_grokvideo.delivery import packing, responses
 from airflow_provider_grokvideo.provider_info import __version__
 
 MAX_BYTES = 500 * 1024 * 1024
@@ -57,7 +57,7 @@ class LinkExpired(DeliveryFailed):
 class _Faulty(Exception):
     """Carries a transient fault from where it happened to where the next try is decided."""
 
-    def __init__(self, fault: answers.Transient) -> None:
+    def __init__(self, fault: responses.Transient) -> None:
         super().__init__(fault.what)
         self.fault = fault
 
@@ -77,30 +77,30 @@ class _Arrival:
     """The file as far as it is there: on disk, in the hash, and what the server said about it."""
 
     file: BinaryIO
-    part: answers.Part = field(default_factory=answers.Part)
+    part: responses.Part = field(default_factory=responses.Part)
     digest: hashlib._Hash = field(default_factory=hashlib.sha256)
     content_type: str | None = None
     coding: str | None = None
     is_last: bool = False
     odd: list[str] = field(default_factory=list)
 
-    def begin(self, body: answers.Body, *, weak: bool) -> None:
+    def begin(self, body: responses.Body, *, weak: bool) -> None:
         if body.start == 0:
             self.restart()
         self.content_type = body.content_type or self.content_type
-        self.part = answers.Part(body.start, body.total, body.etag, weak)
+        self.part = responses.Part(body.start, body.total, body.etag, weak)
 
     def restart(self) -> None:
         self.file.seek(0)
         self.file.truncate()
         self.digest = hashlib.sha256()
-        self.part = answers.Part()
+        self.part = responses.Part()
 
     def add(self, chunk: bytes) -> None:
         self.file.write(chunk)
         self.digest.update(chunk)
         known = self.part
-        self.part = answers.Part(known.bytes + len(chunk), known.total, known.etag, known.weak)
+        self.part = responses.Part(known.bytes + len(chunk), known.total, known.etag, known.weak)
 
 
 @cut_logs()
@@ -148,7 +148,7 @@ def fetch(
         arrival = _Arrival(file)
         attempt = 1
         while True:
-            arrival.is_last = attempt == answers.TRIES
+            arrival.is_last = attempt == responses.TRIES
             try:
                 _try(url, arrival, way, max_bytes)
                 break
@@ -156,7 +156,7 @@ def fetch(
                 fault = faulty.fault
             if fault.restart:
                 arrival.restart()
-            seconds = answers.pause_before(attempt, fault)
+            seconds = responses.pause_before(attempt, fault)
             if seconds is None or time.monotonic() + seconds >= clock.end:
                 raise _failed(url, f"failed after {_times(attempt)}: {fault.what}")
             log.info("Download of %s: %s; trying again in %.1f s", addresses.without_query(url), fault.what, seconds)
@@ -289,7 +289,7 @@ class _Way:
         except (OSError, UnicodeError) as error:
             if proxied:
                 return []
-            raise _Faulty(answers.Transient(f"{hop.host} cannot be resolved ({error})")) from error
+            raise _Faulty(responses.Transient(f"{hop.host} cannot be resolved ({error})")) from error
         refused = addresses.judge(hop, found, allow_loopback=self.allow_loopback, allowed=self.allowed)
         if refused is not None:
             raise _not_followed(link, hop.url, refused)
@@ -325,17 +325,19 @@ def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
         _follow(link, arrival, way, max_bytes)
     except httpx.TimeoutException as error:
         way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(answers.Transient(f"no response in time ({type(error).__name__})")) from error
+        raise _Faulty(responses.Transient(f"no response in time ({type(error).__name__})")) from error
     except httpx.RemoteProtocolError as error:
         way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(answers.Transient(f"the connection was interrupted after {arrival.part.bytes} bytes")) from error
+        raise _Faulty(
+            responses.Transient(f"the connection was interrupted after {arrival.part.bytes} bytes")
+        ) from error
     except UnicodeError as error:
         raise _failed(link, "was not followed: it is not a valid URL") from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         way.clock.check(link, arrival.part.bytes)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
             raise _failed(link, f"could not be written to this worker's disk: {error}") from error
-        raise _Faulty(answers.Transient(f"{type(error).__name__}: {error}")) from error
+        raise _Faulty(responses.Transient(f"{type(error).__name__}: {error}")) from error
 
 
 def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
@@ -345,7 +347,7 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
         way.clock.check(link, arrival.part.bytes)
         with way.ask(url, link, arrival.part.headers()) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
-            meaning = answers.meaning(
+            meaning = responses.meaning(
                 response.status_code,
                 headers,
                 url=url,
@@ -353,21 +355,21 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
                 now=time.time(),
                 is_last=arrival.is_last,
             )
-            if isinstance(meaning, answers.Redirect):
+            if isinstance(meaning, responses.Redirect):
                 url = meaning.url
                 continue
-            if isinstance(meaning, answers.Body):
+            if isinstance(meaning, responses.Body):
                 arrival.begin(meaning, weak=headers.get("etag", "").startswith("W/"))
                 arrival.coding = headers.get("content-encoding", "").strip().lower().replace("identity", "") or None
                 arrival.odd = [] if meaning.odd is None else [meaning.odd]
                 _receive(link, response, arrival, way, max_bytes)
                 return
-            if isinstance(meaning, answers.Expired):
+            if isinstance(meaning, responses.Expired):
                 raise LinkExpired(f"The link {addresses.without_query(link)} has expired (HTTP {meaning.status})")
-            if isinstance(meaning, answers.Transient):
+            if isinstance(meaning, responses.Transient):
                 raise _Faulty(meaning)
-            if isinstance(meaning, answers.Hopeless):
-                said = f": {answers.excerpt(_beginning(response))!r}" if meaning.show_body else ""
+            if isinstance(meaning, responses.Hopeless):
+                said = f": {responses.excerpt(_beginning(response))!r}" if meaning.show_body else ""
                 raise _failed(link, f"returned {meaning.what}{said}")
             assert_never(meaning)
     raise _failed(link, f"was redirected more than {MAX_REDIRECTS} times")
@@ -385,9 +387,9 @@ def _receive(link: str, response: httpx.Response, arrival: _Arrival, way: _Way, 
         way.clock.check(link, arrival.part.bytes)
     got = arrival.part.bytes
     if total is not None and got != total:
-        raise _Faulty(answers.Transient(f"{got} of {total} bytes arrived", restart=got > total))
+        raise _Faulty(responses.Transient(f"{got} of {total} bytes arrived", restart=got > total))
     if not got:
-        raise _Faulty(answers.Transient("an empty file", restart=True))
+        raise _Faulty(responses.Transient("an empty file", restart=True))
 
 
 def _beginning(response: httpx.Response) -> bytes:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
-from airflow_provider_grokvideo.delivery import destination
-from airflow_provider_grokvideo.delivery import poster as posters
-from airflow_provider_grokvideo.delivery.destination import LARGEST_SIDECAR, Target, is_foreign
-from airflow_provider_grokvideo.delivery.places import Place, hidden, reason, while_storing
+from airflow_provider_grokvideo.media import poster as posters
+from airflow_provider_grokvideo.storage import destination
+from airflow_provider_grokvideo.storage.destination import LARGEST_SIDECAR, Target, is_foreign
+from airflow_provider_grokvideo.storage.places import Place, hidden, reason, while_storing
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from typing import Any
 from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.redaction import shareable
-from airflow_provider_grokvideo.delivery import destination as destinations
-from airflow_provider_grokvideo.delivery import poster
 from airflow_provider_grokvideo.delivery.deliver import SIDECAR_SCHEMA, Delivered, Expectation, verify
-from airflow_provider_grokvideo.delivery.places import before_purchase, hidden, open_storage, while_storing
-from airflow_provider_grokvideo.delivery.probe import probe_structure
 from airflow_provider_grokvideo.delivery.store import store
+from airflow_provider_grokvideo.media import poster
+from airflow_provider_grokvideo.media.probe import probe_structure
 from airflow_provider_grokvideo.provider_info import __version__
+from airflow_provider_grokvideo.storage import destination as destinations
+from airflow_provider_grokvideo.storage.places import before_purchase, hidden, open_storage, while_storing
 
 LONGEST = 7 * 24 * 3600
 """Longest validity of an S3 signature, in seconds."""
@@ -115,7 +115,7 @@ def take_over(
 
     Args:
         uri: From :func:`upload_uri`.
-        destination: As :func:`~airflow_provider_grokvideo.delivery.destination.target` reads it.
+        destination: As :func:`~airflow_provider_grokvideo.storage.destination.target` reads it.
         request_id: The request id; None if unknown.
         expected: The expected properties of the video.
         manifest: Its manifest, for the sidecar.

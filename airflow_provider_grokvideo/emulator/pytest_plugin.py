@@ -37,7 +37,7 @@ def grokvideo_connection(grokvideo_emulator: Emulator, monkeypatch: pytest.Monke
     """
     for delay in ("FIRST_POLL", "PROPAGATION"):
         # By name: the emulator shares no code with the client it tests.
-        monkeypatch.setattr(f"airflow_provider_grokvideo.core.watching.{delay}", 0.0)
+        monkeypatch.setattr(f"airflow_provider_grokvideo.core.polling.decisions.{delay}", 0.0)
     connection = {
         "conn_type": "grokvideo",
         "host": grokvideo_emulator.base_url,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError
-from airflow_provider_grokvideo.core.journal import Record
+from airflow_provider_grokvideo.core.purchases.records import Record
 from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
 from airflow_provider_grokvideo.execution.manifest import as_time
 

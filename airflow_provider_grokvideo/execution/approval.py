@@ -13,7 +13,7 @@ from airflow_provider_grokvideo.core.errors import EventRejected, SpendLimitExce
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
-    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 BUY, REFUSE = "Buy", "Do not buy"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_grokvideo.core.errors import GrokVideoError
-    from airflow_provider_grokvideo.core.journal import Record
+    from airflow_provider_grokvideo.core.purchases.records import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
 LONGEST = 5_000

@@ -15,10 +15,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_grokvideo.core import requests, watching
+from airflow_provider_grokvideo.core import requests
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
 from airflow_provider_grokvideo.core.jobs import Pending
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.terminal import DONE, FAILED, NOTHING, complain, say, tell
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add(commands: Any) -> None:
         "--conn-id", metavar="ID", help="Airflow connection; default XAI_API_KEY, else grokvideo_default"
     )
     parser.add_argument(
-        "--timeout", type=float, default=watching.DEFAULT_TIMEOUT, metavar="S", help="default %(default)s"
+        "--timeout", type=float, default=decisions.DEFAULT_TIMEOUT, metavar="S", help="default %(default)s"
     )
     parser.add_argument("--max-cost-usd", metavar="USD", help="submit without a question up to this price")
     parser.add_argument("--yes", action="store_true", help="submit without a question at any price")
@@ -166,7 +167,7 @@ def _response(yes: bool) -> dict[str, Any]:
     return {"chosen_options": [BUY if yes else REFUSE], "responded_by_user": {"name": getpass.getuser()}}
 
 
-def _progress(watch: watching.Watch, seen: object, now: float) -> None:
+def _progress(watch: decisions.Watch, seen: object, now: float) -> None:
     """Draw a progress bar."""
     percent = seen.progress or 0 if isinstance(seen, Pending) else 100
     bar = "#" * (percent // 4)

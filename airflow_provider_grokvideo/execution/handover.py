@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import assert_never
 
+from airflow_provider_grokvideo.core.billing.money import differ, dollars
 from airflow_provider_grokvideo.core.errors import (
     DeliveryFailed,
     GrokVideoError,
@@ -21,8 +22,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
-from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.core.money import differ, dollars
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.execution.manifest import Manifest, manifest, with_delivery
 
 if TYPE_CHECKING:
@@ -195,9 +195,9 @@ def stored_before(
 
     Its worker died between the storing and the journal, and since then its link or its upload may be gone.
     """
-    from airflow_provider_grokvideo.delivery.destination import target
     from airflow_provider_grokvideo.delivery.store import found
     from airflow_provider_grokvideo.delivery.uploads import default_name
+    from airflow_provider_grokvideo.storage.destination import target
 
     request_id = record.request_id or upload_uri
     if request_id is None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.media import Media
 from airflow_provider_grokvideo.core.requests import ExtendVideo, VideoRequest
-from airflow_provider_grokvideo.delivery import inputs
 from airflow_provider_grokvideo.execution.manifest import Source, resolution_of
+from airflow_provider_grokvideo.media import inputs
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.journal import TaskJournal

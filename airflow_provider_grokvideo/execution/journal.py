@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, VideoExpired, VideoFailed, VideoModerated
-from airflow_provider_grokvideo.core.journal import (
+from airflow_provider_grokvideo.core.purchases.records import (
     ANY_INPUTS,
     NOT_WRITTEN,
     Outcome,

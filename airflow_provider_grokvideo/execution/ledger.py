@@ -14,9 +14,11 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core import money, pricing, spending
-from airflow_provider_grokvideo.core.budgets import overruns
-from airflow_provider_grokvideo.core.budgets import scopes as scopes_of
+from airflow_provider_grokvideo.core.billing import entries as ledger_entries
+from airflow_provider_grokvideo.core.billing import money, pricing
+from airflow_provider_grokvideo.core.billing.budgets import overruns
+from airflow_provider_grokvideo.core.billing.budgets import scopes as scopes_of
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.errors import (
     GrokVideoError,
     JournalUnavailable,
@@ -24,15 +26,14 @@ from airflow_provider_grokvideo.core.errors import (
     SpendLimitExceeded,
     VideoFailed,
 )
-from airflow_provider_grokvideo.core.spending import Entry
 from airflow_provider_grokvideo.execution.journal import new_token
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.account import Account
-    from airflow_provider_grokvideo.core.budgets import Budget, Overrun, Scope
+    from airflow_provider_grokvideo.core.billing.budgets import Budget, Overrun, Scope
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate, Prices
     from airflow_provider_grokvideo.core.jobs import FinalJob
-    from airflow_provider_grokvideo.core.journal import Record
-    from airflow_provider_grokvideo.core.pricing import Estimate, Prices
+    from airflow_provider_grokvideo.core.purchases.records import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.journal import TaskJournal
     from airflow_provider_grokvideo.journal.backends import Joint
@@ -184,31 +185,33 @@ class TaskLedger:
         A journal with a backend knows of every submission; without one nothing can be said of what is not in it.
         """
         owner, records, complete = journal.owner, journal.records, journal.backend is not None
-        from airflow_provider_grokvideo.ledger.following import follow
+        from airflow_provider_grokvideo.ledger.sync import follow
 
         def bring(ledger: Ledger) -> None:
             known = {entry.token: entry for entry in ledger.of_owner(owner)}
             for record in records:
                 follow(ledger, record, known.get(record.token))
             for token in known.keys() - {record.token for record in records}:
-                if complete and spending.forgotten(known[token]) != known[token]:
-                    ledger.change(token, lambda entry: entry and spending.forgotten(entry))
+                if complete and ledger_entries.forgotten(known[token]) != known[token]:
+                    ledger.change(token, lambda entry: entry and ledger_entries.forgotten(entry))
 
         self._try(bring)
 
     def accepted(self, entry: Entry, request_id: str) -> None:
         """Book that a submission was accepted."""
-        self._change(entry, lambda known: spending.accepted(known or entry, request_id))
+        self._change(entry, lambda known: ledger_entries.accepted(known or entry, request_id))
 
     def unconfirmed(self, entry: Entry) -> None:
         """Book an unconfirmed submission; its reservation stays."""
-        self._change(entry, lambda known: spending.unconfirmed(known or entry))
+        self._change(entry, lambda known: ledger_entries.unconfirmed(known or entry))
 
     def released(self, entry: Entry, error: GrokVideoError | None = None) -> None:
         """Release a reservation: its submission was not accepted, as `error` says, or never sent."""
         usd = error.cost_usd if isinstance(error, VideoFailed) else None
         billed = None if usd is None else money.ticks_of(Decimal(usd))
-        self._try(lambda ledger: ledger.change(entry.token, lambda known: known and spending.refused(known, billed)))
+        self._try(
+            lambda ledger: ledger.change(entry.token, lambda known: known and ledger_entries.refused(known, billed))
+        )
 
     def settled(self, job: FinalJob, record: Record | None = None) -> None:
         """Book how a request ended and what it cost.
@@ -217,13 +220,13 @@ class TaskLedger:
             job: What xAI reported.
             record: The purchase, booked where the ledger does not know it; None books only what it knows.
         """
-        entry = None if record is None else spending.entry_of(record)
+        entry = None if record is None else ledger_entries.entry_of(record)
 
         def write(ledger: Ledger) -> None:
             known = ledger.find(job.request_id) if job.request_id else None
             base = known or entry
             if base is not None:
-                ledger.change(base.token, lambda there: spending.settled(there or base, job))
+                ledger.change(base.token, lambda there: ledger_entries.settled(there or base, job))
 
         self._try(write)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import pendulum
 
 from airflow_provider_grokvideo.core.jobs import Done, usd
-from airflow_provider_grokvideo.core.journal import Owner, Record, unwritten
 from airflow_provider_grokvideo.core.numbers import checked_number
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record, unwritten
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest

@@ -9,9 +9,9 @@ from os import PathLike
 from typing import Any
 
 from airflow_provider_grokvideo.client.account import check_conn_id
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import RESUBMIT_ON
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.purchases.records import RESUBMIT_ON
 from airflow_provider_grokvideo.core.texts import is_rendered_data
 
 _CHOICES = {
@@ -34,7 +34,7 @@ class RunOptions:
     deliver_via: str = "download"
     deferrable: bool = True
     wait_for_completion: bool = True
-    timeout: float | timedelta = watching.DEFAULT_TIMEOUT
+    timeout: float | timedelta = decisions.DEFAULT_TIMEOUT
     execution_timeout: timedelta | None = None
     poll_interval: float | None = None
     on_moderated: str = "fail"
@@ -58,12 +58,12 @@ class RunOptions:
         listed = isinstance(self.resubmit_on, Collection) and not isinstance(self.resubmit_on, str | bytes | Mapping)
         if not listed or not all(each in RESUBMIT_ON for each in self.resubmit_on):
             raise InvalidInput("resubmit_on", self.resubmit_on, f"a list of {', '.join(RESUBMIT_ON)}, or an empty one")
-        watching.checked_timeout(self.timeout)
+        decisions.checked_timeout(self.timeout)
         for flag in ("deferrable", "wait_for_completion"):
             if not isinstance(getattr(self, flag), bool):
                 raise InvalidInput(flag, getattr(self, flag), "True or False")
         _check_approval(self.response_timeout, self.assigned_users)
-        watching.checked_interval(self.poll_interval)
+        decisions.checked_interval(self.poll_interval)
         if self.destination is not None:
             _check_destination(self.destination)
         if self.deliver_via == "upload" and (self.destination is None or not self.wait_for_completion):
@@ -90,7 +90,7 @@ class RunOptions:
 
 def _check_approval(timeout: object, users: object) -> None:
     if timeout is not None:
-        watching.checked_timeout(timeout, "response_timeout")
+        decisions.checked_timeout(timeout, "response_timeout")
     named = users if isinstance(users, Sequence) and not isinstance(users, str | bytes) else [None]
     if not all(isinstance(user, Mapping) and {"id", "name"} <= set(user) for user in named):
         raise InvalidInput("assigned_users", users, 'a list of {"id": ..., "name": ...}')

@@ -13,7 +13,7 @@ from airflow_provider_grokvideo.execution.manifest import Manifest, Source
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.cards import Outcome as Shown
     from airflow_provider_grokvideo.core.errors import GrokVideoError
-    from airflow_provider_grokvideo.core.journal import Owner, Record
+    from airflow_provider_grokvideo.core.purchases.records import Owner, Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.journal import TaskJournal
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook

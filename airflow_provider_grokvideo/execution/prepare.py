@@ -6,13 +6,14 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_provider_grokvideo.core import files, pricing, requests
+from airflow_provider_grokvideo.core import files, requests
+from airflow_provider_grokvideo.core.billing import pricing
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, upload_token
+from airflow_provider_grokvideo.core.purchases.records import ANY_INPUTS, upload_token
 
 if TYPE_CHECKING:
-    from airflow_provider_grokvideo.core.journal import Record
-    from airflow_provider_grokvideo.core.pricing import Estimate, Prices
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate, Prices
+    from airflow_provider_grokvideo.core.purchases.records import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.inputs import Inputs, Opened
     from airflow_provider_grokvideo.execution.journal import TaskJournal
@@ -40,7 +41,7 @@ def checked(found: Inputs, order: Order, options: RunOptions, hook: GrokVideoHoo
     requests.check_source(found.request, order.known_source().seconds)
     account, place = hook.account(), options.place
     if place is not None and options.wait_for_completion:
-        from airflow_provider_grokvideo.delivery.destination import check_writable
+        from airflow_provider_grokvideo.storage.destination import check_writable
 
         check_writable(place, inputs=_files_read(found.request, order.made_from()))
         if options.deliver_via == "download":

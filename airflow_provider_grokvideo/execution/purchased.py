@@ -9,8 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_grokvideo.client import flow
-from airflow_provider_grokvideo.core import events, watching
-from airflow_provider_grokvideo.core import journal as purchases
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     DeliveryFailed,
@@ -21,6 +19,8 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
+from airflow_provider_grokvideo.core.polling import decisions, events
+from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.execution import advice, handover, prepare, wait, witness
 from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
 from airflow_provider_grokvideo.execution.manifest import Manifest, as_number, as_time, manifest
@@ -38,7 +38,7 @@ from airflow_provider_grokvideo.execution.ports import (
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.cards import Outcome as Shown
-    from airflow_provider_grokvideo.core.journal import Record
+    from airflow_provider_grokvideo.core.purchases.records import Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
 
@@ -220,12 +220,12 @@ class PurchasedRun:
         now = self._now()
         since = now if record.submitted_at is None else record.submitted_at
         request_id, uploads = cast("str", record.request_id), record.upload_uri is not None
-        watch = watching.Watch(request_id, since=since, deadline=self.options.deadline(self._started, since))
+        watch = decisions.Watch(request_id, since=since, deadline=self.options.deadline(self._started, since))
         seen = self.hook.get_conn().run(flow.poll(request_id, uploads=uploads))
-        verdict = watching.poll(watch, seen, now)
-        if isinstance(verdict, watching.Abandoned):
+        verdict = decisions.poll(watch, seen, now)
+        if isinstance(verdict, decisions.Abandoned):
             raise verdict.error
-        return self._deliver(verdict.job) if isinstance(verdict, watching.Settled) else self._wait(request)
+        return self._deliver(verdict.job) if isinstance(verdict, decisions.Settled) else self._wait(request)
 
     def _complete(self, event: object) -> Next:
         settled = events.parse(event)

@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core import takes
 from airflow_provider_grokvideo.core.errors import EventRejected, GrokVideoError, InvalidInput, shorten
+from airflow_provider_grokvideo.core.purchases import takes
 from airflow_provider_grokvideo.core.redaction import MARK
 from airflow_provider_grokvideo.execution import approval
 
 if TYPE_CHECKING:
     from airflow.sdk import Param
 
-    from airflow_provider_grokvideo.core.journal import Owner
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate
     from airflow_provider_grokvideo.core.media import Media
-    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.purchases.records import Owner
+    from airflow_provider_grokvideo.core.purchases.takes import Choice
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.core.takes import Choice
 
 APPROVE, REJECT, ANOTHER = "Approve", "Reject", "Another take"
 
@@ -119,7 +119,7 @@ def place_of(clip: Clip, destination: str | None, number: int) -> str | None:
     Raises:
         InvalidInput: `destination` is none.
     """
-    from airflow_provider_grokvideo.delivery.destination import SUFFIX, target
+    from airflow_provider_grokvideo.storage.destination import SUFFIX, target
 
     given = destination if destination is not None else clip.manifest.get("uri")
     if given is None:
@@ -264,7 +264,7 @@ _LOST = "video's request"
 def _asked(made: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Return what the sidecar beside a video says that it was made from, or why nobody knows."""
     from airflow_provider_grokvideo.delivery import store
-    from airflow_provider_grokvideo.delivery.destination import target
+    from airflow_provider_grokvideo.storage.destination import target
 
     uri = str(made["uri"])
     try:
@@ -361,7 +361,6 @@ def _facts_of(made: Mapping[str, Any], cost: object, estimate: object) -> Iterat
 
 
 def _poster(owner: Owner) -> str:
-    from airflow_provider_grokvideo.core.showing import query
-    from airflow_provider_grokvideo.links.grokvideo import base_path
+    from airflow_provider_grokvideo.links.urls import base_path, query
 
     return f"{base_path()}/grokvideo/media/poster?{query(owner)}"

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, cast
 
 from typing_extensions import assert_never
 
-from airflow_provider_grokvideo.core import journal as purchases
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     GrokVideoError,
     SpendLimitExceeded,
 )
+from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.execution import advice, approval, handover, inputs, ledger, prepare
 from airflow_provider_grokvideo.execution.manifest import Source
 from airflow_provider_grokvideo.execution.ports import (
@@ -33,9 +33,9 @@ from airflow_provider_grokvideo.execution.ports import (
 from airflow_provider_grokvideo.execution.purchased import PurchasedRun
 
 if TYPE_CHECKING:
-    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.billing.entries import Entry
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.core.spending import Entry
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import pendulum
 from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.compat import NEVER_EXPIRE, AirflowSkipException, AirflowTaskTimeout, conf
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.execution.journal import TaskJournal
 from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, numbered
 
@@ -154,7 +154,7 @@ def _defer(found: WaitFor, options: RunOptions, operator: BaseOperator) -> NoRet
         grokvideo_conn_id=options.grokvideo_conn_id,
         deadline=found.deadline,
         submitted_at=found.since,
-        not_before=now + watching.FIRST_POLL,
+        not_before=now + decisions.FIRST_POLL,
         poll_interval=options.poll_interval,
         uploads=found.uploads,
         kind=found.kind,
@@ -234,7 +234,7 @@ def _files(owner: Owner) -> Backend | None:
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
     if not path:
         return None
-    from airflow_provider_grokvideo.journal.storage import open_tree
+    from airflow_provider_grokvideo.storage.directories import open_tree
 
     return FileBackend(open_tree(path), owner)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from airflow_provider_grokvideo.client import flow
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.jobs import FinalJob
-from airflow_provider_grokvideo.core.latency import Latencies
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.polling.latency import Latencies
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.carriers import Client
@@ -27,47 +27,47 @@ BETWEEN_POLLS = 2.0
 LATENCIES = Latencies()
 """A worker sees one request at a time, so this is what was known before."""
 
-Heard = Callable[[watching.Watch, object, float], None]
+Heard = Callable[[decisions.Watch, object, float], None]
 """Called with the wait, what a poll found, and when."""
 
 log = logging.getLogger(__name__)
 
 
-def watch_of(found: WaitFor, interval: float | None) -> watching.Watch:
+def watch_of(found: WaitFor, interval: float | None) -> decisions.Watch:
     """Return the wait that a run asks for; `interval` is the seconds between two polls, None for the schedule."""
-    return watching.Watch(
+    return decisions.Watch(
         request_id=found.request_id,
         since=found.since,
         deadline=found.deadline,
         kind=found.kind,
         poll_interval=interval,
-        not_before=found.since + min(watching.FIRST_POLL, interval or watching.FIRST_POLL),
+        not_before=found.since + min(decisions.FIRST_POLL, interval or decisions.FIRST_POLL),
         uploads=found.uploads,
     )
 
 
-def wait(watch: watching.Watch, client: Client, heard: Heard | None = None) -> FinalJob:
+def wait(watch: decisions.Watch, client: Client, heard: Heard | None = None) -> FinalJob:
     """Poll a request until it ends; holds the worker slot. `heard` is called after each poll.
 
     Raises:
         GrokVideoError: The deadline passed, or the key stopped working.
     """
-    said = watching.Said()
+    said = decisions.Said()
     curve = LATENCIES.of(watch.kind).curve
-    at = watching.first_poll(watch, time.time(), curve)
+    at = decisions.first_poll(watch, time.time(), curve)
     while True:
         time.sleep(max(0.0, at - time.time()))
         seen = client.run(flow.poll(watch.request_id, uploads=watch.uploads, retry=False))
         now = time.time()
         if heard is not None:
             heard(watch, seen, now)
-        elif watching.worth_saying(said, seen, now):
-            log.info("%s", watching.progress_line(watch, seen, now))
-            said = watching.now_said(said, seen, now)
-        verdict = watching.poll(watch, seen, now, curve)
-        if isinstance(verdict, watching.Settled):
+        elif decisions.worth_saying(said, seen, now):
+            log.info("%s", decisions.progress_line(watch, seen, now))
+            said = decisions.now_said(said, seen, now)
+        verdict = decisions.poll(watch, seen, now, curve)
+        if isinstance(verdict, decisions.Settled):
             return verdict.job
-        if isinstance(verdict, watching.Abandoned):
+        if isinstance(verdict, decisions.Abandoned):
             raise verdict.error
         watch, at = verdict.watch, verdict.at
 
@@ -82,8 +82,8 @@ def poll_once_more(
     """
     now = time.time()
     # The trigger has seen it, so an unknown request is not one that is not known yet.
-    since = min(submitted_at or now, now - watching.PROPAGATION)
-    watch = watching.Watch(
+    since = min(submitted_at or now, now - decisions.PROPAGATION)
+    watch = decisions.Watch(
         request_id, since=since, deadline=now + AFTER_RESUME, poll_interval=BETWEEN_POLLS, uploads=uploads
     )
     return wait(watch, hook.get_conn())

@@ -10,7 +10,7 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
 
 if TYPE_CHECKING:
-    from airflow_provider_grokvideo.core.journal import Record
+    from airflow_provider_grokvideo.core.purchases.records import Record
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
 BETWEEN_CHECKS = 60.0

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
-from airflow_provider_grokvideo.core import journal
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 
 if TYPE_CHECKING:
-    from airflow_provider_grokvideo.journal.storage import Storage
+    from airflow_provider_grokvideo.storage.directories import Storage
 
 STATE_KEY = "grokvideo_journal"
 """Key in the task state store, as the "Storage" tab of a task instance shows it."""
@@ -68,7 +68,8 @@ class Backend(Protocol):
     def update(self, record: Record) -> bool:
         """Write an existing record; False if another process has written a record that must be kept.
 
-        :func:`~airflow_provider_grokvideo.core.journal.may_replace` decides that from what this object has read.
+        :func:`~airflow_provider_grokvideo.core.purchases.records.may_replace` decides that from what this object has
+        read.
         """
 
     def joint(self, record: Record) -> Joint | None:
@@ -94,7 +95,7 @@ class TaskStateBackend:
     name = "task_state_store"
     access = (
         "The commands ask Airflow's API: set AIRFLOW_API_TOKEN, or AIRFLOW_API_USERNAME and AIRFLOW_API_PASSWORD, "
-        f"unless all users are admins; elsewhere add --api-url. {journal.HOW_TO_CLEAR}"
+        f"unless all users are admins; elsewhere add --api-url. {purchases.HOW_TO_CLEAR}"
     )
 
     def __init__(self, store: Any, owner: Owner, options: Mapping[str, Any] | None = None) -> None:
@@ -119,12 +120,12 @@ class TaskStateBackend:
             )
         if not isinstance(value, Mapping) or not isinstance(value.get("purchases"), list):
             raise JournalCorrupt(f"task state {STATE_KEY!r} of {self._owner} is not a journal")
-        if type(value.get("schema")) is not int or value["schema"] != journal.SCHEMA:
+        if type(value.get("schema")) is not int or value["schema"] != purchases.SCHEMA:
             raise JournalCorrupt(
                 f"task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}; this version "
-                f"reads {journal.SCHEMA}"
+                f"reads {purchases.SCHEMA}"
             )
-        return [journal.parse(item, self._owner) for item in value["purchases"]]
+        return [purchases.parse(item, self._owner) for item in value["purchases"]]
 
     def create(self, record: Record) -> None:
         """Append, then read back: another try may have written in between."""
@@ -139,7 +140,7 @@ class TaskStateBackend:
         """Replace the record of the same token."""
         records = self._records()
         there = next((each for each in records if each.token == record.token), None)
-        if not journal.may_replace(there, self._known.get(record.token), record):
+        if not purchases.may_replace(there, self._known.get(record.token), record):
             return False
         if there is None:
             records.append(record)
@@ -152,7 +153,7 @@ class TaskStateBackend:
         return records
 
     def _write(self, records: list[Record]) -> None:
-        value = {"schema": journal.SCHEMA, "purchases": [each.to_json() for each in records]}
+        value = {"schema": purchases.SCHEMA, "purchases": [each.to_json() for each in records]}
         self._ask(lambda: self._store.set(STATE_KEY, value, **self._options))
 
     def _read(self) -> Any:
@@ -234,7 +235,7 @@ class FileBackend:
         name = self._file(record.number)
         content = self._tree.read(name)
         there = None if content is None else _parsed(content, name, self._owner)
-        if not journal.may_replace(there, self._known.get(record.token), record):
+        if not purchases.may_replace(there, self._known.get(record.token), record):
             return False
         self._tree.replace(name, _json(record))
         self._known[record.token] = record
@@ -294,7 +295,7 @@ def _json(record: Record) -> bytes:
 
 def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
     try:
-        return journal.parse(json.loads(content), owner)
+        return purchases.parse(json.loads(content), owner)
     except (ValueError, RecursionError) as error:
         raise JournalCorrupt(f"journal record {name} is not valid JSON ({error})") from error
     except JournalCorrupt as error:

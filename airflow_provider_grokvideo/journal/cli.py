@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core import journal_edits as edits
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record, orphans
+from airflow_provider_grokvideo.core.purchases import repairs as edits
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.backends import Backend
-from airflow_provider_grokvideo.journal.shelves import ApiShelf, FileShelf, Problem, Shelf, SqlShelf, Wanted
+from airflow_provider_grokvideo.journal.scan import ApiShelf, FileShelf, Problem, Shelf, SqlShelf, Wanted
 from airflow_provider_grokvideo.terminal import (
     DONE,
     INCOMPLETE,

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from airflow_provider_grokvideo.client.account import is_loopback
 from airflow_provider_grokvideo.core.errors import InvalidInput, JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.purchases.records import Owner
 
 OPERATORS = (
     "GrokVideoGenerateOperator",

@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_provider_grokvideo.core import journal as purchases
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.database import Database, Schema, lock_table
 from airflow_provider_grokvideo.journal.backends import Joint, taken
 

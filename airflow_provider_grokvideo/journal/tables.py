@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from airflow_provider_grokvideo.core.journal import Record, orphans
+from airflow_provider_grokvideo.core.purchases.records import Record, orphans
 from airflow_provider_grokvideo.terminal import printable
 
 _HEADINGS = ("WHEN (UTC)", "TASK", "PHASE", "EST. $", "BILLED $", "REQUEST ID")

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from airflow_provider_grokvideo.core.budgets import Overrun, Scope
+from airflow_provider_grokvideo.core.billing.budgets import Overrun, Scope
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 
 
 class Ledger(Protocol):

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import pendulum
 
-from airflow_provider_grokvideo.core import budgets, reports, spending
+from airflow_provider_grokvideo.core.billing import budgets, reports
+from airflow_provider_grokvideo.core.billing import entries as ledger_entries
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.billing.reports import Line, in_dollars
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, LedgerUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.core.reports import Line, in_dollars
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal import cli as journal
-from airflow_provider_grokvideo.journal.shelves import Problem, Shelf, Wanted
+from airflow_provider_grokvideo.journal.scan import Problem, Shelf, Wanted
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, guarded, printable, say, tell
 
@@ -108,12 +109,14 @@ def show(options: argparse.Namespace) -> int:
     if options.format == "json":
         parts: dict[str, Any] = {"ledger": ledger.told, "timezone": zone, "since": str(since), "until": str(until)}
         if options.entries:
-            parts["purchases"] = [spending.as_json(entry) for entry in bought]
+            parts["purchases"] = [ledger_entries.as_json(entry) for entry in bought]
         parts["groups"] = [each.to_json(options.by) for each in lines]
         say(json.dumps({**parts, "total": total.to_json(()), "budgets": held}, indent=2))
     elif options.format == "csv":
         rows = (
-            [spending.as_json(each) for each in bought] if options.entries else [x.to_json(options.by) for x in lines]
+            [ledger_entries.as_json(each) for each in bought]
+            if options.entries
+            else [x.to_json(options.by) for x in lines]
         )
         _csv(rows)
     else:
@@ -124,7 +127,7 @@ def show(options: argparse.Namespace) -> int:
 
 def bring(options: argparse.Namespace) -> int:
     """Update the ledger from the journals."""
-    from airflow_provider_grokvideo.ledger.following import follow
+    from airflow_provider_grokvideo.ledger.sync import follow
 
     ledger = _opened(options)
     tell(f"ledger: {ledger.told}")
@@ -141,9 +144,9 @@ def bring(options: argparse.Namespace) -> int:
         ]
         dead, kept = _dead(known.values(), records, problems, shelf, time.time() - 60 * options.older_than)
         for entry in dead:
-            changes.append((entry, spending.forgotten(entry)))
+            changes.append((entry, ledger_entries.forgotten(entry)))
             if not options.dry_run:
-                ledger.change(entry.token, lambda there: there and spending.forgotten(there))
+                ledger.change(entry.token, lambda there: there and ledger_entries.forgotten(there))
     for was, is_ in changes:
         say(printable(f"{is_.owner}: {_state(was)} -> {_state(is_)}"))
     say(*(printable(f"kept: {entry.owner}: {_state(entry)}: {why}") for entry, why in kept))
@@ -165,7 +168,7 @@ def _dead(
     dead: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     for entry in entries:
-        if entry.token in written or spending.forgotten(entry) == entry or entry.reserved_at > before:
+        if entry.token in written or ledger_entries.forgotten(entry) == entry or entry.reserved_at > before:
             continue
         if problems and not _reads(shelf, entry.owner):
             kept.append((entry, "its journal cannot be read"))

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_grokvideo.compat import AirflowNotFoundException, conf
-from airflow_provider_grokvideo.core import budgets, pricing
+from airflow_provider_grokvideo.core.billing import budgets, pricing
 from airflow_provider_grokvideo.core.errors import InvalidInput, JournalUnavailable, LedgerUnavailable
-from airflow_provider_grokvideo.delivery.places import open_storage
-from airflow_provider_grokvideo.journal.storage import absolute_path
 from airflow_provider_grokvideo.ledger.backends import NoLedger
+from airflow_provider_grokvideo.storage.directories import absolute_path
+from airflow_provider_grokvideo.storage.places import open_storage
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from airflow_provider_grokvideo.client.account import Account
-    from airflow_provider_grokvideo.core.budgets import Budget
-    from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.core.billing.budgets import Budget
+    from airflow_provider_grokvideo.core.billing.pricing import Prices
     from airflow_provider_grokvideo.journal.sql import SqlJournal
     from airflow_provider_grokvideo.ledger.backends import Ledger
     from airflow_provider_grokvideo.ledger.sql import SqlLedger

@@ -14,11 +14,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_grokvideo.core import budgets
-from airflow_provider_grokvideo.core.budgets import Overrun, Scope
+from airflow_provider_grokvideo.core.billing import budgets
+from airflow_provider_grokvideo.core.billing.budgets import Overrun, Scope
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.errors import LedgerUnavailable
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.database import Database, Schema, lock_table, sqlite_engine
 
 SCHEMA = 1

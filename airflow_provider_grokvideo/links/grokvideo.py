@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
-from airflow_provider_grokvideo.compat import conf
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.links import urls
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-    from airflow_provider_grokvideo.core.journal import Owner
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +28,12 @@ def video_page(dag_id: str, run_id: str, task_id: str, map_index: int | None = -
 
     It starts with ``[api] base_url``, or with a slash if that is not set.
     """
-    from airflow_provider_grokvideo.core.showing import tab
-
-    return tab(_owner(dag_id, run_id, task_id, map_index), _base())
+    return urls.tab(_owner(dag_id, run_id, task_id, map_index), urls.base())
 
 
 def request_page(dag_id: str, run_id: str, task_id: str, map_index: int | None = -1) -> str:
     """Return the URL of the page with the live status of a task instance's request."""
-    from airflow_provider_grokvideo.core.showing import query
-
-    return f"{_base()}/grokvideo/request?{query(_owner(dag_id, run_id, task_id, map_index))}"
+    return f"{urls.base()}/grokvideo/request?{urls.query(_owner(dag_id, run_id, task_id, map_index))}"
 
 
 class GrokVideoLink(BaseOperatorLink):
@@ -82,23 +77,9 @@ def _request_id(ti_key: TaskInstanceKey) -> Any:
 
 
 def _owner(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> Owner:
-    from airflow_provider_grokvideo.core.journal import Owner
+    from airflow_provider_grokvideo.core.purchases.records import Owner
 
     return Owner(dag_id, run_id, task_id, -1 if map_index is None else map_index)
-
-
-def base_path() -> str:
-    """Return the path of Airflow's base URL, without a slash at its end."""
-    return urlsplit(_base()).path
-
-
-def _base() -> str:
-    """Return Airflow's base URL or its path, without a slash at its end."""
-    address = (conf.get("api", "base_url", fallback="") or "").strip().rstrip("/")
-    parts = urlsplit(address)
-    if parts.scheme in ("http", "https") and parts.netloc:
-        return address
-    return parts.path if parts.path.startswith("/") else ""
 
 
 def _none(link: BaseOperatorLink, error: Exception) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk import BaseOperator
 
 from airflow_provider_grokvideo.compat import TaskDeferralError, TaskDeferralTimeout
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import GrokVideoError
+from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.execution import advice, airflow_errors, asset_events, task
 from airflow_provider_grokvideo.execution.manifest import Source
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_grokvideo.core.journal import ResubmitOn
+    from airflow_provider_grokvideo.core.purchases.records import ResubmitOn
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
     from airflow_provider_grokvideo.execution.ports import Next
@@ -85,7 +85,7 @@ class GrokVideoBaseOperator(BaseOperator):
         grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
         deferrable: bool = True,
         wait_for_completion: bool = True,
-        timeout: float | timedelta = watching.DEFAULT_TIMEOUT,
+        timeout: float | timedelta = decisions.DEFAULT_TIMEOUT,
         poll_interval: float | None = None,
         on_moderated: Literal["fail", "skip"] = "fail",
         resubmit_on: Collection[ResubmitOn] = (),

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, cast
 from typing_extensions import assert_never
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
-from airflow_provider_grokvideo.core import journal as purchases
-from airflow_provider_grokvideo.core import takes
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     EventRejected,
@@ -20,6 +18,8 @@ from airflow_provider_grokvideo.core.errors import (
     JournalCorrupt,
     JournalUnavailable,
 )
+from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases import takes
 from airflow_provider_grokvideo.execution import advice, airflow_errors, approval, asset_events, card, review_form
 from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
 from airflow_provider_grokvideo.execution.manifest import Source
@@ -31,10 +31,10 @@ from airflow_provider_grokvideo.execution.task import TaskHost, open_journal
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_grokvideo.core.journal import Record
-    from airflow_provider_grokvideo.core.pricing import Estimate
+    from airflow_provider_grokvideo.core.billing.pricing import Estimate
+    from airflow_provider_grokvideo.core.purchases.records import Record
+    from airflow_provider_grokvideo.core.purchases.takes import Question
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.core.takes import Question
     from airflow_provider_grokvideo.execution.options import RunOptions
     from airflow_provider_grokvideo.execution.review_form import Clip, Said
     from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator

@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined, Undefined, meta, nodes
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment
 
-from airflow_provider_grokvideo.core.planning import UNKNOWN, Unknown
+from airflow_provider_grokvideo.core.billing.upper_bound import UNKNOWN, Unknown
 
 _DELIMITERS = frozenset({
     "block_start_string", "block_end_string", "variable_start_string", "variable_end_string", "comment_start_string",

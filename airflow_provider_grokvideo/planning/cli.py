@@ -11,13 +11,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core.planning import ARGUMENTS
+from airflow_provider_grokvideo.core.billing.upper_bound import ARGUMENTS
 from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, complain, guarded, say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_grokvideo.core.pricing import Prices
+    from airflow_provider_grokvideo.core.billing.pricing import Prices
     from airflow_provider_grokvideo.planning.mapping import Sample
     from airflow_provider_grokvideo.planning.report import Plan
 

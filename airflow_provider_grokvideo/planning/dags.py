@@ -11,11 +11,11 @@ from itertools import product
 from typing import Any
 
 from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
-from airflow_provider_grokvideo.core import planning
+from airflow_provider_grokvideo.core.billing import upper_bound
+from airflow_provider_grokvideo.core.billing.money import amount
+from airflow_provider_grokvideo.core.billing.pricing import Prices
+from airflow_provider_grokvideo.core.billing.upper_bound import UNKNOWN, Clip, Kind, Line, Order, Worst
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.money import amount
-from airflow_provider_grokvideo.core.planning import UNKNOWN, Clip, Kind, Line, Order, Worst
-from airflow_provider_grokvideo.core.pricing import Prices
 from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoBaseOperator,
     GrokVideoEditOperator,
@@ -77,7 +77,7 @@ class DagReader:
     def _lines(self, task: Any) -> list[Line]:
         counted = Counter(self._worsts_of(task))
         if not counted:
-            return [Line(task.task_id, Worst(planning.NOTHING, notes=("nothing to map over",)), count=0)]
+            return [Line(task.task_id, Worst(upper_bound.NOTHING, notes=("nothing to map over",)), count=0)]
         per_item = self._instances_of(task).per_item
         return [Line(task.task_id, worst, count, per_item) for worst, count in counted.items()]
 
@@ -126,9 +126,9 @@ class DagReader:
         arguments = {name: value for name, value in order.arguments.items() if name != "prompt"}
         key = json.dumps([repr(order.source), str(order.limit), order.asks, order.tries, kind, arguments], default=repr)
         if not _is_prompt(order.arguments["prompt"]):
-            return _with(planning.worst(order, self._prices), notes)
+            return _with(upper_bound.worst(order, self._prices), notes)
         if key not in self._priced:
-            self._priced[key] = planning.worst(order, self._prices)
+            self._priced[key] = upper_bound.worst(order, self._prices)
         return _with(self._priced[key], notes)
 
     def _reviewed(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
@@ -139,7 +139,7 @@ class DagReader:
         except Exception as error:  # noqa: BLE001 - the constructor may be the user's, and so is the number
             return Worst(None, notes=(f"max_takes is unknown ({type(error).__name__})",))
         if most <= 1:
-            return Worst(planning.NOTHING, notes=("no further takes: max_takes=1",))
+            return Worst(upper_bound.NOTHING, notes=("no further takes: max_takes=1",))
         video = known.value("video")
         made = self._made_by(video, known.task, index) if isinstance(video, Made) else []
         note = f"up to {most - 1} further takes, each only if you request it in the review"
@@ -155,7 +155,7 @@ class DagReader:
         limit = known.value("max_cost_usd")
         order = Order(
             kind,
-            {name: _plain(known.value(name)) for name in planning.ARGUMENTS[kind]},
+            {name: _plain(known.value(name)) for name in upper_bound.ARGUMENTS[kind]},
             source=source,
             limit=_dollars(limit),
             asks=known.task.on_limit == "ask",
@@ -205,7 +205,7 @@ def _unmapped(task: Any, item: Item, kind: Kind, sample: Sample) -> Any:
     if not is_mapped(task):
         return task
     if item is None:
-        arguments = planning.ARGUMENTS[kind]
+        arguments = upper_bound.ARGUMENTS[kind]
         given = arguments if kind == "generate" else ("video", *arguments)
         if sample.like is not None:
             # Arguments that the user does not set have their defaults.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from airflow_provider_grokvideo.core.planning import UNKNOWN
+from airflow_provider_grokvideo.core.billing.upper_bound import UNKNOWN
 from airflow_provider_grokvideo.planning.arguments import Made, made_by
 
 Item = Mapping[str, Any] | None

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_grokvideo.core.money import plain
-from airflow_provider_grokvideo.core.planning import Line, Total, total
-from airflow_provider_grokvideo.core.pricing import Prices
+from airflow_provider_grokvideo.core.billing.money import plain
+from airflow_provider_grokvideo.core.billing.pricing import Prices
+from airflow_provider_grokvideo.core.billing.upper_bound import Line, Total, total
 from airflow_provider_grokvideo.planning.schedule import Runs
 from airflow_provider_grokvideo.terminal import printable
 

@@ -16,8 +16,8 @@ from fastapi import HTTPException, Request
 from typing_extensions import Self
 
 from airflow_provider_grokvideo.core import cards
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.showing import Task
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.plugins.view import Task
 
 PAGE = 100
 """Airflow's default for the longest page."""

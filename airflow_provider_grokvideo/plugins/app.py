@@ -18,16 +18,16 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from airflow_provider_grokvideo.core import showing
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.cards import Card
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.showing import Shown
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.links.urls import base_path
 from airflow_provider_grokvideo.plugins import media, spend
+from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
-from airflow_provider_grokvideo.plugins.catalogue import Catalogue
-from airflow_provider_grokvideo.plugins.grokvideo import root_path
-from airflow_provider_grokvideo.plugins.looking import Polls
+from airflow_provider_grokvideo.plugins.gallery import Catalogue
+from airflow_provider_grokvideo.plugins.live_status import Polls
+from airflow_provider_grokvideo.plugins.view import Shown
 
 STATIC = Path(__file__).parent / "static"
 
@@ -112,7 +112,7 @@ def application() -> FastAPI:
         start = max(0.0, end - LONGEST, end - WEEK if since is None else _epoch(since))
         async with Airflow(request) as user:
             listed, truncated = await catalogue.recent(user, start, end, limit)
-            shown = showing.joined(listed)
+            shown = views.joined(listed)
             spent, booked = await spend.of_period(user, shown, start, end)
         return JSONResponse(
             {
@@ -120,7 +120,7 @@ def application() -> FastAPI:
                 "truncated": truncated,
                 "shown": len(shown),
                 "spend": spent,
-                "now": showing.iso(now),
+                "now": views.iso(now),
             }
         )
 
@@ -130,7 +130,7 @@ def application() -> FastAPI:
         async with Airflow(request) as user:
             found = await _shown(user, owner)
             others = [each for each in await catalogue.of_run(user, owner) if _view(each, catalogue, now)]
-            found = next(iter(showing.joined([found], others)))
+            found = next(iter(views.joined([found], others)))
             entry = None if found.card.cost_usd else await spend.of_request(owner, found.card.request_id)
             view = _view(found, catalogue, now, entry)
             if view is None:
@@ -138,11 +138,11 @@ def application() -> FastAPI:
             view["notice"] = await _notice(shelf, user, found.card)
         if view["notice"]:
             view["video"] = view["sidecar"] = None
-        view["before"] = showing.before(found, others)
-        view["chain"] = showing.chain(found, others)
+        view["before"] = views.before(found, others)
+        view["chain"] = views.chain(found, others)
         if poll and view["waiting"] and found.card.conn_id and found.card.request_id:
             job, at = await polls.at(found.card.conn_id, found.card.request_id)
-            view = showing.polled_at(view, job, at)
+            view = views.polled_at(view, job, at)
         return JSONResponse(view)
 
     @app.get("/api/request")
@@ -152,7 +152,7 @@ def application() -> FastAPI:
         if not card.conn_id or not card.request_id:
             raise HTTPException(404, "This task has no request at xAI")
         job, at = await polls.at(card.conn_id, card.request_id)
-        return JSONResponse(showing.service_says(card, job, at))
+        return JSONResponse(views.service_says(card, job, at))
 
     @app.api_route("/media/{what}", methods=["GET", "HEAD"])
     async def file(request: Request, what: str, owner: Named, download: bool = False) -> Response:
@@ -171,7 +171,7 @@ async def _page(request: Request, name: str) -> Response:
             await user.get("/dags", limit=1)
     except HTTPException as refused:
         if refused.status_code == 401:
-            login = f'<p>You are not logged in. <a href="{root_path()}/">Log in to Airflow</a>, then come back.</p>'
+            login = f'<p>You are not logged in. <a href="{base_path()}/">Log in to Airflow</a>, then come back.</p>'
             return HTMLResponse(f"<!doctype html><title>Grok videos</title>{login}", 401)
     return FileResponse(STATIC / name, media_type="text/html")
 
@@ -225,7 +225,7 @@ async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
 def _view(shown: Shown, catalogue: Catalogue, now: float, entry: Entry | None = None) -> dict[str, Any] | None:
     """Return the view of a card; None if the card was edited and cannot be shown."""
     try:
-        view = showing.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=root_path(), entry=entry)
+        view = views.view(shown, now=now, curve=catalogue.curve(shown.card.kind), root=base_path(), entry=entry)
         json.dumps(view, allow_nan=False, ensure_ascii=False).encode()
     except Exception as problem:  # noqa: BLE001 - one odd card must not hide all others
         log.info("Cannot show the card of %s: %s", shown.owner, problem)

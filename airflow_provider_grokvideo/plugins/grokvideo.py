@@ -7,11 +7,11 @@ request.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_provider_grokvideo.compat import conf
+from airflow_provider_grokvideo.links.urls import base_path
 
 PREFIX = "/grokvideo"
 
@@ -23,11 +23,6 @@ TASK_TYPES = (
     "GrokVideoSensor",
 )
 """Names only: importing the classes would slow down each process that loads plugins. A test compares them."""
-
-
-def root_path() -> str:
-    """Return the path prefix of Airflow, without a trailing slash."""
-    return urlsplit(conf.get("api", "base_url", fallback="") or "").path.rstrip("/")
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
@@ -51,7 +46,7 @@ class KnowsAirflow:
 
 
 def _views() -> list[dict[str, Any]]:
-    here = f"{root_path()}{PREFIX}"
+    here = f"{base_path()}{PREFIX}"
     icons = {"icon": f"{here}/static/icon.svg", "icon_dark_mode": f"{here}/static/icon-dark.svg"}
     place = "dag_id={DAG_ID}&run_id={RUN_ID}&task_id={TASK_ID}&map_index={MAP_INDEX}"
     return [

@@ -20,15 +20,16 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response, StreamingResponse
 
 from airflow_provider_grokvideo.core.cards import Card
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.delivery import destination, places, sniffing
-from airflow_provider_grokvideo.delivery import poster as posters
-from airflow_provider_grokvideo.delivery.places import Place
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.delivery.store import identity
+from airflow_provider_grokvideo.media import poster as posters
+from airflow_provider_grokvideo.media import sniffing
 from airflow_provider_grokvideo.plugins import ranges
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 from airflow_provider_grokvideo.plugins.keeping import Kept, weight
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
+from airflow_provider_grokvideo.storage import destination, places
+from airflow_provider_grokvideo.storage.places import Place
 
 CHUNK = 1024 * 1024
 """Bytes per read."""

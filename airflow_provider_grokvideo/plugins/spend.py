@@ -11,14 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_grokvideo.core import money, reports
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.showing import Shown
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing import money, reports
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.ledger import settings
 from airflow_provider_grokvideo.ledger.backends import Ledger, NoLedger
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
+from airflow_provider_grokvideo.plugins.view import Shown
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
-from airflow_provider_grokvideo.core import events, watching
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, VideoModerated, WaitTimeout
 from airflow_provider_grokvideo.core.jobs import Job, Pending
+from airflow_provider_grokvideo.core.polling import decisions, events
 from airflow_provider_grokvideo.core.texts import USE_THE_OUTPUT, is_rendered_data
 from airflow_provider_grokvideo.core.wire import is_request_id
 from airflow_provider_grokvideo.execution import airflow_errors, asset_events, handover
@@ -56,7 +56,7 @@ class GrokVideoSensor(BaseSensorOperator):
         destination: str | None = None,
         grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
         deferrable: bool = True,
-        timeout: float | timedelta = watching.DEFAULT_TIMEOUT,
+        timeout: float | timedelta = decisions.DEFAULT_TIMEOUT,
         poke_interval: float | timedelta = 10.0,
         poll_interval: float | None = None,
         on_moderated: Literal["fail", "skip"] = "fail",
@@ -82,19 +82,19 @@ class GrokVideoSensor(BaseSensorOperator):
         try:
             request_id = self._checked_id()
             now = time.time()
-            watch = watching.Watch(request_id, since=now, deadline=now + self.timeout)
+            watch = decisions.Watch(request_id, since=now, deadline=now + self.timeout)
             seen = self.hook.get_conn().run(flow.poll(request_id))
-            verdict = watching.poll(watch, seen, now)
-            if isinstance(verdict, watching.Abandoned):
+            verdict = decisions.poll(watch, seen, now)
+            if isinstance(verdict, decisions.Abandoned):
                 raise verdict.error
-            if isinstance(verdict, watching.Settled):
+            if isinstance(verdict, decisions.Settled):
                 return self._hand_over(verdict.job, request_id, context)
         except GrokVideoError as error:
             raise self._failure(error, context) from error.__cause__
         self._show(context, "waiting", request_id=request_id, deadline=watch.deadline)
         return self._defer(watch, now)
 
-    def _defer(self, watch: watching.Watch, now: float) -> NoReturn:
+    def _defer(self, watch: decisions.Watch, now: float) -> NoReturn:
         from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
 
         self.defer(
@@ -102,7 +102,7 @@ class GrokVideoSensor(BaseSensorOperator):
                 request_id=watch.request_id,
                 grokvideo_conn_id=self.grokvideo_conn_id,
                 deadline=watch.deadline,
-                not_before=now + watching.FIRST_POLL,
+                not_before=now + decisions.FIRST_POLL,
                 poll_interval=self.poll_interval,
             ),
             method_name="execute_complete",
@@ -132,22 +132,22 @@ class GrokVideoSensor(BaseSensorOperator):
             seen = self.hook.get_conn().run(flow.poll(request_id))
             now = time.time()
             watch = self._watch(request_id, context, now)
-            self.log.info("%s", watching.progress_line(watch, seen, now))
-            verdict = watching.poll(watch, seen, now)
-            if isinstance(verdict, watching.Abandoned):
+            self.log.info("%s", decisions.progress_line(watch, seen, now))
+            verdict = decisions.poll(watch, seen, now)
+            if isinstance(verdict, decisions.Abandoned):
                 raise verdict.error
-            if isinstance(verdict, watching.PollAgain):
+            if isinstance(verdict, decisions.PollAgain):
                 self._show(context, "waiting", request_id=request_id)
                 return PokeReturnValue(is_done=False)
             return PokeReturnValue(is_done=True, xcom_value=self._hand_over(verdict.job, request_id, context))
         except GrokVideoError as error:
             raise self._failure(error, context) from error.__cause__
 
-    def _watch(self, request_id: str, context: Context, now: float) -> watching.Watch:
+    def _watch(self, request_id: str, context: Context, now: float) -> decisions.Watch:
         """Return the wait of this poke; BaseSensorOperator has its own deadline."""
         started = getattr(context.get("ti"), "start_date", None)
         since = started.timestamp() if started is not None else now
-        return watching.Watch(request_id, since=since, deadline=float("inf"))
+        return decisions.Watch(request_id, since=since, deadline=float("inf"))
 
     def _hand_over(self, job: Job, request_id: str, context: Context) -> dict[str, Any]:
         from airflow_provider_grokvideo.execution.ledger import TaskLedger
@@ -192,7 +192,7 @@ class GrokVideoSensor(BaseSensorOperator):
     def _checked_id(self) -> str:
         if self.on_moderated not in ("fail", "skip"):
             raise InvalidInput("on_moderated", self.on_moderated, "fail or skip")
-        watching.checked_interval(self.poll_interval)
+        decisions.checked_interval(self.poll_interval)
         value = self.request_id
         if isinstance(value, Mapping):
             value = value.get("request_id")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_grokvideo.compat import AirflowNotFoundException
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, ServiceUnavailable
-from airflow_provider_grokvideo.core.events import Event, abandoned
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.polling.events import Event, abandoned
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.triggers.accounts import account_of
 from airflow_provider_grokvideo.triggers.poller import shared
@@ -45,8 +45,8 @@ class _Kwargs:
 class GrokVideoTrigger(BaseTrigger):
     """Poll a request until it ends or the deadline passes, then yield exactly one event.
 
-    The event is the versioned payload of :class:`airflow_provider_grokvideo.core.events.Event`; it has the request id,
-    but no link and no price. All times are wall clock, so a restart of the triggerer changes nothing.
+    The event is the versioned payload of :class:`airflow_provider_grokvideo.core.polling.events.Event`; it has the
+    request id, but no link and no price. All times are wall clock, so a restart of the triggerer changes nothing.
 
     :param request_id: The request to wait for.
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
@@ -99,7 +99,7 @@ class GrokVideoTrigger(BaseTrigger):
             account, known_since = await self._account(), time.time()
             while True:
                 ended = await self._poll(account)
-                if isinstance(ended, watching.Settled):
+                if isinstance(ended, decisions.Settled):
                     return Event(given.request_id, "settled", given.submitted_at)
                 known = account
                 if isinstance(ended.error, AuthenticationFailed):
@@ -110,10 +110,10 @@ class GrokVideoTrigger(BaseTrigger):
         except GrokVideoError as error:
             return abandoned(given.request_id, error, given.submitted_at)
 
-    async def _poll(self, account: Account) -> watching.Settled | watching.Abandoned:
+    async def _poll(self, account: Account) -> decisions.Settled | decisions.Abandoned:
         given = self._kwargs
         now = time.time()
-        watch = watching.Watch(
+        watch = decisions.Watch(
             request_id=given.request_id,
             since=now if given.submitted_at is None else given.submitted_at,
             deadline=given.deadline,
@@ -128,15 +128,15 @@ class GrokVideoTrigger(BaseTrigger):
             self.log.info("Waiting for request %s; first poll in %.0f s", watch.request_id, pause)
             return await poller.wait(watch, self._heard())
 
-    def _heard(self) -> Callable[[watching.Watch, Job | GrokVideoError, float], None]:
+    def _heard(self) -> Callable[[decisions.Watch, Job | GrokVideoError, float], None]:
         """Return the callback that logs polls, without repetitions."""
-        said = watching.Said()
+        said = decisions.Said()
 
-        def heard(watch: watching.Watch, seen: Job | GrokVideoError, now: float) -> None:
+        def heard(watch: decisions.Watch, seen: Job | GrokVideoError, now: float) -> None:
             nonlocal said
-            if watching.worth_saying(said, seen, now):
-                self.log.info("%s", watching.progress_line(watch, seen, now))
-                said = watching.now_said(said, seen, now)
+            if decisions.worth_saying(said, seen, now):
+                self.log.info("%s", decisions.progress_line(watch, seen, now))
+                said = decisions.now_said(said, seen, now)
 
         return heard
 
@@ -156,4 +156,4 @@ class GrokVideoTrigger(BaseTrigger):
                 if time.time() >= given.deadline:
                     raise ServiceUnavailable(what, conn_id=given.grokvideo_conn_id) from problem
             self.log.warning("%s; trying again", what)
-            await asyncio.sleep(watching.DEFAULT_INTERVAL)
+            await asyncio.sleep(decisions.DEFAULT_INTERVAL)

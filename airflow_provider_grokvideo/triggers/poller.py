@@ -19,13 +19,13 @@ from typing import Any
 from airflow_provider_grokvideo.client import flow
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.client.carriers import AsyncClient
-from airflow_provider_grokvideo.core import watching
-from airflow_provider_grokvideo.core.agenda import Agenda
 from airflow_provider_grokvideo.core.errors import GrokVideoError, RateLimited, ServiceUnavailable
 from airflow_provider_grokvideo.core.jobs import Done, Job
-from airflow_provider_grokvideo.core.latency import Latencies
-from airflow_provider_grokvideo.core.pacing import Pace
-from airflow_provider_grokvideo.core.watching import Abandoned, Settled, Watch
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.polling.decisions import Abandoned, Settled, Watch
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.polling.queue import Agenda
+from airflow_provider_grokvideo.core.polling.rate_limit import Pace
 from airflow_provider_grokvideo.triggers.metrics import Meter
 
 LANES = 6
@@ -85,7 +85,7 @@ class Poller:
 
     def first_poll(self, watch: Watch) -> float:
         """Return the epoch seconds of the first poll of a wait that begins now, if the rate limit allows it."""
-        return watching.first_poll(watch, time.time(), self._latencies.of(watch.kind).curve)
+        return decisions.first_poll(watch, time.time(), self._latencies.of(watch.kind).curve)
 
     def set_pace(self, account: Account) -> None:
         """Set the rate limit of an edited connection."""
@@ -151,8 +151,8 @@ class Poller:
             return
         watch = wait.watch
         wait.context.run(wait.heard, watch, seen, now)
-        verdict = watching.poll(watch, seen, now, self._latencies.of(watch.kind).curve)
-        if isinstance(verdict, watching.PollAgain):
+        verdict = decisions.poll(watch, seen, now, self._latencies.of(watch.kind).curve)
+        if isinstance(verdict, decisions.PollAgain):
             wait.watch = verdict.watch
             self._agenda.put(wait, verdict.watch, verdict.at)
             return
@@ -175,7 +175,7 @@ class Poller:
         self._meter.found(age - self._latencies.of(watch.kind).curve.value(pending, age, 0.5))
         if teaches:
             running = self._agenda.running(watch.kind)
-            self._latencies.learn(watch.kind, pending, age, watching.share(watch), running)
+            self._latencies.learn(watch.kind, pending, age, decisions.share(watch), running)
 
 
 class _Here(threading.local):

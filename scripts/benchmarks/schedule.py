@@ -13,8 +13,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from airflow_provider_grokvideo.core.agenda import PATIENCE
-from airflow_provider_grokvideo.core.latency import Latencies
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.polling.queue import PATIENCE
 from benchmarks.simulation import MIX, Outcome, fixed, frontier, simulate, steadily
 
 VIDEOS = 3000

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
-from airflow_provider_grokvideo.core import watching
-from airflow_provider_grokvideo.core.agenda import Agenda
 from airflow_provider_grokvideo.core.jobs import Pending
-from airflow_provider_grokvideo.core.latency import Latencies
-from airflow_provider_grokvideo.core.pacing import Pace
-from airflow_provider_grokvideo.core.watching import FIRST_POLL, PollAgain, Watch
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.polling.decisions import FIRST_POLL, PollAgain, Watch
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.polling.queue import Agenda
+from airflow_provider_grokvideo.core.polling.rate_limit import Pace
 from benchmarks import work
 
 UNLIMITED = 1e6
@@ -109,7 +109,7 @@ class _Simulation:
     def submit(self, key: int, job: Job) -> None:
         self._now = now = job.submitted
         watch = Watch(str(key), since=now, deadline=now + 36_000, kind=job.kind, not_before=now + FIRST_POLL)
-        self._put(key, job, watch, watching.first_poll(watch, now, self._latencies.of(job.kind).curve))
+        self._put(key, job, watch, decisions.first_poll(watch, now, self._latencies.of(job.kind).curve))
         self.outcome.fullest = max(self.outcome.fullest, len(self._waits))
 
     def go_on(self, until: float) -> None:
@@ -128,7 +128,7 @@ class _Simulation:
             self._found(key, job, watch, age)
             return
         seen = Pending(progress=min(99, int(100 * age / job.latency))) if self._progress else Pending()
-        verdict = watching.poll(watch, seen, self._now, self._latencies.of(job.kind).curve)
+        verdict = decisions.poll(watch, seen, self._now, self._latencies.of(job.kind).curve)
         if not isinstance(verdict, PollAgain):
             raise TypeError(f"a pending request ended as {verdict}")
         self._put(key, job, verdict.watch, verdict.at)
@@ -141,7 +141,7 @@ class _Simulation:
         if teaches:
             pending = max(0.0, watch.seen_at - watch.since)
             running = self._agenda.running(job.kind)
-            self._latencies.learn(job.kind, pending, age, watching.share(watch), running)
+            self._latencies.learn(job.kind, pending, age, decisions.share(watch), running)
 
     def _put(self, key: int, job: Job, watch: Watch, at: float) -> None:
         self._waits[key] = (job, watch, at)

@@ -211,7 +211,7 @@ WAYS: Mapping[str, Way] = {"usual": usual, "ours": ours, "ours-learned": ours, "
 
 def warm_up(row: Row) -> None:
     """Let this process learn from :data:`WARM_UP` videos of each kind, as if it had looked every five seconds."""
-    from airflow_provider_grokvideo.core.latency import Latencies
+    from airflow_provider_grokvideo.core.polling.latency import Latencies
     from airflow_provider_grokvideo.triggers.poller import LATENCIES
 
     known = LATENCIES.setdefault(row.base_url(), Latencies())

@@ -58,15 +58,15 @@ class StateStore:
 
 def adopt(ti: TaskInstance, request_id: str, store: StateStore | None) -> None:
     """Name a request for a task instance, as ``grokvideo journal adopt`` does; `store` or the path is its journal."""
-    from airflow_provider_grokvideo.core import journal_edits
-    from airflow_provider_grokvideo.core.journal import Owner
+    from airflow_provider_grokvideo.core.purchases import repairs
+    from airflow_provider_grokvideo.core.purchases.records import Owner
     from airflow_provider_grokvideo.execution.task import backend_of
 
     owner = Owner(ti.dag_id, ti.run_id, ti.task_id, ti.map_index)
     backend = backend_of(owner, store)
     assert backend is not None
-    edit = journal_edits.adopt(backend.records(), owner, request_id, token="found", now=time.time())
-    assert isinstance(edit, journal_edits.Change), edit
+    edit = repairs.adopt(backend.records(), owner, request_id, token="found", now=time.time())
+    assert isinstance(edit, repairs.Change), edit
     (backend.create if edit.is_new else backend.update)(edit.record)
 
 

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_grokvideo.client import carriers
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import JournalUnavailable
+from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.database import Database
 from airflow_provider_grokvideo.delivery import deliver, store
 from airflow_provider_grokvideo.execution import handover, journal, wait
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.sql import SqlBackend
-from airflow_provider_grokvideo.journal.storage import LocalTree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.storage.directories import LocalTree
 
 POINTS = tuple(
     (name, when)
@@ -174,6 +174,6 @@ def let_time_fly(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(carriers.Client.__init__.__kwdefaults__, "sleep", lambda seconds: None)
     patch.setitem(deliver.deliver.__kwdefaults__, "pause", lambda seconds: None)
     patch.setattr(journal, "BETWEEN_TRIES", 0.0)
-    patch.setattr(watching, "PROPAGATION", 0.0)
+    patch.setattr(decisions, "PROPAGATION", 0.0)
     patch.setattr(wait, "AFTER_RESUME", 0.05)
     patch.setattr(wait, "BETWEEN_POLLS", 0.01)

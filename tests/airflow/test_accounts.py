@@ -14,7 +14,7 @@ from airflow.sdk import Connection
 from airflow.sdk import configuration as airflow_configuration
 from airflow.secrets import BaseSecretsBackend
 
-from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.emulator import Emulator
 from airflow_provider_grokvideo.emulator.world import KEY_ZDR
@@ -186,7 +186,7 @@ def test_a_key_that_stays_wrong_ends_the_waits(vault):
 
 def test_a_lookup_without_an_answer_is_repeated(vault, monkeypatch, capsys):
     """A vault that is away for a moment does not end the wait for a paid video."""
-    monkeypatch.setattr(watching, "DEFAULT_INTERVAL", 0.01)
+    monkeypatch.setattr(decisions, "DEFAULT_INTERVAL", 0.01)
     request_id = submitted("at-once")
     _forget_backends()
     vault.refusing = 3
@@ -200,7 +200,7 @@ def test_a_lookup_without_an_answer_is_repeated(vault, monkeypatch, capsys):
 
 def test_a_connection_that_is_gone_for_a_moment_is_looked_for(vault, monkeypatch):
     """Airflow says of a connection that it could not fetch that there is none; that is not believed at once."""
-    monkeypatch.setattr(watching, "DEFAULT_INTERVAL", 0.01)
+    monkeypatch.setattr(decisions, "DEFAULT_INTERVAL", 0.01)
     request_id = submitted("at-once")
     vault.hiding = 2
 
@@ -211,7 +211,7 @@ def test_a_connection_that_is_gone_for_a_moment_is_looked_for(vault, monkeypatch
 
 def test_a_lookup_that_never_answers_ends_at_the_deadline(vault, monkeypatch):
     """Where Airflow never hands out the connection, the event says so in time, and why."""
-    monkeypatch.setattr(watching, "DEFAULT_INTERVAL", 0.01)
+    monkeypatch.setattr(decisions, "DEFAULT_INTERVAL", 0.01)
     vault.refusing = 10_000
 
     found = asyncio.run(event("r", deadline=0.1))

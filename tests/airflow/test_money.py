@@ -12,6 +12,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow_kit import StateStore, TaskInstance, adopt
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException
+from airflow_provider_grokvideo.core.billing.pricing import estimate
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,
@@ -28,7 +29,6 @@ from airflow_provider_grokvideo.core.errors import (
     VideoFailed,
     VideoModerated,
 )
-from airflow_provider_grokvideo.core.pricing import estimate
 from airflow_provider_grokvideo.core.requests import generation
 from airflow_provider_grokvideo.execution import approval
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite

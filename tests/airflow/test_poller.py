@@ -27,9 +27,9 @@ from benchmarks.server import Connection, Service
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.jobs import Job
-from airflow_provider_grokvideo.core.latency import Latencies
+from airflow_provider_grokvideo.core.polling.decisions import Settled, Watch
+from airflow_provider_grokvideo.core.polling.latency import Latencies
 from airflow_provider_grokvideo.core.requests import TextToVideo
-from airflow_provider_grokvideo.core.watching import Settled, Watch
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.triggers import poller
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger

@@ -74,7 +74,7 @@ def test_a_manifest_names_the_request_too(drive):
 )
 def test_a_bad_end_is_an_error(drive, deferrable, fault, error, monkeypatch):
     """A request that ended badly fails the sensor for good, in both modes."""
-    monkeypatch.setattr("airflow_provider_grokvideo.core.watching.PROPAGATION", 0.0)
+    monkeypatch.setattr("airflow_provider_grokvideo.core.polling.decisions.PROPAGATION", 0.0)
     request_id = submitted(f"tempo=at-once fault={fault}")
 
     with pytest.raises(error) as caught:

@@ -15,11 +15,11 @@ import pytest
 
 from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnavailable, RateLimited
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.execution import journal as task_journal
 from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend
-from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from airflow_provider_grokvideo.storage.directories import open_tree
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.agenda import PATIENCE, TEACHERS, Agenda
-from airflow_provider_grokvideo.core.latency import Latencies
-from airflow_provider_grokvideo.core.pacing import Pace
-from airflow_provider_grokvideo.core.watching import Watch
+from airflow_provider_grokvideo.core.polling.decisions import Watch
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.polling.queue import PATIENCE, TEACHERS, Agenda
+from airflow_provider_grokvideo.core.polling.rate_limit import Pace
 
 NOW = 1_800_000_000.0
 KIND = "text-to-video/grok-imagine-video/8/720p"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.budgets import (
+from airflow_provider_grokvideo.core.billing.budgets import (
     WORDS,
     Budget,
     Overrun,
@@ -23,7 +23,7 @@ from airflow_provider_grokvideo.core.budgets import (
     window,
 )
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.purchases.records import Owner
 
 OWNER = Owner("films", "manual__1", "make")
 USD = 10**10

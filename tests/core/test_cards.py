@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.core.cards import (
     problem_of,
     purchases_of,
 )
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.execution.airflow_errors import final
 
 OWNER = Owner("films", "manual__1", "make", 2)

@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core.errors import (
     RequestRejected,
     WaitTimeout,
 )
-from airflow_provider_grokvideo.core.events import VERSION, Event, abandoned, parse
+from airflow_provider_grokvideo.core.polling.events import VERSION, Event, abandoned, parse
 
 PAYLOAD = {"version": VERSION, "request_id": "r", "outcome": "settled"}
 

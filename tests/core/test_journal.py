@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt
-from airflow_provider_grokvideo.core.journal import (
+from airflow_provider_grokvideo.core.purchases.records import (
     ADOPTED,
     ANY_INPUTS,
     OUTCOMES,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import (
+from airflow_provider_grokvideo.core.purchases.records import (
     ANY_INPUTS,
     Attach,
     Owner,
@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core.journal import (
     next_step,
     parse,
 )
-from airflow_provider_grokvideo.core.journal_edits import AsItIs, Change, Edit, Refused, adopt, forget
+from airflow_provider_grokvideo.core.purchases.repairs import AsItIs, Change, Edit, Refused, adopt, forget
 
 OWNER = Owner("films", "manual__1", "make", 3)
 INTENT = Record(OWNER, 1, "t1", "intent", "red", "red", 100.0, note="the answer was lost", estimated_usd="0.05")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core import latency
-from airflow_provider_grokvideo.core.latency import Component, Curve, History, Latencies, guess
+from airflow_provider_grokvideo.core.polling import latency
+from airflow_provider_grokvideo.core.polling.latency import Component, Curve, History, Latencies, guess
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, ImageToVideo, TextToVideo
 
 CLIP = "https://example.com/clip.mp4"

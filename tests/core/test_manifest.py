@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_grokvideo.core.jobs import Done
-from airflow_provider_grokvideo.core.journal import Owner, unwritten
+from airflow_provider_grokvideo.core.purchases.records import Owner, unwritten
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.delivery.deliver import Delivered
 from airflow_provider_grokvideo.execution.manifest import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_grokvideo.client.account import account_from
+from airflow_provider_grokvideo.core.billing.money import amount
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.money import amount
 from airflow_provider_grokvideo.core.numbers import checked_number, number_in
 from airflow_provider_grokvideo.core.retrying import retry_after
 

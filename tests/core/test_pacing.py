@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE, RECOVERY, Pace
+from airflow_provider_grokvideo.core.polling.rate_limit import LONGEST_CLOSURE, RECOVERY, Pace
 
 NOW = 1_800_000_000.0
 

@@ -10,10 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core import models
-from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD, usd
-from airflow_provider_grokvideo.core.money import MOST, amount, differ, plain, ticks_of
-from airflow_provider_grokvideo.core.pricing import (
+from airflow_provider_grokvideo.core.billing.money import MOST, amount, differ, plain, ticks_of
+from airflow_provider_grokvideo.core.billing.pricing import (
     DEFAULT_PRICES,
     Estimate,
     ModelPrice,
@@ -22,6 +20,8 @@ from airflow_provider_grokvideo.core.pricing import (
     over_limit,
     price_list,
 )
+from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD, usd
 from airflow_provider_grokvideo.core.requests import edit, extension, generation
 
 NEW = "grok-imagine-video-1.5"

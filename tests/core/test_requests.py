@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core import models, pricing
+from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.core.billing import pricing
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.jobs import TICKS_PER_USD
 from airflow_provider_grokvideo.core.media import Media

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from airflow_provider_grokvideo.core import showing
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.cards import Card, MadeFrom, Problem, Purchase
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.latency import Latencies
-from airflow_provider_grokvideo.core.showing import Shown, Task
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.plugins import view as views
+from airflow_provider_grokvideo.plugins.view import Shown, Task
 
 NOW = 1_800_000_100.0
 SUBMITTED = 1_800_000_000.0
@@ -62,7 +62,7 @@ def of(request_id, **facts):
 )
 def test_a_task_that_airflow_ended_is_not_shown_as_under_way(outcome, state, expected):
     """The card was written before somebody marked the task, or before its worker died."""
-    view = showing.view(shown(outcome=outcome, state=state, manifest=None), now=NOW)
+    view = views.view(shown(outcome=outcome, state=state, manifest=None), now=NOW)
 
     assert expected == view["outcome"]
     assert view["headline"]
@@ -87,7 +87,7 @@ INTENT = (Purchase(number=1, phase="intent", estimated_usd="0.15"),)
 def test_a_task_that_died_while_it_submitted_is_shown_as_unconfirmed(outcome, state, expected):
     """Nobody knows yet whether its request was accepted; no advice says that nothing was bought."""
     card = shown(outcome=outcome, state=state, request_id=None, manifest=None, purchases=INTENT, estimated_usd="0.15")
-    view = showing.view(card, now=NOW)
+    view = views.view(card, now=NOW)
 
     assert expected == view["outcome"]
     assert (expected == "unconfirmed") == (view["problem"] is not None)
@@ -122,7 +122,7 @@ def test_a_cost_is_what_was_billed_and_an_estimate_is_called_one(outcome, facts,
     """A request that the service gave up on without a bill cost nothing, as the ledger has it."""
     card = shown(**{"outcome": outcome, "estimated_usd": "0.15", **facts}).card
 
-    assert dict(zip(("usd", "kind"), expected, strict=True)) == showing.cost(card, outcome, entry)
+    assert dict(zip(("usd", "kind"), expected, strict=True)) == views.cost(card, outcome, entry)
 
 
 def test_a_mapped_task_has_the_name_that_airflow_shows():
@@ -138,7 +138,7 @@ def test_a_mapped_task_has_the_name_that_airflow_shows():
 
 def test_a_review_that_nobody_answered_still_has_its_video():
     """Nothing was stopped before money was spent."""
-    view = showing.view(shown(outcome="asking", state="failed"), now=NOW)
+    view = views.view(shown(outcome="asking", state="failed"), now=NOW)
 
     assert ("delivered", "file") == (view["outcome"], view["video"]["kind"])
     assert "failed" in view["problem"]["message"]
@@ -146,14 +146,14 @@ def test_a_review_that_nobody_answered_still_has_its_video():
 
 def test_a_task_ended_from_outside_says_what_to_do():
     """Nothing was lost, and the way to the video is named."""
-    view = showing.view(shown(outcome="waiting", state="failed", manifest=None), now=NOW)
+    view = views.view(shown(outcome="waiting", state="failed", manifest=None), now=NOW)
 
     assert "Clear the task" in view["problem"]["advice"]
 
 
 def test_a_view_is_plain_json():
     """It is sent to a browser as it is."""
-    view = showing.view(
+    view = views.view(
         shown(
             parameters={"image": {"path": "a.png", "sha256": "x"}, "generate_audio": False, "keyframes": [{"a": 1}]},
             problem=Problem(type="A", message="b"),
@@ -171,7 +171,7 @@ def test_a_view_is_plain_json():
 
 def test_addresses_survive_names_with_signs():
     """Run ids hold a plus and a colon, task ids may hold a space."""
-    view = showing.view(Shown(OWNER, Card(outcome="delivered", at=NOW, manifest=MADE)), now=NOW, root="/airflow")
+    view = views.view(Shown(OWNER, Card(outcome="delivered", at=NOW, manifest=MADE)), now=NOW, root="/airflow")
     asked = parse_qs(urlsplit(view["video"]["href"]).query)
 
     assert {"dag_id": ["films"], "run_id": [OWNER.run_id], "task_id": ["make it"], "map_index": ["2"]} == asked
@@ -184,7 +184,7 @@ def test_addresses_survive_names_with_signs():
 def test_how_long_it_took_is_told():
     """From the submit to the moment it was seen to be finished."""
 
-    assert showing.view(shown(), now=NOW)["took_seconds"] == 50.5
+    assert views.view(shown(), now=NOW)["took_seconds"] == 50.5
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_how_long_it_took_is_told():
 )
 def test_only_files_of_ours_and_web_links_are_played(manifest, expected):
     """People may edit cards; what they write there is no script."""
-    video = showing.video(shown(manifest=manifest))
+    video = views.video(shown(manifest=manifest))
 
     assert expected == (video and video["kind"])
 
@@ -211,7 +211,7 @@ def test_only_files_of_ours_and_web_links_are_played(manifest, expected):
 def test_no_address_of_the_storage_is_in_a_view():
     """Bucket, connection and key stay with the server."""
 
-    assert "bucket" not in json.dumps(showing.view(shown(), now=NOW))
+    assert "bucket" not in json.dumps(views.view(shown(), now=NOW))
 
 
 def test_a_wait_says_when_half_and_nine_of_ten_are_done():
@@ -222,10 +222,10 @@ def test_a_wait_says_when_half_and_nine_of_ten_are_done():
     card = shown(
         outcome="waiting", state="deferred", manifest=None, submitted_at=SUBMITTED, deadline=NOW + 60, kind="k"
     )
-    waiting = showing.view(card, now=NOW, curve=latencies.of("k").curve)["waiting"]
+    waiting = views.view(card, now=NOW, curve=latencies.of("k").curve)["waiting"]
 
     assert waiting["since"] < waiting["expected_at"] < waiting["late_at"] < waiting["deadline"]
-    assert waiting["expected_at"].startswith(showing.iso(SUBMITTED + 29)[:16])
+    assert waiting["expected_at"].startswith(views.iso(SUBMITTED + 29)[:16])
 
 
 @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ def test_a_wait_says_when_half_and_nine_of_ten_are_done():
 )
 def test_a_look_adds_what_the_service_says(job, progress):
     """The task fetches the video itself; the page only says that it is there."""
-    view = showing.view(shown(outcome="waiting", state="deferred", manifest=None), now=NOW)
-    polled = showing.polled_at(view, job, NOW)
+    view = views.view(shown(outcome="waiting", state="deferred", manifest=None), now=NOW)
+    polled = views.polled_at(view, job, NOW)
 
     assert progress == polled["waiting"]["progress"]
     assert polled["outcome"] == "waiting"
@@ -246,7 +246,7 @@ def test_a_look_adds_what_the_service_says(job, progress):
 )
 def test_what_the_service_says_has_no_links(job):
     """A link opens the video to whoever has it."""
-    told = showing.service_says(shown().card, job, NOW)
+    told = views.service_says(shown().card, job, NOW)
 
     assert not [name for name in told if "url" in name or "link" in name]
     assert told == json.loads(json.dumps(told))
@@ -255,7 +255,7 @@ def test_what_the_service_says_has_no_links(job):
 def test_before_is_the_video_of_the_task_that_made_it():
     """An edit is shown beside what it was made from."""
     first, edit = shown("first", "r-0", prompt="A lighthouse"), shown("edit", "r-1", made_from=of("r-0"))
-    told = showing.before(edit, [first, edit])
+    told = views.before(edit, [first, edit])
 
     assert ("first", "A lighthouse", "file") == (told["label"], told["prompt"], told["video"]["kind"])
 
@@ -278,7 +278,7 @@ def test_before_is_the_video_of_the_task_that_made_it():
 )
 def test_before_is_the_file_or_link_that_was_given(made_from, expected):
     """Paths go through the server, links to where they lead, and what is neither is named only."""
-    told = showing.before(shown(made_from=made_from), [])
+    told = views.before(shown(made_from=made_from), [])
     found = {"image": told["image"], "video": told["video"] and told["video"]["href"]}
     said = [f"{kind} {href}" for kind, href in found.items() if href] or ["nothing"]
 
@@ -288,7 +288,7 @@ def test_before_is_the_file_or_link_that_was_given(made_from, expected):
 def test_before_of_words_is_nothing():
     """A video from text starts from nothing."""
 
-    assert showing.before(shown(), [shown()]) is None
+    assert views.before(shown(), [shown()]) is None
 
 
 def test_a_chain_goes_from_the_first_clip_to_the_last_edit():
@@ -302,7 +302,7 @@ def test_a_chain_goes_from_the_first_clip_to_the_last_edit():
     everything = [night, other, first, snow]
 
     for each in (first, snow, night):
-        chain = showing.chain(each, everything)
+        chain = views.chain(each, everything)
 
         assert ["first", "snow", "night"] == [link["label"] for link in chain]
         assert [each.owner.task_id] == [link["label"] for link in chain if link["this"]]
@@ -312,7 +312,7 @@ def test_a_chain_that_bites_its_tail_ends():
     """Cards may be edited into a circle."""
     one, two = shown("one", "r-1", made_from=of("r-2")), shown("two", "r-2", made_from=of("r-1"))
 
-    assert {"one", "two"} == {link["label"] for link in showing.chain(one, [one, two])}
+    assert {"one", "two"} == {link["label"] for link in views.chain(one, [one, two])}
 
 
 def test_a_request_that_is_handed_on_is_shown_once_with_all_that_is_known():
@@ -320,7 +320,7 @@ def test_a_request_that_is_handed_on_is_shown_once_with_all_that_is_known():
     submitted = shown("submit", "r-1", outcome="submitted", manifest=None, prompt="A parcel", mode="text-to-video")
     sensed = shown("sense", "r-1")
     alone = shown("alone", "r-5", outcome="submitted", manifest=None)
-    found = showing.joined([sensed, submitted, alone])
+    found = views.joined([sensed, submitted, alone])
 
     assert [("sense", "A parcel"), ("alone", None)] == [(each.owner.task_id, each.card.prompt) for each in found]
 
@@ -342,13 +342,13 @@ def test_a_video_that_was_reviewed_is_shown_once():
         shown("rescue", "r-3"),
     ]
 
-    assert ["film", "other review", "asks", "late", "rescue"] == [each.owner.task_id for each in showing.joined(cards)]
+    assert ["film", "other review", "asks", "late", "rescue"] == [each.owner.task_id for each in views.joined(cards)]
 
 
 def test_a_finished_request_teaches_how_long_its_kind_takes():
     """One that was reused took no time of the service."""
     card = shown(kind="k").card
 
-    assert ("k", 50.5) == showing.taught_by(card)
-    assert showing.taught_by(card.model_copy(update={"manifest": {**MADE, "reused": True}})) is None
-    assert showing.taught_by(card.model_copy(update={"kind": None})) is None
+    assert ("k", 50.5) == views.taught_by(card)
+    assert views.taught_by(card.model_copy(update={"manifest": {**MADE, "reused": True}})) is None
+    assert views.taught_by(card.model_copy(update={"kind": None})) is None

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated
-from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.core.spending import (
+from airflow_provider_grokvideo.core.billing.entries import (
     Entry,
     accepted,
     as_json,
@@ -24,6 +22,8 @@ from airflow_provider_grokvideo.core.spending import (
     settled,
     unconfirmed,
 )
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 
 OWNER = Owner("films", "manual__1", "make", 2)
 ESTIMATE, BILL = 4_000_000_000, 4_800_000_001

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Owner, Record
-from airflow_provider_grokvideo.core.takes import (
+from airflow_provider_grokvideo.core.purchases.records import ANY_INPUTS, Owner, Record
+from airflow_provider_grokvideo.core.purchases.takes import (
     Answer,
     Approve,
     Ask,

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import (
     AuthenticationFailed,
     GrokVideoError,
@@ -20,7 +19,16 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
-from airflow_provider_grokvideo.core.watching import Abandoned, PollAgain, Said, Settled, Watch, first_poll, poll
+from airflow_provider_grokvideo.core.polling import decisions
+from airflow_provider_grokvideo.core.polling.decisions import (
+    Abandoned,
+    PollAgain,
+    Said,
+    Settled,
+    Watch,
+    first_poll,
+    poll,
+)
 
 T0 = 1_700_000_000.0
 WATCH = Watch("r", since=T0, deadline=T0 + 900, not_before=T0 + 5)
@@ -207,21 +215,21 @@ def test_a_wait_never_spins(interval):
 )
 def test_a_line_tells_state_percent_and_time(seen, line):
     """The task log reads as sentences."""
-    assert line == watching.progress_line(WATCH, seen, T0 + 65)
+    assert line == decisions.progress_line(WATCH, seen, T0 + 65)
 
 
 @pytest.mark.parametrize("error", PROBLEMS, ids=lambda error: type(error).__name__)
 def test_a_line_promises_no_look_that_will_not_come(error):
     """A problem that ends the wait is not announced as one that passes."""
-    assert "poll again" not in watching.progress_line(WATCH, error, T0 + 65)
+    assert "poll again" not in decisions.progress_line(WATCH, error, T0 + 65)
 
 
 def lines(seen: list[object], every: float = 5.0) -> int:
     """Return how many lines the log gets of polls `every` seconds apart."""
     told, count = Said(), 0
     for index, found in enumerate(seen):
-        if watching.worth_saying(told, found, T0 + index * every):
-            told, count = watching.now_said(told, found, T0 + index * every), count + 1
+        if decisions.worth_saying(told, found, T0 + index * every):
+            told, count = decisions.now_said(told, found, T0 + index * every), count + 1
     return count
 
 

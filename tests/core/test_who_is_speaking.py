@@ -13,7 +13,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core import watching
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,
@@ -25,6 +24,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoModerated,
 )
 from airflow_provider_grokvideo.core.jobs import Done, Failed, Moderated, Pending
+from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit
 
 R = "9b1f0c3e-5d64-4c0e-9b0e-3f3a1d2b4c5d"
@@ -158,8 +158,8 @@ CAUSE = {"key": AuthenticationFailed, "money": OutOfCredits, "content": VideoMod
 
 def waits_on(found: object) -> bool:
     """Say whether a wait for a paid video continues after this poll."""
-    watch = watching.Watch(R, since=0.0, deadline=900.0)
-    return isinstance(watching.poll(watch, found, 100.0), watching.PollAgain)
+    watch = decisions.Watch(R, since=0.0, deadline=900.0)
+    return isinstance(decisions.poll(watch, found, 100.0), decisions.PollAgain)
 
 
 @pytest.mark.deep

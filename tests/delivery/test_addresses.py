@@ -6,8 +6,7 @@ import ipaddress
 
 import pytest
 
-from airflow_provider_grokvideo.client.allowed import parse as parse_allowed
-from airflow_provider_grokvideo.delivery.addresses import (
+from airflow_provider_grokvideo.client.addresses import (
     Hop,
     Refused,
     is_local_name,
@@ -16,6 +15,7 @@ from airflow_provider_grokvideo.delivery.addresses import (
     parse,
     without_query,
 )
+from airflow_provider_grokvideo.client.allowed import parse as parse_allowed
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
 NOT_PUBLIC = [

@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
+from airflow_provider_grokvideo.client import addresses
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, parse
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
-from airflow_provider_grokvideo.delivery import addresses
 from airflow_provider_grokvideo.delivery.download import KNOWN_HOST, check_reachable, fetch
 
 OWN = "gateway.example"

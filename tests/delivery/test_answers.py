@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_grokvideo.delivery.answers import (
+from airflow_provider_grokvideo.delivery.responses import (
     TRIES,
     Body,
     Expired,

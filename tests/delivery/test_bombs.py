@@ -11,8 +11,8 @@ import av
 import pytest
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.delivery import boxes, decoding, inputs
-from airflow_provider_grokvideo.delivery.probe import probe, probe_structure
+from airflow_provider_grokvideo.media import boxes, decoding, inputs
+from airflow_provider_grokvideo.media.probe import probe, probe_structure
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from delivery_kit import body
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.core.redaction import MARK
 from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver, shareable
-from airflow_provider_grokvideo.delivery.probe import probe
+from airflow_provider_grokvideo.media.probe import probe
 from airflow_provider_grokvideo.provider_info import __version__
 
 OWNER = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}

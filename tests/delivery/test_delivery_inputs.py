@@ -12,7 +12,7 @@ import pytest
 from delivery_kit import WITHOUT_AV, make_video
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
-from airflow_provider_grokvideo.delivery.inputs import (
+from airflow_provider_grokvideo.media.inputs import (
     AUDIO,
     EDIT_VIDEO,
     EXTEND_VIDEO,
@@ -314,7 +314,7 @@ def test_without_pyav_a_length_nobody_can_read_is_left_to_the_service(media):
     """An MP3 passes with a warning; what boxes and headers tell is still checked."""
     code = """
 import logging, sys
-from airflow_provider_grokvideo.delivery.inputs import AUDIO, EDIT_VIDEO, load
+from airflow_provider_grokvideo.media.inputs import AUDIO, EDIT_VIDEO, load
 logging.basicConfig(level=logging.WARNING)
 with load(sys.argv[1], field="reference_audios", want="audio", limits=AUDIO) as loaded:
     print(loaded.mime, loaded.duration)

@@ -10,13 +10,13 @@ import sys
 import pytest
 from delivery_kit import WITHOUT_AV
 
-from airflow_provider_grokvideo.delivery.probe import probe
-from airflow_provider_grokvideo.delivery.sniffing import sniff
+from airflow_provider_grokvideo.media.probe import probe
+from airflow_provider_grokvideo.media.sniffing import sniff
 
 POLL = """
 import json, sys
 from pathlib import Path
-from airflow_provider_grokvideo.delivery.probe import probe
+from airflow_provider_grokvideo.media.probe import probe
 print(json.dumps([vars(probe(Path(name))) for name in sys.argv[1:]]))
 assert "av" not in sys.modules
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
-from airflow_provider_grokvideo.delivery.destination import check_writable, local_path, target
+from airflow_provider_grokvideo.storage.destination import check_writable, local_path, target
 
 
 @pytest.mark.parametrize(

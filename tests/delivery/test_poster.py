@@ -18,15 +18,16 @@ from delivery_kit import WITHOUT_AV, body
 from PIL import Image
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.core.requests import TextToVideo
-from airflow_provider_grokvideo.delivery import poster, uploads
+from airflow_provider_grokvideo.delivery import uploads
 from airflow_provider_grokvideo.delivery.deliver import Expectation, deliver
-from airflow_provider_grokvideo.delivery.destination import local_path, target
 from airflow_provider_grokvideo.delivery.store import earlier_poster, still_there, store
 from airflow_provider_grokvideo.emulator.recipe import Recipe
 from airflow_provider_grokvideo.emulator.render import render
 from airflow_provider_grokvideo.execution.handover import described, redeliver
+from airflow_provider_grokvideo.media import poster
+from airflow_provider_grokvideo.storage.destination import local_path, target
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}
@@ -450,7 +451,7 @@ def test_a_copied_video_keeps_its_poster_where_none_can_be_made(film, storage, t
     """A worker without PyAV copies what another one made."""
     destination, files = storage
     first = hand_in(film, f"{tmp_path}/first/")
-    monkeypatch.setattr("airflow_provider_grokvideo.delivery.decoding.available", lambda: False)
+    monkeypatch.setattr("airflow_provider_grokvideo.media.decoding.available", lambda: False)
     made = {"request_id": "q1", "uri": first.uri, "poster_uri": first.poster_uri, "duration": first.duration}
     again = redeliver(made, MINE, destination=destination, owner=Owner(**ME))
 
@@ -464,7 +465,7 @@ def test_a_copied_video_without_a_poster_is_copied_all_the_same(film, tmp_path, 
     """Also a video of a journal that was written before there were posters."""
     first = hand_in(film, f"{tmp_path}/first/")
     other = hand_in(film, f"{tmp_path}/first/", "q2")
-    monkeypatch.setattr("airflow_provider_grokvideo.delivery.decoding.available", lambda: False)
+    monkeypatch.setattr("airflow_provider_grokvideo.media.decoding.available", lambda: False)
     if known == "lost":
         local_path(first.poster_uri).unlink()
     told = {

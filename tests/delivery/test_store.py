@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
-from airflow_provider_grokvideo.delivery import places
-from airflow_provider_grokvideo.delivery.destination import check_writable, local_path, target
 from airflow_provider_grokvideo.delivery.store import _taken_over, store, to_json, whose
+from airflow_provider_grokvideo.storage import places
+from airflow_provider_grokvideo.storage.destination import check_writable, local_path, target
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}

@@ -12,7 +12,7 @@ import pytest
 THROWAWAY = """
 import json, os, urllib.request
 import pytest
-from airflow_provider_grokvideo.core import watching
+from airflow_provider_grokvideo.core.polling import decisions
 
 
 def ask(emulator, path, body=None):
@@ -49,12 +49,12 @@ def test_the_connection_points_to_it(grokvideo_connection, grokvideo_emulator):
 
 
 def test_a_deferred_task_is_polled_at_once(grokvideo_connection):
-    assert (0, 0) == (watching.FIRST_POLL, watching.PROPAGATION)
+    assert (0, 0) == (decisions.FIRST_POLL, decisions.PROPAGATION)
 
 
 def test_the_connection_is_gone_afterwards():
     assert "AIRFLOW_CONN_GROKVIDEO_DEFAULT" not in os.environ
-    assert (10, 10) == (watching.FIRST_POLL, watching.PROPAGATION)
+    assert (10, 10) == (decisions.FIRST_POLL, decisions.PROPAGATION)
 
 
 ADDRESSES = []

@@ -9,11 +9,11 @@ import socket
 import pytest
 from example_dags import EXAMPLES, load
 
-from airflow_provider_grokvideo.core import watching
-from airflow_provider_grokvideo.core.pricing import estimate
+from airflow_provider_grokvideo.core.billing.pricing import estimate
+from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.requests import generation
 
-DELAY = watching.FIRST_POLL
+DELAY = decisions.FIRST_POLL
 FILES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
@@ -58,7 +58,7 @@ def test_first_video(run, grokvideo_emulator, s3):
 
 def test_quickstart_with_the_wait_as_in_production(run, grokvideo_emulator, monkeypatch):
     """The DAG of the demo generates, edits and delivers two clips, for two submissions."""
-    monkeypatch.setattr(watching, "FIRST_POLL", DELAY)
+    monkeypatch.setattr(decisions, "FIRST_POLL", DELAY)
     done = run("quickstart.py")
 
     assert "success" == done.state

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from airflow_provider_grokvideo.journal.storage import LocalTree, ObjectTree, Storage, open_tree
+from airflow_provider_grokvideo.storage.directories import LocalTree, ObjectTree, Storage, open_tree
 
 ERROR = "<Error><Code>{code}</Code><Message>{text}</Message></Error>"
 

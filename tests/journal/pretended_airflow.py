@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal.backends import STATE_KEY
 
 TOKEN = "secret-token-of-the-test"

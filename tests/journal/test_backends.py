@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal.backends import (
     STATE_KEY,
     FileBackend,
@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.journal.backends import (
     numbered,
     task_folder,
 )
-from airflow_provider_grokvideo.journal.storage import LocalTree, open_tree
+from airflow_provider_grokvideo.storage.directories import LocalTree, open_tree
 
 OWNER = Owner("films", "manual__1", "make")
 

@@ -19,12 +19,12 @@ from pretended_airflow import TOKEN, PretendedAirflow, pretended_airflow
 
 from airflow_provider_grokvideo import __version__
 from airflow_provider_grokvideo.__main__ import main
-from airflow_provider_grokvideo.core.journal import Attach, Owner, Policy, Record, Submit, latest, next_step
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Attach, Owner, Policy, Record, Submit, latest, next_step
 from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend, TaskStateBackend
 from airflow_provider_grokvideo.journal.rest import OPERATORS, AirflowApi
-from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
+from airflow_provider_grokvideo.storage.directories import open_tree
 
 RUN = "manual__2026-11-22T10:00:00+00:00 'x' $(y)"
 OWNER = Owner("films", RUN, "make", 0)

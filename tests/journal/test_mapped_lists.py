@@ -10,11 +10,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.journal import Owner, Record, elsewhere
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record, elsewhere
 from airflow_provider_grokvideo.core.requests import generation
 from airflow_provider_grokvideo.execution.journal import TaskJournal, new_token
 from airflow_provider_grokvideo.journal.backends import FileBackend
-from airflow_provider_grokvideo.journal.storage import LocalTree
+from airflow_provider_grokvideo.storage.directories import LocalTree
 
 EXAMPLES = int(os.environ.get("GROKVIDEO_MODEL_EXAMPLES", "60"))
 

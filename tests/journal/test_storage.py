@@ -10,7 +10,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_provider_grokvideo.core.errors import InvalidInput, JournalUnavailable
-from airflow_provider_grokvideo.journal.storage import LocalTree, ObjectTree, open_tree
+from airflow_provider_grokvideo.storage.directories import LocalTree, ObjectTree, open_tree
 
 NAME = "films/manual__1/make/-1/0001.json"
 FOLDER = "films/manual__1/make/-1"

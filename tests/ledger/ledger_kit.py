@@ -14,10 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_grokvideo import database
-from airflow_provider_grokvideo.core import budgets
-from airflow_provider_grokvideo.core.budgets import Scope
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing import budgets
+from airflow_provider_grokvideo.core.billing.budgets import Scope
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.ledger import settings, sql
 from airflow_provider_grokvideo.ledger.sql import SqlLedger
 

@@ -17,8 +17,8 @@ from airflow.sdk import Connection
 from ledger_kit import bought
 
 from airflow_provider_grokvideo.client.account import Account, account_from
+from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES
 from airflow_provider_grokvideo.core.errors import InvalidInput, LedgerUnavailable
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES
 from airflow_provider_grokvideo.ledger import settings
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 

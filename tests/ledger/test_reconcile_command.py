@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_grokvideo.__main__ import main
-from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal.backends import FileBackend
-from airflow_provider_grokvideo.journal.storage import open_tree
 from airflow_provider_grokvideo.ledger.sql import SqlLedger, open_sqlite
+from airflow_provider_grokvideo.storage.directories import open_tree
 
 CENT = 10**8
 LONG_AGO = time.time() - 3600

@@ -30,10 +30,10 @@ from ledger_kit import (
 from postgres import Postgres
 
 from airflow_provider_grokvideo import database
+from airflow_provider_grokvideo.core.billing.entries import released, settled
 from airflow_provider_grokvideo.core.errors import LedgerUnavailable
 from airflow_provider_grokvideo.core.jobs import Done
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import released, settled
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.ledger import sql
 
 CLIENTS = 64

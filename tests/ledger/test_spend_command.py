@@ -12,8 +12,8 @@ import pendulum
 import pytest
 
 from airflow_provider_grokvideo.__main__ import main
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
 
 CENT = 10**8

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES
+from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES
 from airflow_provider_grokvideo.planning.dags import DagReader
 from airflow_provider_grokvideo.planning.loading import load
 from airflow_provider_grokvideo.planning.report import ASSUMED

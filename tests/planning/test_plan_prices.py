@@ -10,9 +10,19 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core import models, requests
+from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES, ModelPrice, Prices, estimate
+from airflow_provider_grokvideo.core.billing.upper_bound import (
+    ARGUMENTS,
+    UNKNOWN,
+    Clip,
+    Line,
+    Order,
+    Total,
+    Worst,
+    total,
+    worst,
+)
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.planning import ARGUMENTS, UNKNOWN, Clip, Line, Order, Total, Worst, total, worst
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES, ModelPrice, Prices, estimate
 
 NEW = "grok-imagine-video-1.5"
 LITE = "grok-imagine-video-1.5-lite"

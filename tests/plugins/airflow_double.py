@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import httpx
 from fastapi import Body, FastAPI, Header, HTTPException
 
-from airflow_provider_grokvideo.core.journal import Owner
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.plugins.app import application
 
 PREFIX = "/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"

@@ -8,8 +8,8 @@ import time
 import pytest
 from airflow_double import Double, iso
 
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.plugins import app as page_app
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
@@ -284,7 +284,7 @@ async def test_an_odd_card_hides_no_other(odd):
 
 async def test_a_card_that_airflow_never_gives_does_not_keep_the_others(monkeypatch):
     """Its reading has an end."""
-    monkeypatch.setattr("airflow_provider_grokvideo.plugins.catalogue.READING", 0.5)
+    monkeypatch.setattr("airflow_provider_grokvideo.plugins.gallery.READING", 0.5)
     ask = Airflow.card
 
     async def slow(self, owner):

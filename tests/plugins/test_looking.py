@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.plugins import looking
+from airflow_provider_grokvideo.plugins import live_status
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -21,7 +21,7 @@ def submitted() -> str:
 
 async def test_all_who_watch_share_one_look(grokvideo_emulator):
     """However many pages are open."""
-    request_id, polls = submitted(), looking.Polls()
+    request_id, polls = submitted(), live_status.Polls()
     first, at = await polls.at("grokvideo_default", request_id)
     others = await asyncio.gather(*(polls.at("grokvideo_default", request_id) for _ in range(20)))
 
@@ -32,7 +32,7 @@ async def test_all_who_watch_share_one_look(grokvideo_emulator):
 
 async def test_many_requests_are_looked_at_one_after_the_other(grokvideo_emulator):
     """A gallery of a hundred takes no more from the pace of the triggerer than one."""
-    requests, polls = [submitted() for _ in range(3)], looking.Polls()
+    requests, polls = [submitted() for _ in range(3)], live_status.Polls()
     for request_id in requests:
         await polls.at("grokvideo_default", request_id)
 
@@ -41,10 +41,10 @@ async def test_many_requests_are_looked_at_one_after_the_other(grokvideo_emulato
 
 async def test_a_request_is_looked_at_again_when_the_time_has_come(grokvideo_emulator, monkeypatch):
     """So that a page that stays open shows the progress."""
-    request_id, polls = submitted(), looking.Polls()
+    request_id, polls = submitted(), live_status.Polls()
     await polls.at("grokvideo_default", request_id)
-    now = looking.time.time()
-    monkeypatch.setattr(looking.time, "time", lambda: now + looking.BETWEEN_POLLS + 1)
+    now = live_status.time.time()
+    monkeypatch.setattr(live_status.time, "time", lambda: now + live_status.BETWEEN_POLLS + 1)
     await polls.at("grokvideo_default", request_id)
 
     assert 2 == grokvideo_emulator.polls[request_id]
@@ -52,10 +52,10 @@ async def test_a_request_is_looked_at_again_when_the_time_has_come(grokvideo_emu
 
 async def test_an_answer_without_a_number_takes_none_away(grokvideo_emulator, monkeypatch):
     """The service's first and third answer have no body; the progress told by the second stays on the page."""
-    request_id, polls = submitted(), looking.Polls()
-    began, seen = looking.time.time(), []
+    request_id, polls = submitted(), live_status.Polls()
+    began, seen = live_status.time.time(), []
     for nth in range(3):
-        monkeypatch.setattr(looking.time, "time", lambda now=began + nth * (looking.BETWEEN_POLLS + 1): now)
+        monkeypatch.setattr(live_status.time, "time", lambda now=began + nth * (live_status.BETWEEN_POLLS + 1): now)
         seen.append(await polls.at("grokvideo_default", request_id))
     (first, _), (second, told_at), (third, at) = seen
 
@@ -80,7 +80,7 @@ async def test_no_other_connection_is_used(grokvideo_emulator, monkeypatch, conn
         host = grokvideo_emulator.base_url
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection.replace("HOST", host))
     before = len(grokvideo_emulator.requests)
-    job, _ = await looking.Polls().at(conn_id, request_id)
+    job, _ = await live_status.Polls().at(conn_id, request_id)
 
     assert job is None
     assert before == len(grokvideo_emulator.requests)

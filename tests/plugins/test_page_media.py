@@ -11,7 +11,7 @@ from fastapi import HTTPException
 from starlette.requests import Request
 
 from airflow_provider_grokvideo.core.cards import Card
-from airflow_provider_grokvideo.delivery import poster as posters
+from airflow_provider_grokvideo.media import poster as posters
 from airflow_provider_grokvideo.plugins import media
 
 VIDEO = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(range(256)) * 20_000

@@ -7,7 +7,7 @@ import io
 import pytest
 from benchmarks import airflow_runs, costs
 
-from airflow_provider_grokvideo.delivery import boxes
+from airflow_provider_grokvideo.media import boxes
 
 FETCHED = {
     "large_mb": 200,

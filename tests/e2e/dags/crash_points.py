@@ -24,7 +24,7 @@ from typing import Any
 from airflow.sdk import DAG, get_current_context
 from places import FILE, PLACE
 
-from airflow_provider_grokvideo.core import events
+from airflow_provider_grokvideo.core.polling import events
 from airflow_provider_grokvideo.delivery import store
 from airflow_provider_grokvideo.execution import handover
 from airflow_provider_grokvideo.execution.journal import TaskJournal

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
+from airflow_provider_grokvideo.client.addresses import without_query
 from airflow_provider_grokvideo.core.retrying import retry_after
-from airflow_provider_grokvideo.delivery.addresses import without_query
 
 TRIES = 5
 """Tries of a download. A download is free; a failure costs a run of the task."""

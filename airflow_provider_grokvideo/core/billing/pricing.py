@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from airflow_provider_grokvideo.core import models
+from airflow_provider_grokvideo.core.billing.money import amount, dollars, plain, ticks_of
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.money import amount, dollars, plain, ticks_of
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, VideoRequest
 
 _PER_INPUT = ("input_image", "input_video_second")

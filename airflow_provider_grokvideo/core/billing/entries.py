@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from typing_extensions import assert_never
 
+from airflow_provider_grokvideo.core.billing.money import MOST, plain, ticks_of
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Moderated, usd
-from airflow_provider_grokvideo.core.journal import Owner, Record
-from airflow_provider_grokvideo.core.money import MOST, plain, ticks_of
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 
 State = Literal["reserved", "settled", "released"]
 Outcome = Literal["done", "moderated", "failed", "expired", "unconfirmed", "abandoned"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.journal import ADOPTED, ANY_INPUTS, HOW_TO_CLEAR, Owner, Record, latest
+from airflow_provider_grokvideo.core.purchases.records import ADOPTED, ANY_INPUTS, HOW_TO_CLEAR, Owner, Record, latest
 
 FORGOTTEN = "forgotten by hand"
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from airflow_provider_grokvideo.core.journal import ANY_INPUTS, Record
+from airflow_provider_grokvideo.core.purchases.records import ANY_INPUTS, Record
 
 FIRST = 1
 """The number of the clip that the review was given."""

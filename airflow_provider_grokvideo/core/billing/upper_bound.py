@@ -10,9 +10,9 @@ from itertools import product
 from typing import Any, Literal
 
 from airflow_provider_grokvideo.core import models, requests
+from airflow_provider_grokvideo.core.billing.money import plain
+from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES, Estimate, Prices, estimate
 from airflow_provider_grokvideo.core.errors import InvalidInput
-from airflow_provider_grokvideo.core.money import plain
-from airflow_provider_grokvideo.core.pricing import DEFAULT_PRICES, Estimate, Prices, estimate
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, VideoRequest
 
 Kind = Literal["generate", "edit", "extend"]

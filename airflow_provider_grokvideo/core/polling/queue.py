@@ -10,9 +10,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from airflow_provider_grokvideo.core.latency import Latencies
-from airflow_provider_grokvideo.core.pacing import Pace
-from airflow_provider_grokvideo.core.watching import Watch
+from airflow_provider_grokvideo.core.polling.decisions import Watch
+from airflow_provider_grokvideo.core.polling.latency import Latencies
+from airflow_provider_grokvideo.core.polling.rate_limit import Pace
 
 Key = TypeVar("Key", bound=Hashable)
 

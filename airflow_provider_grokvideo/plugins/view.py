@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pendulum
 
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.cards import YEAR_10000, Card, Outcome, dollars
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.latency import Curve
 from airflow_provider_grokvideo.core.media import source_of
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.polling.latency import Curve
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.links.urls import page, query, run, tab
 
 HEADLINES: dict[Outcome, str] = {
     "submitting": "Submitting",
@@ -281,29 +282,6 @@ def chain(shown: Shown, others: Sequence[Shown]) -> list[dict[str, Any]]:
                 found.append(each)
                 waiting.append(each)
     return [_link(each, this=each is shown) for each in found]
-
-
-def query(owner: Owner) -> str:
-    """Return a task instance as a URL query."""
-    words = {"dag_id": owner.dag_id, "run_id": owner.run_id, "task_id": owner.task_id, "map_index": owner.map_index}
-    return urlencode(words, quote_via=quote)
-
-
-def page(owner: Owner) -> str:
-    """Return the address of a task instance's page."""
-    return f"video?{query(owner)}"
-
-
-def tab(owner: Owner, root: str = "") -> str:
-    """Return the address of a task instance's Video tab in Airflow's UI."""
-    dag_id, run_id, task_id = (quote(each, safe="") for each in (owner.dag_id, owner.run_id, owner.task_id))
-    mapped = "" if owner.map_index < 0 else f"/mapped/{owner.map_index}"
-    return f"{root}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}/plugin/grokvideo"
-
-
-def run(owner: Owner, root: str = "") -> str:
-    """Return the address of a DAG run in Airflow's UI."""
-    return f"{root}/dags/{quote(owner.dag_id, safe='')}/runs/{quote(owner.run_id, safe='')}"
 
 
 def label(owner: Owner, rendered: str | None = None) -> str:

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from airflow_provider_grokvideo.delivery import decoding
+from airflow_provider_grokvideo.media import decoding
 
 LONGEST_SIDE = 1280
 """Largest side of a poster in pixels; enough for a gallery."""

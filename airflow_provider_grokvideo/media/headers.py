@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from airflow_provider_grokvideo.delivery.sniffing import JPEG, PNG, WAV, WEBP, Format
+from airflow_provider_grokvideo.media.sniffing import JPEG, PNG, WAV, WEBP, Format
 
 
 @dataclass(frozen=True)

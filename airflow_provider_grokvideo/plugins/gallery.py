@@ -16,13 +16,14 @@ from urllib.parse import quote
 
 from fastapi import HTTPException
 
-from airflow_provider_grokvideo.core import cards, showing
+from airflow_provider_grokvideo.core import cards
 from airflow_provider_grokvideo.core.cards import Card
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.latency import Curve, Latencies
-from airflow_provider_grokvideo.core.showing import Shown
+from airflow_provider_grokvideo.core.polling.latency import Curve, Latencies
+from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
 from airflow_provider_grokvideo.plugins.keeping import Kept, weight
+from airflow_provider_grokvideo.plugins.view import Shown
 
 KEPT = 5_000
 """Maximum number of cached cards of a few kB each."""
@@ -95,11 +96,11 @@ class Catalogue:
         self, airflow: Airflow, since: float, until: float, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
         """Return the entries of a period, the newest first, and whether the list was truncated."""
-        asked: dict[str, Any] = {"run_after_lte": showing.iso(until)}
+        asked: dict[str, Any] = {"run_after_lte": views.iso(until)}
         if self._newest_first:
             asked["order_by"] = "-timestamp"
         else:
-            asked["run_after_gte"] = showing.iso(max(0.0, since - 31 * 86_400))
+            asked["run_after_gte"] = views.iso(max(0.0, since - 31 * 86_400))
         found: list[dict[str, Any]] = []
         more = True
         for offset in range(0, LISTED, PAGE):
@@ -139,7 +140,7 @@ class Catalogue:
         return None if card is None else Shown(owner, card)
 
     def _keep(self, owner: Owner, written: str, card: Card | None) -> None:
-        taught = None if card is None else showing.taught_by(card)
+        taught = None if card is None else views.taught_by(card)
         with self._lock:
             self._known.put(owner, (written, card), weight(None if card is None else card.to_json()))
             if taught is not None:

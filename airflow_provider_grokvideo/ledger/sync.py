@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_grokvideo.core import spending
-from airflow_provider_grokvideo.core.journal import Record
-from airflow_provider_grokvideo.core.spending import Entry
+from airflow_provider_grokvideo.core.billing import entries as ledger_entries
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.purchases.records import Record
 from airflow_provider_grokvideo.ledger.backends import Ledger
 
 
@@ -25,15 +25,15 @@ def follow(ledger: Ledger, record: Record, entry: Entry | None, *, dry_run: bool
     if other is not None and other.token != record.token:
         if entry is not None and entry.state == "reserved":
             # The unconfirmed submission is that request, which has an entry already.
-            changes.append((entry, spending.released(entry)))
+            changes.append((entry, ledger_entries.released(entry)))
             if not dry_run:
-                ledger.change(entry.token, lambda known: known and spending.released(known))
+                ledger.change(entry.token, lambda known: known and ledger_entries.released(known))
         entry = other
-    wanted = spending.reconciled(entry, record)
+    wanted = ledger_entries.reconciled(entry, record)
     if wanted != entry:
         changes.append((entry, wanted))
         if not dry_run:
-            ledger.change(wanted.token, lambda known: spending.reconciled(known, record))
+            ledger.change(wanted.token, lambda known: ledger_entries.reconciled(known, record))
     return changes
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.journal import Owner, Record, parse
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record, parse
 from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, task_folder
-from airflow_provider_grokvideo.journal.storage import LocalTree, Storage, open_tree
+from airflow_provider_grokvideo.storage.directories import LocalTree, Storage, open_tree
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.journal.rest import AirflowApi

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from airflow_provider_grokvideo.client import addresses
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, shorten
 from airflow_provider_grokvideo.core.media import source_of
-from airflow_provider_grokvideo.delivery import addresses, places, sniffing
-from airflow_provider_grokvideo.delivery.destination import expanded, local_path
-from airflow_provider_grokvideo.delivery.probe import Probe, probe
+from airflow_provider_grokvideo.media import sniffing
+from airflow_provider_grokvideo.media.probe import Probe, probe
+from airflow_provider_grokvideo.storage import places
+from airflow_provider_grokvideo.storage.destination import expanded, local_path
 
 Want = Literal["image", "video", "audio"]
 Source = Literal["url", "data", "file_id", "path"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pendulum
 
+from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.billing.money import plain
 from airflow_provider_grokvideo.core.jobs import usd
-from airflow_provider_grokvideo.core.money import plain
-from airflow_provider_grokvideo.core.spending import Entry
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Polling policy: when a request is polled, and what follows from a poll.
 
 ``poll(watch, seen, now, curve)`` is the whole policy; trigger, sensor and blocking operator only carry it out. The
-order of many waits is decided in :mod:`airflow_provider_grokvideo.core.agenda`.
+order of many waits is decided in :mod:`airflow_provider_grokvideo.core.polling.queue`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, FinalJob, Job, Moderated, Pending
 from airflow_provider_grokvideo.core.numbers import checked_number
-from airflow_provider_grokvideo.core.pacing import LONGEST_CLOSURE
+from airflow_provider_grokvideo.core.polling.rate_limit import LONGEST_CLOSURE
 
 DEFAULT_INTERVAL = 5.0
 """Seconds between polls without a schedule, and after a failed poll, doubled with each further one in a row, as in
@@ -56,7 +56,7 @@ DEFAULT_TIMEOUT = 900.0
 
 
 class Schedule(Protocol):
-    """Latency of a kind of request; see :class:`airflow_provider_grokvideo.core.latency.Curve`."""
+    """Latency of a kind of request; see :class:`airflow_provider_grokvideo.core.polling.latency.Curve`."""
 
     def done(self, age: float) -> float:
         """Return the share of requests that are finished at an age."""

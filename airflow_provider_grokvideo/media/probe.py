@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from airflow_provider_grokvideo.delivery import boxes, decoding, headers, sniffing
-from airflow_provider_grokvideo.delivery.sniffing import Kind
+from airflow_provider_grokvideo.media import boxes, decoding, headers, sniffing
+from airflow_provider_grokvideo.media.sniffing import Kind
 
 Checked = Literal["decoded", "structure"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.texts import can_be_sent
-from airflow_provider_grokvideo.delivery import places
+from airflow_provider_grokvideo.storage import places
 
 SUFFIX = ".mp4"
 

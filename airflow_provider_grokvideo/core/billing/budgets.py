@@ -10,10 +10,10 @@ from typing import Any, Literal, get_args
 
 import pendulum
 
+from airflow_provider_grokvideo.core.billing.money import amount, dollars, ticks_of
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.jobs import usd
-from airflow_provider_grokvideo.core.journal import Owner
-from airflow_provider_grokvideo.core.money import amount, dollars, ticks_of
+from airflow_provider_grokvideo.core.purchases.records import Owner
 
 Word = Literal["dag_run", "dag", "connection", "day", "month"]
 

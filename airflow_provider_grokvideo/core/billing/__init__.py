@@ -1,0 +1,1 @@
+"""Prices, budgets, ledger entries, reports."""

@@ -1,0 +1,1 @@
+"""Records of purchases, repairs, and takes of a review."""

@@ -1,0 +1,1 @@
+"""Video, image and audio files: measured, decoded, checked."""

@@ -1,0 +1,1 @@
+"""Directories and destinations, local and in object stores."""
