@@ -44,39 +44,39 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Refused:
+class AddressRefused:
     """A refused URL, and why, as the end of a sentence."""
 
     why: str
 
 
-def parse(url: str, *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED) -> Hop | Refused:
+def parse(url: str, *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED) -> Hop | AddressRefused:
     """Parse a URL of a download; refuse other schemes, user names, blanks and missing hosts.
 
     Plain http is allowed to loopback and to the private host of a connection that allows it. The address is checked
     once the name is resolved; see :func:`judge`.
     """
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        return Refused("it contains blanks or control characters")
+        return AddressRefused("it contains blanks or control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return Refused("it is not a URL")
+        return AddressRefused("it is not a URL")
     scheme = parts.scheme.lower()
     plain = allow_loopback or (parts.hostname or "").lower() == allowed.plain
     if scheme != "https" and not (plain and scheme == "http"):
-        return Refused(f"its scheme is not https but {scheme or 'missing'}")
+        return AddressRefused(f"its scheme is not https but {scheme or 'missing'}")
     if not parts.hostname:
-        return Refused("it has no host")
+        return AddressRefused("it has no host")
     if parts.username is not None or parts.password is not None:
-        return Refused("it contains a user name or password")
+        return AddressRefused("it contains a user name or password")
     return Hop(url, scheme, parts.hostname, port or (443 if scheme == "https" else 80))
 
 
 def judge(
     hop: Hop, addresses: Sequence[str], *, allow_loopback: bool, allowed: Allowed = NOTHING_ALLOWED
-) -> Refused | None:
+) -> AddressRefused | None:
     """Return why a hop is refused, given all addresses of its host; None if it is allowed.
 
     `allowed` are the hosts and networks that the connection allows; loopback is never among them.
@@ -84,16 +84,16 @@ def judge(
     One forbidden address refuses the whole host, because the connection could use any of its addresses.
     """
     if not addresses:
-        return Refused(f"{hop.host} has no address")
+        return AddressRefused(f"{hop.host} has no address")
     for text in addresses:
         address = read(text)
         if is_loopback(address):
             if not allow_loopback:
-                return Refused(f"{hop.host} is this machine ({address}), not a public host")
+                return AddressRefused(f"{hop.host} is this machine ({address}), not a public host")
         elif not is_public(address) and not allowed.covers(hop.host, address):
-            return Refused(f"{hop.host} is not a public host ({address}); {ALLOW_IT}")
+            return AddressRefused(f"{hop.host} is not a public host ({address}); {ALLOW_IT}")
         elif hop.scheme != "https" and (is_public(address) or hop.host.lower() != allowed.plain):
-            return Refused("it is not https but http")
+            return AddressRefused("it is not https but http")
     return None
 
 

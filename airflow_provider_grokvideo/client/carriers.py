@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.client.logs import cut_logs
 from airflow_provider_grokvideo.client.tls import trust
 from airflow_provider_grokvideo.core.errors import ServiceUnavailable
 from airflow_provider_grokvideo.core.redaction import foreign, without_key
-from airflow_provider_grokvideo.core.retrying import Fault
+from airflow_provider_grokvideo.core.retrying import TransportFault
 from airflow_provider_grokvideo.provider_info import __version__
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Client:
 
     def run(self, flow: Flow[T]) -> T:
         """Run a flow and return its result."""
-        outcome: Reply | Fault | None = None
+        outcome: Reply | TransportFault | None = None
         try:
             while True:
                 step = flow.send(outcome)
@@ -114,7 +114,7 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _send(self, call: Call) -> Reply | Fault:
+    def _send(self, call: Call) -> Reply | TransportFault:
         sending = Sending(stream=self._open, plain=self._account.is_plain)
         if call.paid:
             self._paid = sending
@@ -184,7 +184,7 @@ class AsyncClient:
 
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow and return its result."""
-        outcome: Reply | Fault | None = None
+        outcome: Reply | TransportFault | None = None
         try:
             while True:
                 step = await _next(flow, outcome)
@@ -207,7 +207,7 @@ class AsyncClient:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
-    async def _send(self, call: Call) -> Reply | Fault:
+    async def _send(self, call: Call) -> Reply | TransportFault:
         from anyio import fail_after
 
         sending, seconds = Sending(plain=self._account.is_plain), _longest(self._account, call)
@@ -255,7 +255,7 @@ class _Ended(Exception):
         self.value = value
 
 
-async def _next(flow: Flow[Any], outcome: Reply | Fault | None) -> Call | Pause:
+async def _next(flow: Flow[Any], outcome: Reply | TransportFault | None) -> Call | Pause:
     """Run the next step of a flow; a large response is parsed in a thread, so that other waits continue."""
 
     def step() -> Call | Pause:

@@ -24,7 +24,7 @@ from airflow_provider_grokvideo.client.account import is_private
 from airflow_provider_grokvideo.core import packing
 from airflow_provider_grokvideo.core.errors import GrokVideoError, ServiceUnavailable
 from airflow_provider_grokvideo.core.redaction import foreign, without_key
-from airflow_provider_grokvideo.core.retrying import Fault
+from airflow_provider_grokvideo.core.retrying import TransportFault
 
 LARGEST_ANSWER = 2 * 1024 * 1024
 """Largest response of the API in bytes, unpacked: a page of a hundred files has some 30 kB."""
@@ -211,14 +211,14 @@ def without_user(url: str) -> str:
     return foreign(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl())
 
 
-def fault(problem: Exception, sending: Sending, key: str) -> Fault:
+def fault(problem: Exception, sending: Sending, key: str) -> TransportFault:
     """Return the fault of a failed call; the service may have received it only if bytes were sent."""
     what = without_key(problem.what if isinstance(problem, GrokVideoError) else describe(problem), key)
     if sending.began:
-        return Fault("unknown", what)
+        return TransportFault("unknown", what)
     lasting = what.startswith(_LASTING) or not isinstance(problem, httpx.TransportError)
     lasting = lasting or isinstance(problem, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return Fault("not_sent", what, lasting=lasting)
+    return TransportFault("not_sent", what, lasting=lasting)
 
 
 def describe(problem: Exception) -> str:

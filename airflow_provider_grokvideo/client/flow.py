@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core import files
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, InvalidInput, ServiceUnavailable
 from airflow_provider_grokvideo.core.jobs import Job, StoredFile
 from airflow_provider_grokvideo.core.redaction import foreign
-from airflow_provider_grokvideo.core.retrying import Answer, Fault, delay
+from airflow_provider_grokvideo.core.retrying import Answer, TransportFault, delay
 from airflow_provider_grokvideo.core.wire import Accepted, decode, decode_document, decode_submit, is_request_id
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Pause:
     seconds: float
 
 
-Flow = Generator[Call | Pause, "Reply | Fault | None", T]
+Flow = Generator[Call | Pause, "Reply | TransportFault | None", T]
 """Yields calls and pauses, receives their outcome, returns the decoded result."""
 
 
@@ -196,18 +196,18 @@ def _exchange(call: Call, *, retry: bool = True) -> Flow[Reply]:
         outcome = yield call
         if outcome is None:
             raise TypeError("the client sent no outcome of a call")
-        seen = outcome if isinstance(outcome, Fault) else Answer(outcome.status, outcome.headers)
+        seen = outcome if isinstance(outcome, TransportFault) else Answer(outcome.status, outcome.headers)
         jitter = random()  # noqa: S311 - spreads callers, protects nothing
         pause = delay(attempt, seen, paid=call.paid, now=time.time(), jitter=jitter) if retry else None
         if pause is None:
-            if isinstance(outcome, Fault):
+            if isinstance(outcome, TransportFault):
                 raise _lost(call, outcome)
             return outcome
         yield Pause(pause)
         attempt += 1
 
 
-def _lost(call: Call, fault: Fault) -> GrokVideoError:
+def _lost(call: Call, fault: TransportFault) -> GrokVideoError:
     if call.paid and fault.kind == "unknown":
         return AmbiguousSubmit(f"the response to {call} was lost: {fault.what}")
     nothing = " Nothing was accepted or billed." if call.paid else ""

@@ -52,7 +52,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Problem(_Part):
+class CardProblem(_Part):
     """Why there is no video, or not yet.
 
     Attributes:
@@ -146,7 +146,7 @@ class Card(_Part):
     submitted_at: _Epoch | None = None
     deadline: _Epoch | None = None
     manifest: dict[str, Any] | None = None
-    problem: Problem | None = None
+    problem: CardProblem | None = None
     purchases: tuple[Purchase, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -178,9 +178,9 @@ def outcome_of(error: GrokVideoError) -> Outcome:
     return "trouble" if error.request_id else "refused"
 
 
-def problem_of(error: GrokVideoError) -> Problem:
+def problem_of(error: GrokVideoError) -> CardProblem:
     """Return an error as the page shows it."""
-    return Problem(
+    return CardProblem(
         type=next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == GrokVideoError.__module__),
         message=error.what,
         advice=error.what_to_do,

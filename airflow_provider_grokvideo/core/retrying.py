@@ -35,7 +35,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Fault:
+class TransportFault:
     """A call without a response.
 
     Attributes:
@@ -51,7 +51,7 @@ class Fault:
 
 
 def delay(
-    attempt: int, answer: Answer | Fault, *, paid: bool = False, now: float | None = None, jitter: float = 0.0
+    attempt: int, answer: Answer | TransportFault, *, paid: bool = False, now: float | None = None, jitter: float = 0.0
 ) -> float | None:
     """Return the seconds to wait before the call may be sent again, or None if it may not.
 
@@ -65,7 +65,7 @@ def delay(
     if attempt > MAX_RETRIES:
         return None
     spread = 1 + jitter / 4
-    if isinstance(answer, Fault):
+    if isinstance(answer, TransportFault):
         repeatable = answer.kind == "not_sent" or not paid
         return _backoff(attempt, 0.25, 8.0) * spread if repeatable and not answer.lasting else None
     if answer.status == 429:

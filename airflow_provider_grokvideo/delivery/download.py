@@ -250,7 +250,7 @@ class _Way:
     def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         """Send one GET to a checked address, never to an unresolved name."""
         hop = addresses.parse(url, allow_loopback=self.allow_loopback, allowed=self.allowed)
-        if isinstance(hop, addresses.Refused):
+        if isinstance(hop, addresses.AddressRefused):
             raise _not_followed(link, url, hop)
         proxy = _proxy_for(hop)
         found = self._addresses(hop, link, proxied=proxy is not None)
@@ -364,7 +364,7 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
                 arrival.odd = [] if meaning.odd is None else [meaning.odd]
                 _receive(link, response, arrival, way, max_bytes)
                 return
-            if isinstance(meaning, responses.Expired):
+            if isinstance(meaning, responses.DeadLink):
                 raise LinkExpired(f"The link {addresses.without_query(link)} has expired (HTTP {meaning.status})")
             if isinstance(meaning, responses.Transient):
                 raise _Faulty(meaning)
@@ -428,7 +428,7 @@ def _with_last(items: Sequence[str]) -> Iterator[tuple[bool, str]]:
     return ((number == len(items), item) for number, item in enumerate(items, 1))
 
 
-def _not_followed(link: str, url: str, refused: addresses.Refused) -> DeliveryFailed:
+def _not_followed(link: str, url: str, refused: addresses.AddressRefused) -> DeliveryFailed:
     where = "" if url == link else f" to {addresses.without_query(url)}"
     return _failed(link, f"was not followed{where}: {refused.why}")
 

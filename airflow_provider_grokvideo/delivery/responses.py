@@ -56,7 +56,7 @@ class Redirect:
 
 
 @dataclass(frozen=True)
-class Expired:
+class DeadLink:
     """The link has expired; xAI may return a new one."""
 
     status: int
@@ -90,7 +90,7 @@ class Hopeless:
     show_body: bool = False
 
 
-Meaning = Body | Redirect | Expired | Transient | Hopeless
+Meaning = Body | Redirect | DeadLink | Transient | Hopeless
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def meaning(
         except ValueError:
             return Hopeless(f"HTTP {status} with an invalid Location")
     if status in _EXPIRED:
-        return Expired(status)
+        return DeadLink(status)
     if status in _TRANSIENT or status >= 500:
         return Transient(f"HTTP {status}", restart=status == 416, retry_after=retry_after(headers, now))
     if status == 206:

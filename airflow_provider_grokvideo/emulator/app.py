@@ -19,11 +19,11 @@ from airflow_provider_grokvideo.emulator import booking, discovery, polling, sha
 from airflow_provider_grokvideo.emulator.control import control_routes
 from airflow_provider_grokvideo.emulator.directives import read_prompt
 from airflow_provider_grokvideo.emulator.faults import Fault
-from airflow_provider_grokvideo.emulator.fields import Refused
+from airflow_provider_grokvideo.emulator.fields import FieldRefused
 from airflow_provider_grokvideo.emulator.files import file_routes
 from airflow_provider_grokvideo.emulator.orders import ENDPOINTS
 from airflow_provider_grokvideo.emulator.render import RenderingStopped
-from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.shapes import Answered
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.wire import App, Cut, Pauses, recorded, respond, stopping
 from airflow_provider_grokvideo.emulator.world import KEY_BLOCKED, KEY_NO_CREDIT, KEY_ZDR, KEYS, Job, World
@@ -35,7 +35,7 @@ BODY_BYTES = 20 * 2**20
 class Unauthorized(Exception):
     """The key is refused; carries the answer."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answered) -> None:
         super().__init__()
         self.answer = answer
 
@@ -56,7 +56,7 @@ def key_of(world: World, request: Request) -> str:
     return key
 
 
-def wrong_key(world: World) -> Answer:
+def wrong_key(world: World) -> Answered:
     """Return how a key that is not known, or no longer, is refused (A2)."""
     message = "Incorrect API key provided. You can obtain an API key from the console."
     if world.quirks["wrong_key"] == "401":
@@ -104,7 +104,7 @@ class _Videos:
             if key == KEY_NO_CREDIT:
                 return respond(shapes.no_credit(self.world.quirks["no_credit"]))
             return await self._book(request.url.path.removeprefix("/v1"), body, key)
-        except Refused as refused:
+        except FieldRefused as refused:
             return respond(_refusal(refused))
 
     async def _book(self, endpoint: str, body: Mapping[str, Any], key: str) -> Response:
@@ -112,7 +112,7 @@ class _Videos:
         try:
             directives = read_prompt(raw_prompt or "")
         except ValueError as problem:
-            raise Refused(400, "invalid-argument", f"emulator: {problem}") from None
+            raise FieldRefused(400, "invalid-argument", f"emulator: {problem}") from None
         fault = self.world.take_submit_fault(directives, raw_prompt or "")
         if fault is not None and fault.kind == "cut_before":
             return Cut()
@@ -150,7 +150,7 @@ class _Videos:
                 return respond(shapes.page(502, "Bad gateway"))
             if fault.kind in ("hang", "timeout"):
                 await self.pauses.wait(float(fault.argument or 3600))
-        return respond(Answer(200, {"request_id": request_id}))
+        return respond(Answered(200, {"request_id": request_id}))
 
     async def poll(self, request: Request) -> Response:
         key_of(self.world, request)
@@ -178,20 +178,20 @@ class _Videos:
 
 async def _json_object(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "unsupported", "Expected request with `Content-Type: application/json`", plain=True)
+        raise FieldRefused(415, "unsupported", "Expected request with `Content-Type: application/json`", plain=True)
     raw = await request.body()
     if len(raw) > BODY_BYTES:
-        raise Refused(413, "too-large", "length limit exceeded", plain=True)
+        raise FieldRefused(413, "too-large", "length limit exceeded", plain=True)
     try:
         body = json.loads(raw)
     except ValueError:
-        raise Refused(400, "malformed", "Failed to parse the request body as JSON", plain=True) from None
+        raise FieldRefused(400, "malformed", "Failed to parse the request body as JSON", plain=True) from None
     if not isinstance(body, dict):
-        raise Refused(422, "malformed", "invalid type, expected a JSON object", plain=True)
+        raise FieldRefused(422, "malformed", "invalid type, expected a JSON object", plain=True)
     return body
 
 
-def _refusal(refused: Refused) -> Answer:
+def _refusal(refused: FieldRefused) -> Answered:
     if refused.plain:
         return shapes.plain(refused.status, refused.message)
     return shapes.error(refused.status, refused.code, refused.message)

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_grokvideo.emulator import fields, prices, sources, validation
 from airflow_provider_grokvideo.emulator.directives import Directives
 from airflow_provider_grokvideo.emulator.ledger import shorten
-from airflow_provider_grokvideo.emulator.orders import Doom, Medium, Order
+from airflow_provider_grokvideo.emulator.orders import Doom, JobOrder, Medium
 from airflow_provider_grokvideo.emulator.recipe import (
     FPS,
     Footage,
@@ -35,7 +35,7 @@ async def book(world: World, endpoint: str, body: Mapping[str, Any], directives:
         stills, source = await _inputs(world, order, notes)
     except sources.MissingFile as missing:
         raise fields.invalid(f"file {missing} does not exist") from None
-    except sources.Unusable as problem:
+    except sources.UnusableSource as problem:
         order, stills, source = replace(order, doom=Doom("invalid_argument", str(problem))), (), None
     if source is not None:
         order = validation.judge_source(order, source.seconds, world.quirks)
@@ -45,7 +45,7 @@ async def book(world: World, endpoint: str, body: Mapping[str, Any], directives:
     )
 
 
-async def _inputs(world: World, order: Order, notes: list[str]) -> tuple[tuple[Still, ...], Footage | None]:
+async def _inputs(world: World, order: JobOrder, notes: list[str]) -> tuple[tuple[Still, ...], Footage | None]:
     async def find(medium: Medium, kind: str) -> Footage:
         footage = await sources.find(world, medium, kind)
         if footage.origin.startswith("stand-in"):
@@ -63,7 +63,7 @@ async def _inputs(world: World, order: Order, notes: list[str]) -> tuple[tuple[S
     return tuple(stills), source
 
 
-def _recipe(order: Order, stills: tuple[Still, ...], source: Footage | None) -> Recipe:
+def _recipe(order: JobOrder, stills: tuple[Still, ...], source: Footage | None) -> Recipe:
     if source is not None:
         width, height = edited_size(source.width, source.height)
         added = order.seconds * FPS if order.mode == "extend" else 0
@@ -95,7 +95,7 @@ def _recipe(order: Order, stills: tuple[Still, ...], source: Footage | None) -> 
     )
 
 
-def _price(order: Order, source: Footage | None) -> int:
+def _price(order: JobOrder, source: Footage | None) -> int:
     if order.video is None:
         return prices.ticks(order.model, order.resolution, order.seconds, images=len(order.pictures))
     if source is None:

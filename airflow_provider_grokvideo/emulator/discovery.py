@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.prices import CLASSIC, LITE, MODEL_15
-from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.shapes import Answered
 from airflow_provider_grokvideo.emulator.validation import ALIASES
 from airflow_provider_grokvideo.emulator.wire import respond
 from airflow_provider_grokvideo.emulator.world import KEY_ZDR, World
@@ -30,32 +30,32 @@ def routes(world: World, key_of: KeyOf) -> list[Route]:
     """Return the routes of key facts and models."""
 
     async def api_key(request: Request) -> Response:
-        return respond(Answer(200, _key_facts(key_of(world, request))))
+        return respond(Answered(200, _key_facts(key_of(world, request))))
 
     async def me(request: Request) -> Response:
         key = key_of(world, request)
         if world.quirks["me"] == "404":
             return respond(shapes.error(404, "not-found", "No such operation."))
-        return respond(Answer(200, _me(key)))
+        return respond(Answered(200, _me(key)))
 
     async def video_models(request: Request) -> Response:
         key_of(world, request)
-        return respond(Answer(200, {"models": [_video_model(name) for name in _INPUTS]}))
+        return respond(Answered(200, {"models": [_video_model(name) for name in _INPUTS]}))
 
     async def video_model(request: Request) -> Response:
         key_of(world, request)
         name = request.path_params["name"]
         name = ALIASES.get(name, name)
-        return respond(Answer(200, _video_model(name)) if name in _INPUTS else _unknown(name))
+        return respond(Answered(200, _video_model(name)) if name in _INPUTS else _unknown(name))
 
     async def models(request: Request) -> Response:
         key_of(world, request)
-        return respond(Answer(200, {"object": "list", "data": [_model(name) for name in _INPUTS]}))
+        return respond(Answered(200, {"object": "list", "data": [_model(name) for name in _INPUTS]}))
 
     async def model(request: Request) -> Response:
         key_of(world, request)
         name = request.path_params["name"]
-        return respond(Answer(200, _model(name)) if name in _INPUTS else _unknown(name))
+        return respond(Answered(200, _model(name)) if name in _INPUTS else _unknown(name))
 
     return [
         Route("/v1/api-key", api_key),
@@ -114,5 +114,5 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "created": CREATED, "object": "model", "owned_by": "xai"}
 
 
-def _unknown(name: str) -> Answer:
+def _unknown(name: str) -> Answered:
     return shapes.error(404, "not-found", f"The model {name} does not exist or your team has no access to it.")

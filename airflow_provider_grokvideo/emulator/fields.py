@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_grokvideo.emulator.orders import Medium, Storage
+from airflow_provider_grokvideo.emulator.orders import Medium, StorageOrder
 
 Body = Mapping[str, Any]
 
@@ -16,7 +16,7 @@ _HOURS = (3600, 2_592_000)
 
 
 @dataclass
-class Refused(Exception):
+class FieldRefused(Exception):
     """The service refuses a submit: HTTP status, the code of the body, a sentence.
 
     ``plain`` bodies are text/plain, as axum writes them; the others are ``{"code", "error"}``.
@@ -28,15 +28,15 @@ class Refused(Exception):
     plain: bool = False
 
 
-def invalid(message: str) -> Refused:
+def invalid(message: str) -> FieldRefused:
     """A value the service understands and does not want: 400."""
-    return Refused(400, "invalid-argument", message)
+    return FieldRefused(400, "invalid-argument", message)
 
 
-def malformed(message: str) -> Refused:
+def malformed(message: str) -> FieldRefused:
     """A body that cannot be deserialised: 422 in plain text (contract §7)."""
     text = f"Failed to deserialize the JSON body into the target type: {message}"
-    return Refused(422, "unprocessable", text, plain=True)
+    return FieldRefused(422, "unprocessable", text, plain=True)
 
 
 def text(body: Body, name: str) -> str | None:
@@ -111,7 +111,7 @@ def medium(value: Any, name: str) -> Medium:
     return Medium(url or None, file_id or None)
 
 
-def storage(body: Body) -> Storage | None:
+def storage(body: Body) -> StorageOrder | None:
     """Read ``storage_options`` (contract §5.3)."""
     if body.get("storage_options") is None:
         return None
@@ -128,7 +128,7 @@ def storage(body: Body) -> Storage | None:
     elif public is not None and not isinstance(public, bool):
         raise malformed(f"public_url: invalid type: {_type_name(public)}")
     after = lifetime(fields, "storage_options.expires_after", "expires_after")
-    return Storage(filename, after, bool(public) or isinstance(public, Mapping), public_after)
+    return StorageOrder(filename, after, bool(public) or isinstance(public, Mapping), public_after)
 
 
 def lifetime(body: Body, label: str, name: str) -> int | None:

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.discovery import KeyOf
 from airflow_provider_grokvideo.emulator.polling import spoken_anywhere
-from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.shapes import Answered
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.wire import Cut, Pauses, respond
-from airflow_provider_grokvideo.emulator.world import StoredFile, World
+from airflow_provider_grokvideo.emulator.world import HeldFile, World
 
 MAX_BYTES = 50 * 2**20
 LIFE_SECONDS = (3600, 2_592_000)
@@ -49,8 +49,8 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
             return respond(_missing(request.path_params["file_id"]))
         if request.method == "DELETE":
             world.remove_file(file)
-            return respond(Answer(200, {"id": file.id, "object": "file", "deleted": True}))
-        return respond(Answer(200, await _facts(world, studio, file)))
+            return respond(Answered(200, {"id": file.id, "object": "file", "deleted": True}))
+        return respond(Answered(200, await _facts(world, studio, file)))
 
     async def content(request: Request) -> Response:
         key_of(world, request)
@@ -69,7 +69,7 @@ def file_routes(world: World, studio: Studio, key_of: KeyOf, pauses: Pauses) -> 
     ]
 
 
-async def _listed(world: World, studio: Studio, asked: Mapping[str, str]) -> Answer:
+async def _listed(world: World, studio: Studio, asked: Mapping[str, str]) -> Answered:
     """Return a page of the files, the newest first; a page that is not empty has a token for the next (F1)."""
     limit, order = asked.get("limit", str(PAGE)), asked.get("order", "desc")
     start = asked.get("pagination_token", "p0").removeprefix("p")
@@ -91,7 +91,7 @@ async def _listed(world: World, studio: Studio, asked: Mapping[str, str]) -> Ans
     }
     if page["data"]:
         page["pagination_token"] = f"p{end}"
-    return Answer(200, page)
+    return Answered(200, page)
 
 
 def is_like(name: str, wanted: str) -> bool:
@@ -100,7 +100,7 @@ def is_like(name: str, wanted: str) -> bool:
     return wanted in name or SequenceMatcher(None, name, wanted).ratio() >= LIKENESS
 
 
-async def content_of(world: World, studio: Studio, file: StoredFile) -> bytes | None:
+async def content_of(world: World, studio: Studio, file: HeldFile) -> bytes | None:
     """Return the bytes of a file: uploaded ones, or the video of its job."""
     if file.data is not None:
         return file.data
@@ -123,7 +123,7 @@ async def _fault(world: World, pauses: Pauses) -> Response | None:
     return None
 
 
-async def _upload(world: World, studio: Studio, request: Request) -> Answer:
+async def _upload(world: World, studio: Studio, request: Request) -> Answered:
     async with request.form(max_part_size=MAX_BYTES) as form:
         life: int | None = None
         # The service reads the fields in their order and learns of a later one too late (contract §8).
@@ -135,7 +135,7 @@ async def _upload(world: World, studio: Studio, request: Request) -> Answer:
     return shapes.error(400, "invalid-argument", "the form has no file")
 
 
-async def _store(world: World, studio: Studio, upload: UploadFile, life: int | None) -> Answer:
+async def _store(world: World, studio: Studio, upload: UploadFile, life: int | None) -> Answered:
     data = await upload.read()
     if len(data) > MAX_BYTES:
         return shapes.plain(413, "length limit exceeded")
@@ -143,17 +143,17 @@ async def _store(world: World, studio: Studio, upload: UploadFile, life: int | N
     if life is not None and not low <= life <= high:
         return shapes.error(400, "invalid-argument", f"expires_after must be between {low} and {high} seconds")
     now = world.clock()
-    file = StoredFile(
+    file = HeldFile(
         id=f"file_{world.new_id()}",
         filename=upload.filename or "file",
         created_at=now,
         data=data,
         expires_at=None if life is None else now + life,
     )
-    return Answer(200, await _facts(world, studio, world.store(file)))
+    return Answered(200, await _facts(world, studio, world.store(file)))
 
 
-async def _facts(world: World, studio: Studio, file: StoredFile) -> dict[str, Any]:
+async def _facts(world: World, studio: Studio, file: HeldFile) -> dict[str, Any]:
     facts = {
         "id": file.id,
         "object": "file",
@@ -167,5 +167,5 @@ async def _facts(world: World, studio: Studio, file: StoredFile) -> dict[str, An
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _missing(file_id: str) -> Answer:
+def _missing(file_id: str) -> Answered:
     return shapes.error(404, "not-found", f"file {file_id} does not exist")

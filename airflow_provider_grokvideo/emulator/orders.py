@@ -16,7 +16,7 @@ class Medium:
 
 
 @dataclass(frozen=True)
-class Storage:
+class StorageOrder:
     """The wish to keep the result in the Files API (contract §5.3); times in seconds."""
 
     filename: str
@@ -34,7 +34,7 @@ class Doom:
 
 
 @dataclass(frozen=True)
-class Order:
+class JobOrder:
     """One accepted body.
 
     ``seconds`` is the length of a generation or the added seconds of an extension, and 0 for an edit. ``prompt`` is
@@ -54,7 +54,7 @@ class Order:
     keyframes: tuple[tuple[float, Medium], ...] = ()
     sounds: int = 0
     video: Medium | None = None
-    storage: Storage | None = None
+    storage: StorageOrder | None = None
     upload_url: str | None = None
     doom: Doom | None = None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.faults import Fault
-from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.shapes import Answered
 from airflow_provider_grokvideo.emulator.sources import is_loopback
 from airflow_provider_grokvideo.emulator.studio import Studio
 from airflow_provider_grokvideo.emulator.world import Job, World
@@ -25,15 +25,15 @@ _DONE_SHAPES = {
 }
 
 
-def odd(fault: Fault, job: Job, world: World) -> Answer | None:
+def odd(fault: Fault, job: Job, world: World) -> Answered | None:
     """Return the single odd answer a poll fault asks for, or None where it is not an answer."""
     if (spoken := spoken_anywhere(fault, world)) is not None:
         return spoken
     match fault.kind:
         case "unknown_word":
-            return Answer(200, {"status": fault.argument})
+            return Answered(200, {"status": fault.argument})
         case "no_status":
-            return Answer(200, {"request_id": job.request_id})
+            return Answered(200, {"request_id": job.request_id})
         case "html_202":
             return shapes.page(202, "Accepted")
         case "html_200":
@@ -43,7 +43,7 @@ def odd(fault: Fault, job: Job, world: World) -> Answer | None:
     return None
 
 
-def spoken_anywhere(fault: Fault, world: World) -> Answer | None:
+def spoken_anywhere(fault: Fault, world: World) -> Answered | None:
     """Return the answer of a fault that answers every operation alike, or None for another fault."""
     match fault.kind:
         case "http":
@@ -55,7 +55,7 @@ def spoken_anywhere(fault: Fault, world: World) -> Answer | None:
     return None
 
 
-async def answer(world: World, studio: Studio, job: Job) -> Answer:
+async def answer(world: World, studio: Studio, job: Job) -> Answered:
     """Return the ordinary answer to a poll that was counted."""
     if not world.is_ready(job):
         return shapes.pending(
@@ -81,7 +81,7 @@ async def uploaded(studio: Studio, job: Job) -> None:
     await asyncio.shield(job.uploading)
 
 
-def _ended(world: World, job: Job) -> Answer:
+def _ended(world: World, job: Job) -> Answered:
     kind, argument = job.fate_kind, job.fate.argument if job.fate else ""
     match kind:
         case "moderated":

@@ -15,7 +15,7 @@ _PICTURES = ("JPEG", "PNG", "WEBP")
 
 
 @dataclass(frozen=True)
-class Probe:
+class ClipProbe:
     """What bytes hold: ``frames`` counts 1/24 s and is 0 for a picture."""
 
     kind: str
@@ -25,21 +25,21 @@ class Probe:
     audio: bool = False
 
 
-def probe(data: bytes) -> Probe | None:
+def probe(data: bytes) -> ClipProbe | None:
     """Return what the bytes are, or None when they are neither a JPEG, PNG or WebP nor a decodable MP4."""
     return _clip(data) if data[4:8] == b"ftyp" else _picture(data)
 
 
-def _picture(data: bytes) -> Probe | None:
+def _picture(data: bytes) -> ClipProbe | None:
     try:
         with Image.open(io.BytesIO(data), formats=_PICTURES) as picture:
             picture.load()
-            return Probe("image", picture.width, picture.height)
+            return ClipProbe("image", picture.width, picture.height)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 
-def _clip(data: bytes) -> Probe | None:
+def _clip(data: bytes) -> ClipProbe | None:
     try:
         with av.open(io.BytesIO(data), "r", format="mp4") as container:
             if not container.streams.video:
@@ -49,7 +49,7 @@ def _clip(data: bytes) -> Probe | None:
                 return None
             length = _seconds(container, stream)
             audio = bool(container.streams.audio)
-            return Probe("video", stream.width, stream.height, max(1, round(length * FPS)), audio)
+            return ClipProbe("video", stream.width, stream.height, max(1, round(length * FPS)), audio)
     except (av.FFmpegError, ValueError):
         return None
 

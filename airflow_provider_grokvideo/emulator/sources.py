@@ -16,14 +16,14 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from airflow_provider_grokvideo.emulator.orders import Medium
 from airflow_provider_grokvideo.emulator.prices import CLASSIC
 from airflow_provider_grokvideo.emulator.recipe import FPS, Footage, Recipe
-from airflow_provider_grokvideo.emulator.world import StoredFile, World
+from airflow_provider_grokvideo.emulator.world import HeldFile, World
 
 FETCH_SECONDS = 5.0
 MAX_BYTES = {"image": 10 * 2**20, "video": 50 * 2**20}
 STAND_IN_SECONDS = 6
 
 
-class Unusable(Exception):
+class UnusableSource(Exception):
     """A source the service accepts in the body and cannot use; the job fails with ``invalid_argument``."""
 
 
@@ -69,7 +69,7 @@ async def find(world: World, medium: Medium, kind: str) -> Footage:
     if url.startswith("data:"):
         return await _from_bytes(_decode(url), kind, "data: URI")
     own = _own(world, url)
-    if isinstance(own, StoredFile):
+    if isinstance(own, HeldFile):
         return await _from_file(world, own, kind)
     if own is not None:
         return _right_kind(own, kind)
@@ -78,33 +78,33 @@ async def find(world: World, medium: Medium, kind: str) -> Footage:
     return stand_in(kind, url)
 
 
-def _own(world: World, url: str) -> Footage | StoredFile | None:
+def _own(world: World, url: str) -> Footage | HeldFile | None:
     if not world.download_origin or not url.startswith(world.download_origin + "/"):
         return None
     parts = urlsplit(url).path.split("/")
     if len(parts) < 4:
-        raise Unusable("the URL names nothing on the download origin")
+        raise UnusableSource("the URL names nothing on the download origin")
     if parts[1] == "files" and parts[2] in world.public_files:
         return world.public_files[parts[2]]
     link = world.links.get(parts[2])
     footage = world.footage_of(link.request_id, "own link") if link else None
     if footage is None:
-        raise Unusable("the URL names nothing on the download origin")
+        raise UnusableSource("the URL names nothing on the download origin")
     return footage
 
 
-async def _from_file(world: World, file: StoredFile, kind: str) -> Footage:
+async def _from_file(world: World, file: HeldFile, kind: str) -> Footage:
     if file.data is not None:
         return await _from_bytes(file.data, kind, "file_id")
     footage = world.footage_of(file.request_id or "", "file_id")
     if footage is None:
-        raise Unusable("the stored file has no content")
+        raise UnusableSource("the stored file has no content")
     return _right_kind(footage, kind)
 
 
 def _right_kind(footage: Footage, kind: str) -> Footage:
     if footage.kind != kind:
-        raise Unusable(f"expected {_a(kind)}, got {_a(footage.kind)}")
+        raise UnusableSource(f"expected {_a(kind)}, got {_a(footage.kind)}")
     return footage
 
 
@@ -115,7 +115,7 @@ async def _from_bytes(data: bytes, kind: str, origin: str) -> Footage:
 
     found = await run_in_threadpool(probe, data)
     if found is None:
-        raise Unusable(f"the input ({origin}) is not a readable picture or clip")
+        raise UnusableSource(f"the input ({origin}) is not a readable picture or clip")
     key = hashlib.sha256(data).hexdigest()
     footage = Footage(found.kind, key, origin, found.width, found.height, found.frames, found.audio, data=data)
     return _right_kind(footage, kind)
@@ -128,7 +128,7 @@ def _decode(uri: str) -> bytes:
     try:
         return base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
-        raise Unusable("the data: URI is not valid base64") from None
+        raise UnusableSource("the data: URI is not valid base64") from None
 
 
 async def _fetch(url: str, limit: int) -> bytes:
@@ -141,13 +141,13 @@ async def _fetch(url: str, limit: int) -> bytes:
             client.stream("GET", url) as answer,
         ):
             if answer.status_code != 200:
-                raise Unusable(f"fetching the input gave HTTP {answer.status_code}")
+                raise UnusableSource(f"fetching the input gave HTTP {answer.status_code}")
             async for chunk in answer.aiter_bytes():
                 data += chunk
                 if len(data) > limit:
-                    raise Unusable(f"the input is larger than {limit} bytes")
+                    raise UnusableSource(f"the input is larger than {limit} bytes")
     except httpx.HTTPError as problem:
-        raise Unusable(f"fetching the input failed: {type(problem).__name__}") from None
+        raise UnusableSource(f"fetching the input failed: {type(problem).__name__}") from None
     return bytes(data)
 
 

@@ -1,4 +1,4 @@
-"""Validation of submits: pure functions from a body to an :class:`Order` or a :class:`Refused`.
+"""Validation of submits: pure functions from a body to an :class:`JobOrder` or a :class:`FieldRefused`.
 
 Rules and their numbers are those of contract §3, §4 and §13.2.
 """
@@ -10,8 +10,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from airflow_provider_grokvideo.emulator import fields
-from airflow_provider_grokvideo.emulator.fields import Body, Refused, invalid, malformed
-from airflow_provider_grokvideo.emulator.orders import Doom, Medium, Order
+from airflow_provider_grokvideo.emulator.fields import Body, FieldRefused, invalid, malformed
+from airflow_provider_grokvideo.emulator.orders import Doom, JobOrder, Medium
 from airflow_provider_grokvideo.emulator.prices import CLASSIC, LITE, MODEL_15
 
 MODELS = (CLASSIC, MODEL_15, LITE)
@@ -32,7 +32,7 @@ _SLOTS_PER_SECOND = 3
 Quirks = Mapping[str, str]
 
 
-def read_order(endpoint: str, body: Body, prompt: str, quirks: Quirks) -> Order:
+def read_order(endpoint: str, body: Body, prompt: str, quirks: Quirks) -> JobOrder:
     """Read a body sent to one of the three submit endpoints.
 
     ``prompt`` is the body's prompt without directives; quirks decide where contract §13 knows two behaviours.
@@ -44,7 +44,7 @@ def read_order(endpoint: str, body: Body, prompt: str, quirks: Quirks) -> Order:
     return readers[endpoint](body, prompt, quirks)
 
 
-def judge_source(order: Order, seconds: Fraction, quirks: Quirks) -> Order:
+def judge_source(order: JobOrder, seconds: Fraction, quirks: Quirks) -> JobOrder:
     """Apply the rules that need the length of the source clip (S19, S22).
 
     Raises:
@@ -66,7 +66,7 @@ def check_zdr(body: Body) -> None:
         raise invalid("this team has zero data retention (ZDR): output.upload_url is required")
 
 
-def _generation(body: Body, prompt: str, quirks: Quirks) -> Order:
+def _generation(body: Body, prompt: str, quirks: Quirks) -> JobOrder:
     seconds = _seconds(body, DEFAULT_SECONDS)
     aspect = fields.choice(body, "aspect_ratio", ASPECTS)
     resolution = fields.choice(body, "resolution", RESOLUTIONS) or "480p"
@@ -82,7 +82,7 @@ def _generation(body: Body, prompt: str, quirks: Quirks) -> Order:
     sounds = [_sound(item, index) for index, item in enumerate(fields.structs(body, "reference_audios"))]
     fields.text(body, "user")
     family = bool(references or keyframes or sounds or last_frame)
-    order = Order(
+    order = JobOrder(
         mode="reference-to-video" if family else "image-to-video" if image else "text-to-video",
         model=_model(body),
         prompt=prompt,
@@ -106,10 +106,10 @@ def _generation(body: Body, prompt: str, quirks: Quirks) -> Order:
     return _doomed(order, quirks)
 
 
-def _edit(body: Body, prompt: str, quirks: Quirks) -> Order:
+def _edit(body: Body, prompt: str, quirks: Quirks) -> JobOrder:
     video = _prompted_video(body)
     fields.text(body, "user")
-    order = Order(
+    order = JobOrder(
         mode="edit",
         model=_model(body),
         prompt=prompt,
@@ -120,10 +120,10 @@ def _edit(body: Body, prompt: str, quirks: Quirks) -> Order:
     return _only_classic(order, quirks)
 
 
-def _extension(body: Body, prompt: str, quirks: Quirks) -> Order:
+def _extension(body: Body, prompt: str, quirks: Quirks) -> JobOrder:
     video = _prompted_video(body)
     seconds = _seconds(body, DEFAULT_ADDED_SECONDS)
-    order = Order(
+    order = JobOrder(
         mode="extend",
         model=_model(body),
         prompt=prompt,
@@ -143,7 +143,7 @@ def _model(body: Body) -> str:
         return CLASSIC  # the service publishes no default
     model = ALIASES.get(name, name)
     if model not in MODELS:
-        raise Refused(404, "not-found", f"The model {name} does not exist or your team has no access to it.")
+        raise FieldRefused(404, "not-found", f"The model {name} does not exist or your team has no access to it.")
     return model
 
 
@@ -193,7 +193,7 @@ def _prompted_video(body: Body) -> Medium:
     return fields.medium(body["video"], "video")
 
 
-def _check_counts(order: Order) -> None:
+def _check_counts(order: JobOrder) -> None:
     limits = (
         ("reference_images", len(order.references), _MAX_REFERENCES[order.model]),
         ("reference_audios", order.sounds, _MAX_SOUNDS),
@@ -204,7 +204,7 @@ def _check_counts(order: Order) -> None:
             raise invalid(f"at most {limit} {name} are allowed with {order.model}, got {count}")
 
 
-def _check_model(order: Order) -> None:
+def _check_model(order: JobOrder) -> None:
     if order.mode != "reference-to-video":
         return
     pinned = bool(order.last_frame or order.keyframes or order.sounds)
@@ -218,7 +218,7 @@ def _check_model(order: Order) -> None:
         raise invalid("references and pinned frames are limited to 720p")
 
 
-def _check_keyframes(order: Order) -> None:
+def _check_keyframes(order: JobOrder) -> None:
     slots: set[int] = set()
     for moment, _ in order.keyframes:
         if not 0 < moment < order.seconds:
@@ -229,7 +229,7 @@ def _check_keyframes(order: Order) -> None:
         slots.add(slot)
 
 
-def _doomed(order: Order, quirks: Quirks) -> Order:
+def _doomed(order: JobOrder, quirks: Quirks) -> JobOrder:
     pinned = order.image or order.last_frame or order.keyframes
     if order.model == CLASSIC and order.resolution == "1080p":
         message = f"1080p is not available for {CLASSIC}"
@@ -240,7 +240,7 @@ def _doomed(order: Order, quirks: Quirks) -> Order:
     return order
 
 
-def _only_classic(order: Order, quirks: Quirks) -> Order:
+def _only_classic(order: JobOrder, quirks: Quirks) -> JobOrder:
     if order.model != CLASSIC:
         message = f"{order.model} cannot {order.mode} videos; use {CLASSIC}"
         return _refuse_or_doom(order, quirks["edit_model"], Doom("failed_precondition", message))
@@ -250,7 +250,7 @@ def _only_classic(order: Order, quirks: Quirks) -> Order:
     return order
 
 
-def _refuse_or_doom(order: Order, when: str, doom: Doom) -> Order:
+def _refuse_or_doom(order: JobOrder, when: str, doom: Doom) -> JobOrder:
     if when == "sync":
         raise invalid(doom.message)
     return replace(order, doom=doom)

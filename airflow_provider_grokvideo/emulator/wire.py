@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from airflow_provider_grokvideo.emulator import shapes
 from airflow_provider_grokvideo.emulator.ledger import HEADERS_OF_INTEREST, Seen
-from airflow_provider_grokvideo.emulator.shapes import Answer
+from airflow_provider_grokvideo.emulator.shapes import Answered
 from airflow_provider_grokvideo.emulator.world import World
 
 Scope = dict[str, Any]
@@ -88,7 +88,7 @@ class Pauses:
         return self._stopping
 
 
-def respond(answer: Answer) -> Response:
+def respond(answer: Answered) -> Response:
     """Turn an answer into an HTTP response; an empty one carries no content type (contract P1)."""
     if answer.json is not None:
         return JSONResponse(answer.json, answer.status, headers=answer.headers)

@@ -17,7 +17,7 @@ from typing import Any
 from airflow_provider_grokvideo.emulator.directives import Directives
 from airflow_provider_grokvideo.emulator.faults import Fault, FaultQueue
 from airflow_provider_grokvideo.emulator.ledger import Seen, Start
-from airflow_provider_grokvideo.emulator.orders import Order
+from airflow_provider_grokvideo.emulator.orders import JobOrder
 from airflow_provider_grokvideo.emulator.quirks import read_quirks
 from airflow_provider_grokvideo.emulator.recipe import Footage, Recipe
 from airflow_provider_grokvideo.emulator.tempo import Tempo
@@ -41,7 +41,7 @@ class Link:
 
 
 @dataclass
-class StoredFile:
+class HeldFile:
     """A file of the Files API: uploaded bytes, or the video of a job."""
 
     id: str
@@ -59,7 +59,7 @@ class Job:
     """One accepted submission and its result."""
 
     request_id: str
-    order: Order
+    order: JobOrder
     recipe: Recipe | None
     body: dict[str, Any]
     raw_prompt: str
@@ -73,7 +73,7 @@ class Job:
     answered_polls: int = 0
     settled: bool = False
     link: Link | None = None
-    file: StoredFile | None = None
+    file: HeldFile | None = None
     uploading: asyncio.Future[None] | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -130,8 +130,8 @@ class World:
             self.quirks = read_quirks(self._initial[1])
             self.jobs: dict[str, Job] = {}
             self.links: dict[str, Link] = {}
-            self.files: dict[str, StoredFile] = {}
-            self.public_files: dict[str, StoredFile] = {}
+            self.files: dict[str, HeldFile] = {}
+            self.public_files: dict[str, HeldFile] = {}
             self.faults = FaultQueue()
             self.requests: dict[int, Seen] = {}
             self.leaks = 0
@@ -187,7 +187,7 @@ class World:
 
     def accept(
         self,
-        order: Order,
+        order: JobOrder,
         recipe: Recipe | None,
         price: int,
         body: dict[str, Any],
@@ -264,7 +264,7 @@ class World:
             if wish is None or job.state != "done" or job.fate_kind == "storage_error":
                 return
             job.file = self.store(
-                StoredFile(
+                HeldFile(
                     id=f"file_{self.new_id()}",
                     filename=wish.filename,
                     created_at=self.clock(),
@@ -302,13 +302,13 @@ class World:
 
     # Files
 
-    def store(self, file: StoredFile) -> StoredFile:
+    def store(self, file: HeldFile) -> HeldFile:
         """Put a file into the Files API."""
         with self.lock:
             self.files[file.id] = file
             return file
 
-    def find_file(self, file_id: str) -> StoredFile | None:
+    def find_file(self, file_id: str) -> HeldFile | None:
         """Return a file that is there and has not expired."""
         with self.lock:
             file = self.files.get(file_id)
@@ -316,7 +316,7 @@ class World:
                 return None
             return file
 
-    def publish(self, file: StoredFile, expires_after: int | None) -> None:
+    def publish(self, file: HeldFile, expires_after: int | None) -> None:
         """Give a file a public URL; an existing one stays as it is."""
         with self.lock:
             if file.public_token is None:
@@ -324,7 +324,7 @@ class World:
                 file.public_expires_at = self._after(expires_after) or file.expires_at
                 self.public_files[file.public_token] = file
 
-    def remove_file(self, file: StoredFile) -> None:
+    def remove_file(self, file: HeldFile) -> None:
         """Delete a file and its public URL."""
         with self.lock:
             self.public_files.pop(file.public_token or "", None)
@@ -336,7 +336,7 @@ class World:
     def _token(self) -> str:
         return f"{self._dice.getrandbits(96):024x}"
 
-    def public_url(self, file: StoredFile) -> str | None:
+    def public_url(self, file: HeldFile) -> str | None:
         """The public address of a file on the download origin, if it has one."""
         if file.public_token is None:
             return None

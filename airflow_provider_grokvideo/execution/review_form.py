@@ -205,7 +205,7 @@ def form(clip: Clip, *, words: str, max_takes: int, why_no_other: str | None) ->
 
 
 @dataclass(frozen=True)
-class Said:
+class ReviewResponse:
     """A response to a review.
 
     Attributes:
@@ -225,7 +225,7 @@ class Said:
     problem: str | None = None
 
 
-def said(event: object) -> Said:
+def said(event: object) -> ReviewResponse:
     """Read a response.
 
     Raises:
@@ -240,14 +240,14 @@ def said(event: object) -> Said:
         late.retry_helps = False
         raise late
     if isinstance(event, Mapping) and event.get("error_type") == "validation":
-        return Said(None, approval.who(event), problem=shorten(event.get("error")))
+        return ReviewResponse(None, approval.who(event), problem=shorten(event.get("error")))
     chosen = event.get("chosen_options") if isinstance(event, Mapping) else None
     if not isinstance(event, Mapping) or not isinstance(chosen, list) or len(chosen) != 1 or chosen[0] not in _CHOICES:
         raise EventRejected(f"invalid response to the review: {shorten(event)}")
     filled_in = event.get("params_input")
     filled_in = filled_in if isinstance(filled_in, Mapping) else {}
     moment = event.get("responded_at")
-    heard = Said(_CHOICES[chosen[0]], approval.who(event), None if moment is None else str(moment))
+    heard = ReviewResponse(_CHOICES[chosen[0]], approval.who(event), None if moment is None else str(moment))
     words, take = filled_in.get(WORDS), filled_in.get(TAKE)
     if heard.choice == "another" and WORDS in filled_in and not (isinstance(words, str) and words.strip()):
         return replace(heard, choice=None, problem="the prompt of another take is empty")

@@ -52,7 +52,7 @@ def wait(watch: decisions.Watch, client: Client, heard: Heard | None = None) -> 
     Raises:
         GrokVideoError: The deadline passed, or the key stopped working.
     """
-    said = decisions.Said()
+    said = decisions.LogThrottle()
     curve = LATENCIES.of(watch.kind).curve
     at = decisions.first_poll(watch, time.time(), curve)
     while True:

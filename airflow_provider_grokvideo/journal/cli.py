@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.core.purchases import repairs as edits
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
 from airflow_provider_grokvideo.journal.backends import Backend
-from airflow_provider_grokvideo.journal.scan import ApiShelf, FileShelf, Problem, Shelf, SqlShelf, Wanted
+from airflow_provider_grokvideo.journal.scan import ApiJournals, FileJournals, Journals, SqlJournals, Unreadable, Wanted
 from airflow_provider_grokvideo.terminal import (
     DONE,
     INCOMPLETE,
@@ -91,9 +91,9 @@ def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) 
 def list_all(options: argparse.Namespace) -> int:
     """Print all purchases, or the orphans and the commands that settle them."""
     wanted = Wanted(options.dag_id, options.run_id, options.task_id)
-    with open_shelf(options) as shelf:
+    with open_journals(options) as shelf:
         found = list(shelf.purchases(wanted))
-    problems = [each for each in found if isinstance(each, Problem)]
+    problems = [each for each in found if isinstance(each, Unreadable)]
     records = sorted((each for each in found if isinstance(each, Record)), key=lambda record: record.intended_at)
     chosen = orphans(records) if options.orphans else records
     if options.json:
@@ -114,7 +114,7 @@ def list_all(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print all records of one task instance."""
     owner = _owner(options)
-    with open_shelf(options) as shelf:
+    with open_journals(options) as shelf:
         records = shelf.backend(owner).records()
     if options.json:
         _say_json(backend=shelf.told, purchases=[each.to_json() for each in records])
@@ -128,7 +128,7 @@ def show(options: argparse.Namespace) -> int:
 def adopt(options: argparse.Namespace) -> int:
     """Attach a request id to the unconfirmed submission."""
     owner = _owner(options)
-    with open_shelf(options) as shelf:
+    with open_journals(options) as shelf:
         backend = shelf.backend(owner)
         token, now = secrets.token_hex(8), time.time()
         edit = edits.adopt(
@@ -140,14 +140,14 @@ def adopt(options: argparse.Namespace) -> int:
 def forget(options: argparse.Namespace) -> int:
     """Withdraw the unconfirmed submission."""
     owner = _owner(options)
-    with open_shelf(options) as shelf:
+    with open_journals(options) as shelf:
         backend = shelf.backend(owner)
         return _settle(backend, edits.forget(backend.records(), owner, force=options.force))
 
 
 def _settle(backend: Backend, edit: edits.Edit) -> int:
     """Write an edit and read it back: a try of the task may be writing too."""
-    if isinstance(edit, edits.Refused):
+    if isinstance(edit, edits.RepairRefused):
         complain(edit.why)
         return NOTHING
     if isinstance(edit, edits.Change):
@@ -163,7 +163,7 @@ def _settle(backend: Backend, edit: edits.Edit) -> int:
 
 
 @contextmanager
-def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
+def open_journals(options: argparse.Namespace) -> Iterator[Journals]:
     """Open the journals that the options and settings name, and print which."""
     path, url = options.journal_path, options.api_url
     words = ["--journal-path", path] if path else ["--api-url", url] if url else []
@@ -171,12 +171,12 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
     if not words:
         path, url = _configured()
     if path:
-        shelf: Shelf = FileShelf(path, words)
+        shelf: Journals = FileJournals(path, words)
         tell(f"journal: {shelf.told}")
         yield shelf
         return
     if open_sql is not None and (found := open_sql()) is not None:
-        shelf = SqlShelf(found)
+        shelf = SqlJournals(found)
         tell(f"journal: {shelf.told}")
         yield shelf
         return
@@ -188,7 +188,7 @@ def open_shelf(options: argparse.Namespace) -> Iterator[Shelf]:
     from airflow_provider_grokvideo.journal.rest import AirflowApi
 
     with AirflowApi(url, os.environ) as api:
-        shelf = ApiShelf(api, words, getattr(options, "operator", ()))
+        shelf = ApiJournals(api, words, getattr(options, "operator", ()))
         tell(f"journal: {shelf.told}")
         yield shelf
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Unreadable:
     """Unreadable records.
 
     Attributes:
@@ -40,7 +40,7 @@ class Wanted:
     task_id: str | None = None
 
 
-class Shelf(Protocol):
+class Journals(Protocol):
     """All backends of one kind.
 
     Attributes:
@@ -54,14 +54,14 @@ class Shelf(Protocol):
     def backend(self, owner: Owner) -> Backend:
         """Return the backend of a task instance."""
 
-    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Yield the readable records and a problem for each unreadable one."""
 
     def has(self, owner: Owner) -> bool:
         """Return whether a task instance without a record provably has no purchase."""
 
 
-class FileShelf:
+class FileJournals:
     """Journals in files; a local ``journal_path`` must exist, because a misspelt one would look like an empty journal.
 
     Args:
@@ -84,7 +84,7 @@ class FileShelf:
         """Return the backend of a task instance."""
         return FileBackend(self._tree, owner)
 
-    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read every file whose directories match."""
         given = (wanted.dag_id, wanted.run_id, wanted.task_id)
         folders = task_folder(Owner(wanted.dag_id or "", wanted.run_id or "", wanted.task_id or ""))
@@ -97,19 +97,19 @@ class FileShelf:
         """Return True: Airflow never removes these files."""
         return True
 
-    def _read(self, file: str) -> Iterator[Record | Problem]:
+    def _read(self, file: str) -> Iterator[Record | Unreadable]:
         content = self._tree.read(file)
         if content is None:
             return
         try:
             yield parse(json.loads(content))
         except JournalCorrupt as error:
-            yield Problem(file, error.what)
+            yield Unreadable(file, error.what)
         except (ValueError, RecursionError) as error:
-            yield Problem(file, f"not valid JSON ({error})")
+            yield Unreadable(file, f"not valid JSON ({error})")
 
 
-class ApiShelf:
+class ApiJournals:
     """The task state stores of an Airflow.
 
     Args:
@@ -128,20 +128,20 @@ class ApiShelf:
         """Return the backend of a task instance."""
         return TaskStateBackend(self._api.store(owner), owner)
 
-    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read the journal of each task instance that may have one."""
         for owner in self._api.owners(wanted.dag_id, wanted.run_id, wanted.task_id, also=self._operators):
             try:
                 yield from self.backend(owner).records()
             except JournalCorrupt as error:
-                yield Problem(str(owner), error.what)
+                yield Unreadable(str(owner), error.what)
 
     def has(self, owner: Owner) -> bool:
         """Return whether the task instance still exists in Airflow; a deleted one has lost its journal."""
         return owner in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)
 
 
-class SqlShelf:
+class SqlJournals:
     """The journals in the database of the ledger.
 
     Args:
@@ -158,7 +158,7 @@ class SqlShelf:
         """Return the backend of a task instance."""
         return self._journal.of(owner)
 
-    def purchases(self, wanted: Wanted) -> Iterator[Record | Problem]:
+    def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read every row that fits."""
         from airflow_provider_grokvideo.journal.sql import parsed
 
@@ -166,7 +166,9 @@ class SqlShelf:
             try:
                 yield parsed(row)
             except JournalCorrupt as error:
-                yield Problem(f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}", error.what)
+                yield Unreadable(
+                    f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}", error.what
+                )
 
     def has(self, owner: Owner) -> bool:
         """Say yes: Airflow never deletes these rows."""

@@ -26,7 +26,7 @@ from airflow_provider_grokvideo.core.billing.reports import Line, in_dollars
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, LedgerUnavailable
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal import cli as journal
-from airflow_provider_grokvideo.journal.scan import Problem, Shelf, Wanted
+from airflow_provider_grokvideo.journal.scan import Journals, Unreadable, Wanted
 from airflow_provider_grokvideo.ledger.backends import NoLedger
 from airflow_provider_grokvideo.terminal import DONE, INCOMPLETE, NOTHING, guarded, printable, say, tell
 
@@ -131,10 +131,10 @@ def bring(options: argparse.Namespace) -> int:
 
     ledger = _opened(options)
     tell(f"ledger: {ledger.told}")
-    with journal.open_shelf(options) as shelf:
+    with journal.open_journals(options) as shelf:
         found = list(shelf.purchases(Wanted()))
         records = [each for each in found if isinstance(each, Record)]
-        problems = [each for each in found if isinstance(each, Problem)]
+        problems = [each for each in found if isinstance(each, Unreadable)]
         known = {entry.token: entry for entry in ledger.entries()}
         before = sum(entry.counted for entry in known.values())
         changes = [
@@ -161,7 +161,7 @@ def bring(options: argparse.Namespace) -> int:
 
 
 def _dead(
-    entries: Iterable[Entry], records: Sequence[Record], problems: Sequence[Problem], shelf: Shelf, before: float
+    entries: Iterable[Entry], records: Sequence[Record], problems: Sequence[Unreadable], shelf: Journals, before: float
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
     """Return the reservations whose tasks died before the submit, and the uncertain ones with the reason."""
     written = {record.token for record in records}
@@ -179,7 +179,7 @@ def _dead(
     return dead, kept
 
 
-def _reads(shelf: Shelf, owner: Owner) -> bool:
+def _reads(shelf: Journals, owner: Owner) -> bool:
     try:
         shelf.backend(owner).records()
     except GrokVideoError:

@@ -206,7 +206,7 @@ def check_given(
 def _check_url(url: str, field: str, allow_loopback: bool) -> None:
     hop = addresses.parse(url, allow_loopback=True)
     shown = addresses.without_query(url)
-    if isinstance(hop, addresses.Refused):
+    if isinstance(hop, addresses.AddressRefused):
         raise InvalidInput(field, shown, f"a direct, public https URL, but {hop.why}")
     if addresses.is_local_name(hop.host) and not allow_loopback:
         raise InvalidInput(field, shown, "a URL that xAI can reach from the internet; use a path to upload the file")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.purchases.takes import Question
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.options import RunOptions
-    from airflow_provider_grokvideo.execution.review_form import Clip, Said
+    from airflow_provider_grokvideo.execution.review_form import Clip, ReviewResponse
     from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
 
 MOST_TAKES = 100
@@ -90,7 +90,7 @@ class ReviewLeg:
     def respond(self, event: object) -> dict[str, Any]:
         """Do what a response says, if it was given to the question that is open."""
 
-        def next_step() -> tuple[Said, takes.Step]:
+        def next_step() -> tuple[ReviewResponse, takes.Step]:
             self._check()
             said = review_form.said(event)
             self._open()
@@ -124,12 +124,12 @@ class ReviewLeg:
         run = self._run_of(taking["number"], taking.get("words"))
         return self._operator.carry(lambda: run.lost(problem), run, self._context)
 
-    def _do(self, step: takes.Step, said: Said | None = None) -> dict[str, Any]:
+    def _do(self, step: takes.Step, said: ReviewResponse | None = None) -> dict[str, Any]:
         match step:
             case takes.Ask(question, why):
                 return self._ask(question, why)
             case takes.Buy(number):
-                return self._another(number, cast("Said", said))
+                return self._another(number, cast("ReviewResponse", said))
             case takes.GoOn(number, record):
                 run, request = self._behind(number, record)
                 return self._make(run, lambda: run.attach(record, request))
@@ -138,13 +138,13 @@ class ReviewLeg:
                 self._operator.carry(lambda: run.settle_unconfirmed(record, request), run, self._context)
                 return self._ask_next()
             case takes.Approve(number):
-                return self._approve(number, cast("Said", said))
+                return self._approve(number, cast("ReviewResponse", said))
             case takes.Reject(number):
-                return self._reject(number, cast("Said", said))
+                return self._reject(number, cast("ReviewResponse", said))
             case _:
                 assert_never(step)
 
-    def _another(self, number: int, said: Said) -> dict[str, Any]:
+    def _another(self, number: int, said: ReviewResponse) -> dict[str, Any]:
         """Buy a take."""
         prompt = said.words if said.words is not None else self._offered()
         log.info("%s wants take %d", said.by, number)
@@ -172,7 +172,7 @@ class ReviewLeg:
         log.warning("Could not create another take: %s", error)
         self._ask(takes.question(self.journal.records, self._clip.name), error=error)
 
-    def _approve(self, number: int, said: Said) -> dict[str, Any]:
+    def _approve(self, number: int, said: ReviewResponse) -> dict[str, Any]:
         made = self._manifest(number)
         log.info("%s approved take %d: %s", said.by, number, made.get("uri"))
         self._host.keep("reviewed", {"answer": "approve", "take": number, "by": said.by})
@@ -180,7 +180,7 @@ class ReviewLeg:
         asset_events.tell(self._operator.outlets, made, self._context)
         return made
 
-    def _reject(self, number: int, said: Said) -> NoReturn:
+    def _reject(self, number: int, said: ReviewResponse) -> NoReturn:
         uri = self._manifest(number).get("uri")
         why = f"{said.by} rejected the video (take {number}: {uri})"
         self._host.keep("reviewed", {"answer": "reject", "take": number, "by": said.by})
@@ -238,16 +238,16 @@ class ReviewLeg:
         asked = self._host.recall(_ASKED)
         return asked if isinstance(asked, Mapping) else {}
 
-    def _shown(self, prompt: str, estimate: Estimate | None) -> takes.Shown:
+    def _shown(self, prompt: str, estimate: Estimate | None) -> takes.QuestionShown:
         """Return what a question about another take with this prompt shows."""
         try:
             asked = self._clip.request(prompt).fingerprint()
         except InvalidInput:
             asked = None
         usd = None if estimate is None or estimate.usd is None else str(estimate.usd)
-        return takes.Shown(self._clip.name, self._operator.grokvideo_conn_id, asked, usd)
+        return takes.QuestionShown(self._clip.name, self._operator.grokvideo_conn_id, asked, usd)
 
-    def _check_shown(self, said: Said) -> None:
+    def _check_shown(self, said: ReviewResponse) -> None:
         """Check that a response still leads to what was shown: a yes is for what was seen.
 
         Raises:
@@ -258,20 +258,20 @@ class ReviewLeg:
             return
         prompt = self._offered()
         now = self._shown(prompt, self._price(prompt) if said.choice == "another" else None)
-        if changed := takes.difference(takes.Shown(**shown), now, said.choice):
+        if changed := takes.difference(takes.QuestionShown(**shown), now, said.choice):
             raise GrokVideoError(
                 f"{said.by} responded {said.choice!r}, and since the question {changed}",
                 advice="Nothing was approved or submitted. A retry or clear of this task asks about what it has now.",
             )
 
-    def _answer(self, said: Said) -> takes.Answer | None:
+    def _answer(self, said: ReviewResponse) -> takes.TakeResponse | None:
         """Return a response with the question it was given to; one that comes again was given to none that is open."""
         kept = dict(self._asked)
         seen = list(kept.get("seen") or [])
         if said.at is not None and said.at in seen:
-            return takes.Answer(said.choice or "reject", None)
+            return takes.TakeResponse(said.choice or "reject", None)
         self._host.keep(_ASKED, {**kept, "seen": [*seen, said.at]})
-        return None if said.choice is None else takes.Answer(said.choice, takes.parse(kept), said.take)
+        return None if said.choice is None else takes.TakeResponse(said.choice, takes.parse(kept), said.take)
 
     def _offered(self) -> str:
         """Return the prompt that the form starts with: Airflow keeps that of the first question of a try."""
@@ -301,7 +301,7 @@ class ReviewLeg:
     def _most(self) -> int:
         return int(self._operator.max_takes)
 
-    def _next_take(self, answer: takes.Answer | None = None) -> takes.Step:
+    def _next_take(self, answer: takes.TakeResponse | None = None) -> takes.Step:
         resubmit = "unconfirmed" in self._operator.resubmit_on
         return takes.next_step(
             self.journal.records, self._clip.name, answer=answer, max_takes=self._most, resubmit=resubmit

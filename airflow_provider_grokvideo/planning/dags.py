@@ -14,7 +14,14 @@ from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
 from airflow_provider_grokvideo.core.billing import upper_bound
 from airflow_provider_grokvideo.core.billing.money import amount
 from airflow_provider_grokvideo.core.billing.pricing import Prices
-from airflow_provider_grokvideo.core.billing.upper_bound import UNKNOWN, Clip, Kind, Line, Order, Worst
+from airflow_provider_grokvideo.core.billing.upper_bound import (
+    UNKNOWN,
+    BoundLine,
+    ClipBound,
+    Kind,
+    PlannedRequest,
+    Worst,
+)
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoBaseOperator,
@@ -69,17 +76,17 @@ class DagReader:
         self._priced: dict[str, Worst] = {}
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[BoundLine]:
         """Worst-case prices of the tasks of this provider, in topological order."""
         ours = [task for task in self.dag.topological_sort() if is_ours(task)]
         return [line for task in ours for line in self._lines(task)]
 
-    def _lines(self, task: Any) -> list[Line]:
+    def _lines(self, task: Any) -> list[BoundLine]:
         counted = Counter(self._worsts_of(task))
         if not counted:
-            return [Line(task.task_id, Worst(upper_bound.NOTHING, notes=("nothing to map over",)), count=0)]
+            return [BoundLine(task.task_id, Worst(upper_bound.NOTHING, notes=("nothing to map over",)), count=0)]
         per_item = self._instances_of(task).per_item
-        return [Line(task.task_id, worst, count, per_item) for worst, count in counted.items()]
+        return [BoundLine(task.task_id, worst, count, per_item) for worst, count in counted.items()]
 
     def _worsts_of(self, task: Any) -> list[Worst]:
         if task.task_id not in self._worsts:
@@ -148,12 +155,12 @@ class DagReader:
         worst_case = max(made, key=lambda worst: worst.usd or 0)
         return replace(worst_case, tries=most - 1, notes=(note,))
 
-    def _order(self, known: Known, kind: Kind, index: int) -> tuple[Order, tuple[str, ...]]:
+    def _order(self, known: Known, kind: Kind, index: int) -> tuple[PlannedRequest, tuple[str, ...]]:
         video = UNKNOWN if kind == "generate" else known.value("video")
-        source = self._clip(video, known.task, index) if isinstance(video, Made) else Clip()
+        source = self._clip(video, known.task, index) if isinstance(video, Made) else ClipBound()
         tries, notes = _tries(known.task, remembers=self._remembers)
         limit = known.value("max_cost_usd")
-        order = Order(
+        order = PlannedRequest(
             kind,
             {name: _plain(known.value(name)) for name in upper_bound.ARGUMENTS[kind]},
             source=source,
@@ -173,13 +180,13 @@ class DagReader:
         same_groups = list(by.iter_mapped_task_groups()) == list(made.task.iter_mapped_task_groups())
         return found[index : index + 1] if same_groups else found
 
-    def _clip(self, made: Made, by: Any, index: int) -> Clip:
+    def _clip(self, made: Made, by: Any, index: int) -> ClipBound:
         """Return the known facts of a clip from another task."""
         clips = [worst.clip for worst in self._made_by(made, by, index)]
         seconds = [clip.seconds for clip in clips]
         resolutions = {clip.resolution for clip in clips}
         longest = max((each for each in seconds if each is not None), default=None)
-        return Clip(None if None in seconds else longest, resolutions.pop() if len(resolutions) == 1 else None)
+        return ClipBound(None if None in seconds else longest, resolutions.pop() if len(resolutions) == 1 else None)
 
 
 def is_ours(task: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core.billing.money import plain
 from airflow_provider_grokvideo.core.billing.pricing import Prices
-from airflow_provider_grokvideo.core.billing.upper_bound import Line, Total, total
+from airflow_provider_grokvideo.core.billing.upper_bound import BoundLine, Total, total
 from airflow_provider_grokvideo.planning.schedule import Runs
 from airflow_provider_grokvideo.terminal import printable
 
@@ -47,7 +47,7 @@ class Plan:
     """
 
     dag_id: str
-    lines: Sequence[Line]
+    lines: Sequence[BoundLine]
     runs: Runs
 
     @property
@@ -162,7 +162,7 @@ def _wrapped(text: str, first: str, then: str) -> list[str]:
     )
 
 
-def _rows(lines: Sequence[Line]) -> list[str]:
+def _rows(lines: Sequence[BoundLine]) -> list[str]:
     """Return the table of tasks; the priced items move below each row if they would make it too wide."""
     cells = [dict(zip(_HEADINGS, _cells(line), strict=True)) for line in lines]
     widths = {name: max(len(name), *(len(each[name]) for each in cells)) for name in _HEADINGS}
@@ -177,7 +177,7 @@ def _rows(lines: Sequence[Line]) -> list[str]:
     return found
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: BoundLine) -> tuple[str, ...]:
     worst = line.worst
     count = f"{'' if line.count == 1 else line.count}n" if line.per_item else str(line.count)
     each = "?" if worst.usd is None else dollars(worst.usd)
@@ -225,7 +225,7 @@ def _total_json(price: Total) -> dict[str, Any]:
     }
 
 
-def _line_json(line: Line) -> dict[str, Any]:
+def _line_json(line: BoundLine) -> dict[str, Any]:
     worst = line.worst
     return {
         "task_id": line.task_id,

@@ -78,7 +78,7 @@ def application() -> FastAPI:
     """Return the application, built once per process."""
     app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
     catalogue = Catalogue(newest_first=_release() >= (3, 2))
-    polls, shelf = Polls(), media.Shelf()
+    polls, shelf = Polls(), media.MediaCache()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.middleware("http")
@@ -176,7 +176,7 @@ async def _page(request: Request, name: str) -> Response:
     return FileResponse(STATIC / name, media_type="text/html")
 
 
-async def _file(shelf: media.Shelf, request: Request, what: str, owner: Owner, *, download: bool) -> Response:
+async def _file(shelf: media.MediaCache, request: Request, what: str, owner: Owner, *, download: bool) -> Response:
     async with Airflow(request) as user:
         card = await _card(user, owner)
         if what == "source":
@@ -211,7 +211,7 @@ async def _shown(user: Airflow, owner: Owner) -> Shown:
     return Shown(owner, card, task_of(found))
 
 
-async def _notice(shelf: media.Shelf, user: Airflow, card: Card) -> str | None:
+async def _notice(shelf: media.MediaCache, user: Airflow, card: Card) -> str | None:
     """Return the reason if a delivered video cannot be shown."""
     if not (card.manifest or {}).get("uri"):
         return None

@@ -91,7 +91,7 @@ class Found:
     lane: str
 
 
-class Shelf:
+class MediaCache:
     """Short-lived cache of inspected files."""
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Shelf:
         return found
 
 
-async def video(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
+async def video(shelf: MediaCache, airflow: Airflow, card: Card) -> Found:
     """Return the delivered video of a card.
 
     Raises:
@@ -123,7 +123,7 @@ async def video(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     return found
 
 
-async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
+async def poster(shelf: MediaCache, airflow: Airflow, card: Card) -> Found:
     """Return the poster of the delivered video of a card.
 
     Raises:
@@ -139,7 +139,7 @@ async def poster(shelf: Shelf, airflow: Airflow, card: Card) -> Found:
     return found
 
 
-async def source(shelf: Shelf, airflow: Airflow, card: Card, owner: Owner) -> Found:
+async def source(shelf: MediaCache, airflow: Airflow, card: Card, owner: Owner) -> Found:
     """Return the source of the video of a card: another task's video, or a file that the DAG names.
 
     Raises:
@@ -202,7 +202,7 @@ def _lane(uri: str) -> str:
     return f"{scheme.lower()}://{authority.rpartition('@')[0]}"
 
 
-async def _bytes(found: Found, part: ranges.Part) -> AsyncIterator[bytes]:
+async def _bytes(found: Found, part: ranges.ByteRange) -> AsyncIterator[bytes]:
     at = part.start
     while at < part.end:
         try:

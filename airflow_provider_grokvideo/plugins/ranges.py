@@ -9,7 +9,7 @@ _ONE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Part:
+class ByteRange:
     """Bytes `start` up to and without `end`, of a file of `size`.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
         return {**told, "Content-Range": f"bytes {self.start}-{self.end - 1}/{self.size}"} if self.asked else told
 
 
-def wanted(header: str | None, size: int) -> Part | None:
+def wanted(header: str | None, size: int) -> ByteRange | None:
     """Return the bytes of a ``Range`` header; None if the file has no such bytes (416).
 
     An invalid header, or one with several ranges, is ignored, as the RFC allows: the response is the whole file.
@@ -44,14 +44,14 @@ def wanted(header: str | None, size: int) -> Part | None:
         header: The header's value, or None.
         size: Bytes of the file.
     """
-    whole = Part(0, size, size, asked=False)
+    whole = ByteRange(0, size, size, asked=False)
     found = _ONE.fullmatch(header.strip()) if header else None
     if found is None or not (found[1] or found[2]):
         return whole
     if not found[1]:
         last = int(found[2])
-        return Part(max(0, size - last), size, size) if last and size else None
+        return ByteRange(max(0, size - last), size, size) if last and size else None
     start, end = int(found[1]), int(found[2]) + 1 if found[2] else size
     if found[2] and end <= start:
         return whole
-    return Part(start, min(end, size), size) if start < size else None
+    return ByteRange(start, min(end, size), size) if start < size else None

@@ -130,7 +130,7 @@ class GrokVideoTrigger(BaseTrigger):
 
     def _heard(self) -> Callable[[decisions.Watch, Job | GrokVideoError, float], None]:
         """Return the callback that logs polls, without repetitions."""
-        said = decisions.Said()
+        said = decisions.LogThrottle()
 
         def heard(watch: decisions.Watch, seen: Job | GrokVideoError, now: float) -> None:
             nonlocal said

@@ -24,8 +24,8 @@ from airflow_provider_grokvideo.core.jobs import Done, Job
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.polling.decisions import Abandoned, Settled, Watch
 from airflow_provider_grokvideo.core.polling.latency import Latencies
-from airflow_provider_grokvideo.core.polling.queue import Agenda
-from airflow_provider_grokvideo.core.polling.rate_limit import Pace
+from airflow_provider_grokvideo.core.polling.queue import PollQueue
+from airflow_provider_grokvideo.core.polling.rate_limit import RateLimit
 from airflow_provider_grokvideo.triggers.metrics import Meter
 
 LANES = 6
@@ -67,7 +67,7 @@ class Poller:
         self.closing = False
         self._loop = asyncio.get_running_loop()
         self._latencies = latencies
-        self._agenda: Agenda[_Wait] = Agenda(Pace.of(account.pace, time.time()), latencies)
+        self._agenda: PollQueue[_Wait] = PollQueue(RateLimit.of(account.pace, time.time()), latencies)
         self._client = AsyncClient(account, connections=LANES)
         self._lanes: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None

@@ -14,8 +14,8 @@ from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.polling.decisions import FIRST_POLL, PollAgain, Watch
 from airflow_provider_grokvideo.core.polling.latency import Latencies
-from airflow_provider_grokvideo.core.polling.queue import Agenda
-from airflow_provider_grokvideo.core.polling.rate_limit import Pace
+from airflow_provider_grokvideo.core.polling.queue import PollQueue
+from airflow_provider_grokvideo.core.polling.rate_limit import RateLimit
 from benchmarks import work
 
 UNLIMITED = 1e6
@@ -102,7 +102,7 @@ class _Simulation:
     def __init__(self, latencies: Latencies, pace: float, *, progress: bool) -> None:
         self.outcome = Outcome()
         self._latencies, self._progress = latencies, progress
-        self._agenda: Agenda[int] = Agenda(Pace.of(pace, 0.0), latencies)
+        self._agenda: PollQueue[int] = PollQueue(RateLimit.of(pace, 0.0), latencies)
         self._waits: dict[int, tuple[Job, Watch, float]] = {}
         self._now = 0.0
 

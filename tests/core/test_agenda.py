@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.polling.decisions import Watch
 from airflow_provider_grokvideo.core.polling.latency import Latencies
-from airflow_provider_grokvideo.core.polling.queue import PATIENCE, TEACHERS, Agenda
-from airflow_provider_grokvideo.core.polling.rate_limit import Pace
+from airflow_provider_grokvideo.core.polling.queue import PATIENCE, TEACHERS, PollQueue
+from airflow_provider_grokvideo.core.polling.rate_limit import RateLimit
 
 NOW = 1_800_000_000.0
 KIND = "text-to-video/grok-imagine-video/8/720p"
@@ -24,9 +24,9 @@ class Wait:
     """A key that tells whether somebody still holds it."""
 
 
-def agenda(pace: float = 1e9) -> Agenda:
+def agenda(pace: float = 1e9) -> PollQueue:
     """Return an empty agenda."""
-    return Agenda(Pace.of(pace, NOW), Latencies())
+    return PollQueue(RateLimit.of(pace, NOW), Latencies())
 
 
 def watch(age: float = 0.0, kind: str | None = KIND, **words) -> Watch:
@@ -34,7 +34,7 @@ def watch(age: float = 0.0, kind: str | None = KIND, **words) -> Watch:
     return Watch("r", since=NOW - age, deadline=NOW + 9000, kind=kind, **words)
 
 
-def taken(book: Agenda, now: float) -> list:
+def taken(book: PollQueue, now: float) -> list:
     """Take everybody who can be taken."""
     found = []
     while (key := book.take(now)) is not None:
@@ -91,7 +91,7 @@ def test_it_is_a_list_of_who_is_due(steps, pace):
     assert sorted(planned) == sorted(drained(book, now))
 
 
-def drained(book: Agenda, now: float) -> list:
+def drained(book: PollQueue, now: float) -> list:
     """Take everybody by going to the moments that the agenda names."""
     found = []
     while (at := book.next_at(now)) is not None:

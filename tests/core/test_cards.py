@@ -13,8 +13,8 @@ from airflow_provider_grokvideo.core import errors
 from airflow_provider_grokvideo.core.cards import (
     SCHEMA,
     Card,
+    CardProblem,
     MadeFrom,
-    Problem,
     Purchase,
     dollars,
     outcome_of,
@@ -41,7 +41,7 @@ CARD = Card(
     cost_usd="0.3600000001",
     submitted_at=1_799_999_950.0,
     manifest={"uri": "file:///out/b.mp4", "bytes": 3},
-    problem=Problem(type="DeliveryFailed", message="no", advice="Clear the task."),
+    problem=CardProblem(type="DeliveryFailed", message="no", advice="Clear the task."),
     purchases=(Purchase(number=1, phase="delivered", request_id="r-1", estimated_usd="0.36"),),
 )
 
@@ -122,7 +122,7 @@ def test_an_error_says_how_far_the_video_is(error, expected):
 def test_a_problem_has_the_name_that_the_documentation_has():
     """That Airflow shall not retry is no other kind of error."""
     error = final(errors.VideoModerated("blocked", code="moderated", request_id="r", advice="Change the prompt."))
-    expected = Problem(type="VideoModerated", message="blocked", advice="Change the prompt.", code="moderated")
+    expected = CardProblem(type="VideoModerated", message="blocked", advice="Change the prompt.", code="moderated")
 
     assert expected == problem_of(error)
 

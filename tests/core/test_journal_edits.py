@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.core.purchases.records import (
     next_step,
     parse,
 )
-from airflow_provider_grokvideo.core.purchases.repairs import AsItIs, Change, Edit, Refused, adopt, forget
+from airflow_provider_grokvideo.core.purchases.repairs import AsItIs, Change, Edit, RepairRefused, adopt, forget
 
 OWNER = Owner("films", "manual__1", "make", 3)
 INTENT = Record(OWNER, 1, "t1", "intent", "red", "red", 100.0, note="the answer was lost", estimated_usd="0.05")
@@ -112,7 +112,7 @@ def test_another_request_under_way_is_not_pushed_aside_by_mistake():
     refused = adopted([SUBMITTED])
     forced = after([SUBMITTED], adopted([SUBMITTED], force=True))
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RepairRefused)
     assert "old" in refused.why
     assert SUBMITTED == forced[0]
     assert Attach(forced[1]) == step(forced)
@@ -181,7 +181,7 @@ def test_a_paid_request_is_forgotten_only_by_force():
     refused = forget([SUBMITTED], OWNER)
     (forced,) = after([SUBMITTED], forget([SUBMITTED], OWNER, force=True))
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RepairRefused)
     assert "GrokVideoSensor(request_id='old')" in refused.why
     assert ("withdrawn", "old") == (forced.phase, forced.request_id)
 
@@ -190,7 +190,7 @@ def test_a_request_that_ended_badly_is_forgotten_only_by_force():
     """A moderated request is refused without force, because the same input is usually billed again."""
     refused = forget([ENDED], OWNER)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RepairRefused)
     assert "moderated" in refused.why
     assert Submit() == step(after([ENDED], forget([ENDED], OWNER, force=True)))
 
@@ -205,7 +205,7 @@ def test_where_nothing_is_unconfirmed_nothing_is_forgotten(records: list[Record]
     """Without an unconfirmed submission nothing is withdrawn; a delivered video is never forgotten."""
     edit = forget(records, OWNER, force=force)
 
-    assert isinstance(edit, Refused)
+    assert isinstance(edit, RepairRefused)
     assert says in edit.why
 
 
@@ -213,5 +213,5 @@ def test_an_undelivered_request_of_other_inputs_is_not_overlooked():
     """A request of earlier inputs that nobody fetched is named although a later one was delivered."""
     refused = forget([SUBMITTED, second(DELIVERED, "green")], OWNER)
 
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, RepairRefused)
     assert "purchase 1" in refused.why

@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.core.retrying import LONGEST_PAUSE, MAX_RETRIES, Answer, Fault, delay, retry_after
+from airflow_provider_grokvideo.core.retrying import (
+    LONGEST_PAUSE,
+    MAX_RETRIES,
+    Answer,
+    TransportFault,
+    delay,
+    retry_after,
+)
 
 NOW = 1_700_000_000.0
-NOT_SENT = Fault("not_sent", "connection refused")
-UNKNOWN = Fault("unknown", "read timeout")
+NOT_SENT = TransportFault("not_sent", "connection refused")
+UNKNOWN = TransportFault("unknown", "read timeout")
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
@@ -45,8 +52,8 @@ def test_a_paid_start_is_repeated_after_a_rate_limit():
         pytest.param(UNKNOWN, True, False, id="paid, unconfirmed"),
         pytest.param(NOT_SENT, False, True, id="free, never sent"),
         pytest.param(UNKNOWN, False, True, id="free, unconfirmed"),
-        pytest.param(Fault("not_sent", "no such host", lasting=True), False, False, id="lasting"),
-        pytest.param(Fault("not_sent", "no such host", lasting=True), True, False, id="paid, lasting"),
+        pytest.param(TransportFault("not_sent", "no such host", lasting=True), False, False, id="lasting"),
+        pytest.param(TransportFault("not_sent", "no such host", lasting=True), True, False, id="paid, lasting"),
     ],
 )
 def test_a_call_without_an_answer(fault, paid, repeated):

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
-from airflow_provider_grokvideo.core.cards import Card, MadeFrom, Problem, Purchase
+from airflow_provider_grokvideo.core.cards import Card, CardProblem, MadeFrom, Purchase
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
 from airflow_provider_grokvideo.core.polling.latency import Latencies
 from airflow_provider_grokvideo.core.purchases.records import Owner
@@ -156,7 +156,7 @@ def test_a_view_is_plain_json():
     view = views.view(
         shown(
             parameters={"image": {"path": "a.png", "sha256": "x"}, "generate_audio": False, "keyframes": [{"a": 1}]},
-            problem=Problem(type="A", message="b"),
+            problem=CardProblem(type="A", message="b"),
             purchases=(Purchase(number=1, phase="delivered", request_id="r-1", at=SUBMITTED),),
         ),
         now=NOW,

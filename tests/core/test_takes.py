@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from airflow_provider_grokvideo.core.purchases.records import ANY_INPUTS, Owner, Record
 from airflow_provider_grokvideo.core.purchases.takes import (
-    Answer,
     Approve,
     Ask,
     Buy,
     GoOn,
     Question,
     Reject,
+    TakeResponse,
     Unconfirmed,
     clip_of,
     fingerprint,
@@ -52,9 +52,9 @@ OTHER_CLIPS = record(2, "delivered", clip="request-of-another-clip")
 BY_HAND = record(2, "delivered", fingerprint=ANY_INPUTS)
 
 
-def said(choice: str, take: int, following: int, approved: int | None = None) -> Answer:
+def said(choice: str, take: int, following: int, approved: int | None = None) -> TakeResponse:
     """Return an answer to a question."""
-    return Answer(choice, Question(take, following), approved)
+    return TakeResponse(choice, Question(take, following), approved)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_follows_from_takes_and_answer(records, answer, step):
     [
         pytest.param([DELIVERED], said("another", 1, 2), "earlier question", id="was acted on"),
         pytest.param([DELIVERED], said("approve", 1, 2), "earlier question", id="about an earlier take"),
-        pytest.param([], Answer("another", None), "earlier question", id="nobody knows what was asked"),
+        pytest.param([], TakeResponse("another", None), "earlier question", id="nobody knows what was asked"),
         pytest.param([DELIVERED], said("another", 2, 3), "max_takes=2 is reached", id="no more takes"),
         pytest.param([BLOCKED], said("another", 1, 3), "max_takes=2 is reached", id="a blocked one counts"),
         pytest.param(
@@ -167,7 +167,7 @@ def test_each_answer_buys_at_most_one_take_and_no_more_than_there_may_be(course,
     records: list[Record] = []
     bought_for: set[int] = set()
     for turn, (choice, end, twice) in enumerate(course):
-        answer = Answer(choice, question(records, CLIP))
+        answer = TakeResponse(choice, question(records, CLIP))
         for _ in range(1 + twice):
             step = next_step(records, CLIP, answer=answer, max_takes=max_takes)
             if not isinstance(step, Buy):

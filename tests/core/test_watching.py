@@ -22,8 +22,8 @@ from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderate
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.polling.decisions import (
     Abandoned,
+    LogThrottle,
     PollAgain,
-    Said,
     Settled,
     Watch,
     first_poll,
@@ -226,7 +226,7 @@ def test_a_line_promises_no_look_that_will_not_come(error):
 
 def lines(seen: list[object], every: float = 5.0) -> int:
     """Return how many lines the log gets of polls `every` seconds apart."""
-    told, count = Said(), 0
+    told, count = LogThrottle(), 0
     for index, found in enumerate(seen):
         if decisions.worth_saying(told, found, T0 + index * every):
             told, count = decisions.now_said(told, found, T0 + index * every), count + 1

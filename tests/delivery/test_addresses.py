@@ -7,8 +7,8 @@ import ipaddress
 import pytest
 
 from airflow_provider_grokvideo.client.addresses import (
+    AddressRefused,
     Hop,
-    Refused,
     is_local_name,
     is_public,
     judge,
@@ -107,7 +107,7 @@ def test_every_address_of_a_name_must_be_allowed(scheme, addresses, loopback, fi
 def test_odd_links_are_refused_before_any_name_is_resolved(url, loopback):
     """Other schemes, user names, blanks and broken URLs are refused."""
 
-    assert isinstance(parse(url, allow_loopback=loopback), Refused)
+    assert isinstance(parse(url, allow_loopback=loopback), AddressRefused)
 
 
 def test_a_link_is_read_with_its_default_port():
@@ -152,6 +152,6 @@ def test_the_plain_host_of_a_connection_may_be_asked_over_http():
     closed = parse("http://emulator:8901/a.mp4", allow_loopback=False, allowed=parse_allowed(None, own_host="emulator"))
 
     assert isinstance(own, Hop)
-    assert [True, True] == [isinstance(each, Refused) for each in (other, closed)]
+    assert [True, True] == [isinstance(each, AddressRefused) for each in (other, closed)]
     assert judge(own, ["10.0.0.5"], allow_loopback=False, allowed=allowed) is None
     assert judge(own, ["8.8.8.8"], allow_loopback=False, allowed=allowed) is not None

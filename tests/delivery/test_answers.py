@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_grokvideo.delivery.responses import (
     TRIES,
     Body,
-    Expired,
+    DeadLink,
     Part,
     Redirect,
     Transient,
@@ -29,7 +29,7 @@ def read(status, headers=None, part=None):
 def test_a_dead_link_can_be_asked_for_again(status):
     """What an object store says to an old signature is an expired link, not a failure."""
 
-    assert Expired(status) == read(status)
+    assert DeadLink(status) == read(status)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])

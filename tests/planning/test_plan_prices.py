@@ -14,9 +14,9 @@ from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES, Mode
 from airflow_provider_grokvideo.core.billing.upper_bound import (
     ARGUMENTS,
     UNKNOWN,
-    Clip,
-    Line,
-    Order,
+    BoundLine,
+    ClipBound,
+    PlannedRequest,
     Total,
     Worst,
     total,
@@ -28,12 +28,12 @@ NEW = "grok-imagine-video-1.5"
 LITE = "grok-imagine-video-1.5-lite"
 
 
-NO_CLIP = Clip()
+NO_CLIP = ClipBound()
 
 
 def order(kind="generate", *, source=NO_CLIP, limit=None, asks=False, **words):
     words = {"prompt": "A cat", "model": models.DEFAULT_MODEL, **words}
-    return Order(kind, words, source, None if limit is None else Decimal(limit), asks)
+    return PlannedRequest(kind, words, source, None if limit is None else Decimal(limit), asks)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_generation(words, usd):
 @pytest.mark.parametrize(
     ("kind", "source", "words", "usd"),
     [
-        pytest.param("edit", Clip(5, "480p"), {}, "0.30", id="edit"),
-        pytest.param("edit", Clip(5, None), {}, "0.40", id="edit of unknown resolution"),
-        pytest.param("edit", Clip(), {}, "0.696", id="edit of unknown source"),
-        pytest.param("edit", Clip(12, "480p"), {}, "0.522", id="edit of a clip too long"),
-        pytest.param("edit", Clip(5, "480p"), {"model": UNKNOWN}, "0.30", id="edit by the one that can"),
-        pytest.param("extend", Clip(6, "480p"), {"duration": 8}, "0.46", id="extension"),
-        pytest.param("extend", Clip(6, "480p"), {}, "0.36", id="extension by the service's 6 s"),
-        pytest.param("extend", Clip(), {"duration": UNKNOWN}, "0.85", id="extension of unknown source"),
+        pytest.param("edit", ClipBound(5, "480p"), {}, "0.30", id="edit"),
+        pytest.param("edit", ClipBound(5, None), {}, "0.40", id="edit of unknown resolution"),
+        pytest.param("edit", ClipBound(), {}, "0.696", id="edit of unknown source"),
+        pytest.param("edit", ClipBound(12, "480p"), {}, "0.522", id="edit of a clip too long"),
+        pytest.param("edit", ClipBound(5, "480p"), {"model": UNKNOWN}, "0.30", id="edit by the one that can"),
+        pytest.param("extend", ClipBound(6, "480p"), {"duration": 8}, "0.46", id="extension"),
+        pytest.param("extend", ClipBound(6, "480p"), {}, "0.36", id="extension by the service's 6 s"),
+        pytest.param("extend", ClipBound(), {"duration": UNKNOWN}, "0.85", id="extension of unknown source"),
     ],
 )
 def test_change(kind, source, words, usd):
@@ -95,13 +95,13 @@ def test_change(kind, source, words, usd):
 @pytest.mark.parametrize(
     ("made", "clip"),
     [
-        pytest.param(order(duration=5), Clip(5, "480p"), id="generation"),
-        pytest.param(order(duration=5, resolution="1080p", model=NEW), Clip(5, "720p"), id="priced as 720p"),
-        pytest.param(order(duration=UNKNOWN, resolution=UNKNOWN), Clip(15, None), id="unknown"),
-        pytest.param(order("edit", source=Clip(5, "720p")), Clip(5, "720p"), id="edit"),
-        pytest.param(order("edit"), Clip(8.7, None), id="edit of unknown source"),
-        pytest.param(order("extend", source=Clip(6, "480p"), duration=4), Clip(10, "480p"), id="extension"),
-        pytest.param(order("extend", duration=UNKNOWN), Clip(25, None), id="extension of unknown source"),
+        pytest.param(order(duration=5), ClipBound(5, "480p"), id="generation"),
+        pytest.param(order(duration=5, resolution="1080p", model=NEW), ClipBound(5, "720p"), id="priced as 720p"),
+        pytest.param(order(duration=UNKNOWN, resolution=UNKNOWN), ClipBound(15, None), id="unknown"),
+        pytest.param(order("edit", source=ClipBound(5, "720p")), ClipBound(5, "720p"), id="edit"),
+        pytest.param(order("edit"), ClipBound(8.7, None), id="edit of unknown source"),
+        pytest.param(order("extend", source=ClipBound(6, "480p"), duration=4), ClipBound(10, "480p"), id="extension"),
+        pytest.param(order("extend", duration=UNKNOWN), ClipBound(25, None), id="extension of unknown source"),
     ],
 )
 def test_clip_that_is_made(made, clip):
@@ -115,7 +115,7 @@ def test_clip_that_is_made(made, clip):
         pytest.param(order(duration=5, limit="0.25"), "0.25", None, id="within"),
         pytest.param(order(duration=6, limit="0.25"), "0", "its price of 0.3 USD is refused", id="exact: refused"),
         pytest.param(order(duration=UNKNOWN, limit="0.25"), "0.25", "at most max_cost_usd=0.25", id="unknown: capped"),
-        pytest.param(order("edit", source=Clip(8, "480p"), limit="0.1"), "0.1", "at most", id="a source: capped"),
+        pytest.param(order("edit", source=ClipBound(8, "480p"), limit="0.1"), "0.1", "at most", id="a source: capped"),
         pytest.param(order(duration=6, limit="0.25", asks=True), "0.30", "asks for approval", id="asks: not capped"),
         pytest.param(order(model="new", limit="9"), "0", "an unknown price is refused", id="no price: refused"),
     ],
@@ -156,11 +156,11 @@ def test_total_counts_tries_and_keeps_unknown_counts_apart():
     """Numbers that nobody knows stay out of the sum, and so does what has no price."""
     clip = Worst(Decimal("0.20"))
     lines = [
-        Line("once", clip, count=3),
-        Line("again", replace(clip, tries=4)),
-        Line("short", clip, per_item="prompts"),
-        Line("long", Worst(Decimal("0.50")), 2, per_item="prompts"),
-        Line("new", Worst(None)),
+        BoundLine("once", clip, count=3),
+        BoundLine("again", replace(clip, tries=4)),
+        BoundLine("short", clip, per_item="prompts"),
+        BoundLine("long", Worst(Decimal("0.50")), 2, per_item="prompts"),
+        BoundLine("new", Worst(None)),
     ]
     found = total(lines)
 
@@ -216,7 +216,7 @@ def test_a_plan_is_never_below_a_request_that_fits_it(drawn):
         assume(False)
     price = estimate(request)
 
-    assert price.usd <= worst(Order("generate", known)).usd
+    assert price.usd <= worst(PlannedRequest("generate", known)).usd
 
 
 @settings(max_examples=150, deadline=None)
@@ -234,10 +234,10 @@ def test_a_plan_is_never_below_a_change_that_fits_it(kind, seconds, resolution, 
         words["duration"] = added
     make = requests.edit if kind == "edit" else requests.extension
     price = estimate(make(video="a.mp4", **words), source_seconds=seconds, source_resolution=resolution)
-    source = Clip(seconds if known[0] else None, resolution if known[1] else None)
+    source = ClipBound(seconds if known[0] else None, resolution if known[1] else None)
     given_words = words if known[2] else {**words, "duration": UNKNOWN, "model": UNKNOWN}
 
-    assert price.usd <= worst(Order(kind, given_words, source)).usd
+    assert price.usd <= worst(PlannedRequest(kind, given_words, source)).usd
 
 
 def test_prices_of_a_file_count():

@@ -68,7 +68,7 @@ def delivered(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 async def test_a_part_is_read_from_where_the_video_is(delivered):
     """Seeking works the same on a disk and in a bucket."""
-    found = await media.video(media.Shelf(), User("films"), card(delivered))
+    found = await media.video(media.MediaCache(), User("films"), card(delivered))
 
     assert ("video/mp4", len(VIDEO)) == (found.mime, found.size)
     assert VIDEO[2_000_000:2_000_100] == await body(found, asking(range="bytes=2000000-2000099"))
@@ -79,7 +79,7 @@ async def test_only_what_is_watched_is_fetched(s3):
     """A viewer who turns away has cost no more than the chunk that was under way."""
     s3.fs.pipe_file("bucket/a.mp4", VIDEO)
     s3.fs.pipe_file("bucket/a.json", json.dumps(SIDECAR).encode())
-    found = await media.video(media.Shelf(), User("films"), card("s3://bucket/a.mp4"))
+    found = await media.video(media.MediaCache(), User("films"), card("s3://bucket/a.mp4"))
     answer = media.respond(found, asking(range="bytes=0-"))
     chunks = answer.body_iterator
     first = await anext(chunks)
@@ -91,7 +91,7 @@ async def test_only_what_is_watched_is_fetched(s3):
 
 async def test_a_look_at_the_headers_fetches_nothing(delivered):
     """Players ask for the length first."""
-    found = await media.video(media.Shelf(), User("films"), card(delivered))
+    found = await media.video(media.MediaCache(), User("films"), card(delivered))
     answer = media.respond(found, asking("HEAD"))
 
     assert (str(len(VIDEO)), b"") == (answer.headers["content-length"], answer.body)
@@ -100,7 +100,7 @@ async def test_a_look_at_the_headers_fetches_nothing(delivered):
 async def test_who_may_not_see_the_dag_of_the_sidecar_gets_nothing(delivered):
     """Whatever the card says."""
     with pytest.raises(HTTPException) as refused:
-        await media.video(media.Shelf(), User("others"), card(delivered))
+        await media.video(media.MediaCache(), User("others"), card(delivered))
 
     assert 403 == refused.value.status_code
 
@@ -108,7 +108,7 @@ async def test_who_may_not_see_the_dag_of_the_sidecar_gets_nothing(delivered):
 async def test_a_video_that_was_replaced_is_not_shown_as_the_old_one(delivered):
     """A name such as latest.mp4 belongs to the run that wrote it last."""
     with pytest.raises(HTTPException) as refused:
-        await media.video(media.Shelf(), User("films"), card(delivered, "r-0"))
+        await media.video(media.MediaCache(), User("films"), card(delivered, "r-0"))
 
     assert (404, True) == (refused.value.status_code, "request r-1 of run run" in refused.value.detail)
 
@@ -131,7 +131,7 @@ async def test_a_video_that_was_replaced_is_not_shown_as_the_old_one(delivered):
 async def test_an_address_that_is_no_file_of_a_storage_is_refused(uri):
     """The api-server fetches nothing from the web for anybody, and reads no relative path."""
     with pytest.raises(HTTPException) as refused:
-        await media.video(media.Shelf(), User("films"), card(uri))
+        await media.video(media.MediaCache(), User("films"), card(uri))
 
     assert (404, media.NOT_HERE) == (refused.value.status_code, refused.value.detail)
 
@@ -139,7 +139,7 @@ async def test_an_address_that_is_no_file_of_a_storage_is_refused(uri):
 async def test_a_storage_that_fails_tells_no_address(dead_s3):
     """The bucket is nobody's business here."""
     with pytest.raises(HTTPException) as failed:
-        await media.video(media.Shelf(), User("films"), card(f"{dead_s3}/films/a.mp4"))
+        await media.video(media.MediaCache(), User("films"), card(f"{dead_s3}/films/a.mp4"))
 
     assert 404 == failed.value.status_code
     assert "bucket" not in failed.value.detail
@@ -163,7 +163,7 @@ async def test_a_json_file_that_is_no_sidecar_proves_nothing(tmp_path, beside):
     (tmp_path / "a.mp4").write_bytes(VIDEO)
     (tmp_path / "a.json").write_bytes(beside)
     with pytest.raises(HTTPException) as refused:
-        await media.video(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
+        await media.video(media.MediaCache(), User("films"), card((tmp_path / "a.mp4").as_uri()))
 
     assert 404 == refused.value.status_code
 
@@ -177,7 +177,7 @@ async def test_all_that_is_no_video_of_ours_has_one_answer(tmp_path, what):
     if what == "no sidecar":
         path.write_bytes(VIDEO)
     with pytest.raises(HTTPException) as refused:
-        await media.video(media.Shelf(), User("films"), card(path.as_uri()))
+        await media.video(media.MediaCache(), User("films"), card(path.as_uri()))
 
     assert (404, media.NOT_HERE) == (refused.value.status_code, refused.value.detail)
 
@@ -186,7 +186,7 @@ async def test_a_player_that_asks_often_is_answered_from_what_is_known(tmp_path)
     """The sidecar is not read again for each part of one video, and a new one is seen after half a minute."""
     (tmp_path / "a.mp4").write_bytes(VIDEO)
     (tmp_path / "a.json").write_text(json.dumps(SIDECAR))
-    shelf = media.Shelf()
+    shelf = media.MediaCache()
     uri = (tmp_path / "a.mp4").as_uri()
     first = await media.video(shelf, User("films"), card(uri))
     (tmp_path / "a.json").unlink()
@@ -202,7 +202,7 @@ async def test_only_the_poster_of_the_video_is_its_poster(tmp_path, of, expected
     (tmp_path / "a.json").write_text(json.dumps(SIDECAR))
     (tmp_path / "a.poster.jpg").write_bytes(posters.marked(picture, of) if of else picture)
     try:
-        found = await media.poster(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
+        found = await media.poster(media.MediaCache(), User("films"), card((tmp_path / "a.mp4").as_uri()))
         status = media.respond(found, asking()).status_code
     except HTTPException as refused:
         status = refused.status_code
@@ -214,7 +214,7 @@ async def test_the_sidecar_is_told_without_addresses(tmp_path):
     """Of a place in the storage only the file's name."""
     (tmp_path / "a.mp4").write_bytes(VIDEO)
     (tmp_path / "a.json").write_text(json.dumps(SIDECAR))
-    found = await media.video(media.Shelf(), User("films"), card((tmp_path / "a.mp4").as_uri()))
+    found = await media.video(media.MediaCache(), User("films"), card((tmp_path / "a.mp4").as_uri()))
 
     told = media.sidecar(found)
 
@@ -227,7 +227,7 @@ async def test_a_download_has_its_name_whatever_the_name_is(tmp_path, name):
     """Quotes and letters of all languages break no header."""
     (tmp_path / name).write_bytes(VIDEO)
     (tmp_path / f"{name[:-4]}.json").write_text(json.dumps(SIDECAR))
-    found = await media.video(media.Shelf(), User("films"), card(f"file://{tmp_path}/{name}"))
+    found = await media.video(media.MediaCache(), User("films"), card(f"file://{tmp_path}/{name}"))
     told = media.respond(found, asking(), attachment=True).headers["content-disposition"]
 
     assert told.isascii()

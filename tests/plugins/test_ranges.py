@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_grokvideo.plugins.ranges import Part, wanted
+from airflow_provider_grokvideo.plugins.ranges import ByteRange, wanted
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_a_part_says_where_it_belongs():
     """The numbers are inclusive on the wire."""
     expected = {"Content-Length": "10", "Accept-Ranges": "bytes", "Content-Range": "bytes 10-19/100"}
 
-    assert expected == Part(10, 20, 100).headers()
+    assert expected == ByteRange(10, 20, 100).headers()

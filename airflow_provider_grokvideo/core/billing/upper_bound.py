@@ -62,7 +62,7 @@ _PRICED_BY = (
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipBound:
     """Known facts of a clip.
 
     Attributes:
@@ -75,7 +75,7 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Order:
+class PlannedRequest:
     """Known facts of one task instance's purchase.
 
     Attributes:
@@ -89,7 +89,7 @@ class Order:
 
     kind: Kind
     arguments: Mapping[str, Any]
-    source: Clip = Clip()
+    source: ClipBound = ClipBound()
     limit: Decimal | None = None
     asks: bool = False
     tries: int = 1
@@ -113,13 +113,13 @@ class Worst:
     mode: str = ""
     model: str = ""
     priced_for: tuple[str, ...] = ()
-    clip: Clip = Clip()
+    clip: ClipBound = ClipBound()
     notes: tuple[str, ...] = ()
     tries: int = 1
 
 
 @dataclass(frozen=True)
-class Line:
+class BoundLine:
     """Equal purchases of one task in one run.
 
     Attributes:
@@ -165,7 +165,7 @@ class Total:
         return Total(self.usd * runs, per_item, self.unpriced if runs else ())
 
 
-def total(lines: Iterable[Line]) -> Total:
+def total(lines: Iterable[BoundLine]) -> Total:
     """Return the price of one run."""
     usd, per_item = Decimal(0), dict[str, Decimal]()
     unpriced = dict[str, None]()
@@ -180,7 +180,7 @@ def total(lines: Iterable[Line]) -> Total:
     return Total(usd, {what: each for what, each in per_item.items() if each}, tuple(unpriced))
 
 
-def worst(order: Order, prices: Prices = DEFAULT_PRICES) -> Worst:
+def worst(order: PlannedRequest, prices: Prices = DEFAULT_PRICES) -> Worst:
     """Return the worst case of all requests that an order can become.
 
     An unknown length is the longest that model and mode allow, an unknown resolution the worst case, an unknown model
@@ -209,7 +209,7 @@ def worst(order: Order, prices: Prices = DEFAULT_PRICES) -> Worst:
     )
 
 
-def possible(order: Order, prices: Prices = DEFAULT_PRICES) -> Iterator[VideoRequest | InvalidInput]:
+def possible(order: PlannedRequest, prices: Prices = DEFAULT_PRICES) -> Iterator[VideoRequest | InvalidInput]:
     """Yield the requests that an order can become, the worst case of each kind of unknown, or why one is refused."""
     arguments = {name: order.arguments.get(name) for name in ARGUMENTS[order.kind]}
     choices = {name: _choices(name, value, order.kind, prices) for name, value in arguments.items()}
@@ -223,7 +223,7 @@ def possible(order: Order, prices: Prices = DEFAULT_PRICES) -> Iterator[VideoReq
 
 
 def _priced(
-    order: Order, source: Clip, prices: Prices
+    order: PlannedRequest, source: ClipBound, prices: Prices
 ) -> tuple[list[tuple[VideoRequest, Estimate]], InvalidInput | None]:
     found: list[tuple[VideoRequest, Estimate]] = []
     refused = None
@@ -322,19 +322,19 @@ def _request(kind: Kind, chosen: Mapping[str, Any]) -> VideoRequest | InvalidInp
         return error
 
 
-def _source(order: Order) -> tuple[Clip, tuple[str, ...]]:
+def _source(order: PlannedRequest) -> tuple[ClipBound, tuple[str, ...]]:
     """Return the source as it is priced, and what that assumes."""
     if order.kind == "generate":
-        return Clip(), ()
+        return ClipBound(), ()
     longest = (models.EDIT_SOURCE_SECONDS if order.kind == "edit" else models.EXTENSION_SOURCE_SECONDS)[1]
     source = order.source
     if source.seconds is not None and source.seconds > longest:
         notes = (f"its source may be {source.seconds:g} s long; the maximum is {longest:g} s",)
-        return Clip(longest, source.resolution), notes
+        return ClipBound(longest, source.resolution), notes
     return source, ()
 
 
-def _assumed(order: Order, source: Clip, request: VideoRequest) -> tuple[str, ...]:
+def _assumed(order: PlannedRequest, source: ClipBound, request: VideoRequest) -> tuple[str, ...]:
     """Return the assumptions for unknown values that decide the price, in one line."""
     found = []
     for name in _PRICED_BY:
@@ -354,7 +354,7 @@ def _assumed(order: Order, source: Clip, request: VideoRequest) -> tuple[str, ..
     return (f"unknown, so the worst case: {', '.join(found)}",) if found else ()
 
 
-def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
+def _limited(usd: Decimal | None, order: PlannedRequest, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
     """Return a price under the limit, with a note; an exact price above the limit is refused."""
     limit = order.limit
     if limit is None or (usd is not None and usd <= limit):
@@ -368,7 +368,7 @@ def _limited(usd: Decimal | None, order: Order, *, exact: bool) -> tuple[Decimal
     return NOTHING, (f"{price} is refused: {told}",)
 
 
-def _made(found: Sequence[VideoRequest], source: Clip) -> Clip:
+def _made(found: Sequence[VideoRequest], source: ClipBound) -> ClipBound:
     """Return the known facts of the clip of one of these requests; edits and extensions end at 720p (§3.2)."""
     seconds, resolutions = 0.0, set[str | None]()
     for request in found:
@@ -384,4 +384,4 @@ def _made(found: Sequence[VideoRequest], source: Clip) -> Clip:
             resolution = request.resolution or models.DEFAULT_RESOLUTION
             resolutions.add("480p" if resolution == "480p" else "720p")
         seconds = max(seconds, length)
-    return Clip(seconds, resolutions.pop() if len(resolutions) == 1 else None)
+    return ClipBound(seconds, resolutions.pop() if len(resolutions) == 1 else None)

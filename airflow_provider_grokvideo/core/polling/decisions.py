@@ -267,7 +267,7 @@ def _timeout(watch: Watch, now: float) -> WaitTimeout:
 
 
 @dataclass(frozen=True)
-class Said:
+class LogThrottle:
     """When each kind of message about a wait was last logged, in epoch seconds."""
 
     at: Mapping[str, float] = field(default_factory=dict)
@@ -291,14 +291,14 @@ def progress_line(watch: Watch, seen: Job | GrokVideoError, now: float) -> str:
             return f"Request {watch.request_id} is {type(seen).__name__.lower()} after {elapsed}"
 
 
-def worth_saying(said: Said, seen: Job | GrokVideoError, now: float) -> bool:
+def worth_saying(said: LogThrottle, seen: Job | GrokVideoError, now: float) -> bool:
     """Return whether to log this poll: each kind of result at once, then once a minute."""
     return now >= said.at.get(_kind(seen), float("-inf")) + _SAY_EVERY
 
 
-def now_said(said: Said, seen: Job | GrokVideoError, now: float) -> Said:
+def now_said(said: LogThrottle, seen: Job | GrokVideoError, now: float) -> LogThrottle:
     """Return the state after a poll was logged."""
-    return Said({**said.at, _kind(seen): now})
+    return LogThrottle({**said.at, _kind(seen): now})
 
 
 def _kind(seen: Job | GrokVideoError) -> str:

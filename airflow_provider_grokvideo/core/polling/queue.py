@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from airflow_provider_grokvideo.core.polling.decisions import Watch
 from airflow_provider_grokvideo.core.polling.latency import Latencies
-from airflow_provider_grokvideo.core.polling.rate_limit import Pace
+from airflow_provider_grokvideo.core.polling.rate_limit import RateLimit
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -34,7 +34,7 @@ class _Entry:
     due: bool = False
 
 
-class Agenda(Generic[Key]):
+class PollQueue(Generic[Key]):
     """The waits of one account.
 
     Requests are polled when their poll is due. If more polls are due than the rate limit allows, the most useful one
@@ -45,7 +45,7 @@ class Agenda(Generic[Key]):
         latencies: Latencies of each kind.
     """
 
-    def __init__(self, pace: Pace, latencies: Latencies) -> None:
+    def __init__(self, pace: RateLimit, latencies: Latencies) -> None:
         self.pace = pace
         self._latencies = latencies
         self._entries: dict[Key, _Entry] = {}

@@ -25,7 +25,7 @@ _SLOWEST = 1 / 64
 
 
 @dataclass(frozen=True)
-class Pace:
+class RateLimit:
     """The state of one account's bucket; times are epoch seconds.
 
     Attributes:
@@ -45,15 +45,15 @@ class Pace:
     slowed_at: float = float("-inf")
 
     @classmethod
-    def of(cls, usual: float, now: float) -> Pace:
+    def of(cls, usual: float, now: float) -> RateLimit:
         """Return a new bucket."""
         return cls(usual=usual, rate=usual, at=now)
 
-    def changed(self, usual: float) -> Pace:
+    def changed(self, usual: float) -> RateLimit:
         """Return the pace with a new usual rate; it stays slowed by earlier 429s."""
         return self if usual == self.usual else replace(self, usual=usual, rate=self.rate * usual / self.usual)
 
-    def now(self, now: float) -> Pace:
+    def now(self, now: float) -> RateLimit:
         """Return the bucket at a later time: filled and recovered by the time that has passed."""
         rate, tokens = self._level(now)
         return replace(self, rate=rate, tokens=tokens, at=max(now, self.at))
@@ -65,7 +65,7 @@ class Pace:
         missing = (1.0 - tokens) / rate
         return opens if missing < _TICK else opens + missing
 
-    def spent(self, now: float) -> Pace:
+    def spent(self, now: float) -> RateLimit:
         """Return the bucket after one poll."""
         rate, tokens = self._level(now)
         return replace(self, rate=rate, tokens=tokens - 1.0, at=max(now, self.at))
@@ -81,7 +81,7 @@ class Pace:
     def _recovered(self, passed: float) -> float:
         return min(self.usual, self.rate + passed * self.usual / RECOVERY)
 
-    def limited(self, now: float, asked_at: float, retry_after: float | None) -> Pace:
+    def limited(self, now: float, asked_at: float, retry_after: float | None) -> RateLimit:
         """Return the bucket after an HTTP 429.
 
         Args:
@@ -97,7 +97,7 @@ class Pace:
         rate = max(state.rate / 2, state.usual * _SLOWEST)
         return replace(state, rate=rate, tokens=0.0, closed_until=closed_until, slowed_at=now)
 
-    def set_back(self, seconds: float) -> Pace:
+    def set_back(self, seconds: float) -> RateLimit:
         """Return the same pace after the clock was set back."""
         return replace(
             self,

@@ -1,7 +1,7 @@
 """Manual edits of the journal: adopt a request id, forget a submission.
 
 Both settle what the provider cannot find out itself (contract §6.3: no list, no idempotency key). The result is a
-:class:`Change` to write, :class:`AsItIs` if there is nothing to change, or :class:`Refused`.
+:class:`Change` to write, :class:`AsItIs` if there is nothing to change, or :class:`RepairRefused`.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class AsItIs:
 
 
 @dataclass(frozen=True)
-class Refused:
+class RepairRefused:
     """The edit is impossible, or would lose a paid video."""
 
     why: str
 
 
-Edit = Change | AsItIs | Refused
+Edit = Change | AsItIs | RepairRefused
 
 
 def adopt(
@@ -83,7 +83,7 @@ def adopt(
         )
     counting = [each for each in records if each.phase != "withdrawn"]
     if counting and counting[-1].phase == "submitted" and not force:
-        return Refused(
+        return RepairRefused(
             f"{_named(counting[-1])} has the running request {counting[-1].request_id}, and no submission is "
             f"unconfirmed. --force adds {request_id} as a new purchase, which the task then resumes instead"
         )
@@ -112,16 +112,16 @@ def forget(records: Sequence[Record], owner: Owner, *, force: bool = False) -> E
         return _withdrawn(records, unconfirmed)
     bought = [each for each in records if each.phase in ("submitted", "ended")]
     if not bought:
-        return Refused(_nothing_to_forget(records, owner))
+        return RepairRefused(_nothing_to_forget(records, owner))
     last = bought[-1]
     if force:
         return _withdrawn(records, last)
     if last.phase == "ended":
-        return Refused(
+        return RepairRefused(
             f"{_named(last)}, request {last.request_id}, ended: {last.outcome or 'no video'}. No submission is "
             f"unconfirmed. Run the command with --force to forget this request, then clear the task to submit again"
         )
-    return Refused(
+    return RepairRefused(
         f"{_named(last)} has request {last.request_id}, which will be billed and is not delivered. Clear the task to "
         f"resume it, or use GrokVideoSensor(request_id={last.request_id!r}) with a destination. --force forgets it"
     )

@@ -46,7 +46,7 @@ def parse(value: object) -> Question | None:
 
 
 @dataclass(frozen=True)
-class Shown:
+class QuestionShown:
     """Content of a try's question; Airflow keeps the first one.
 
     Attributes:
@@ -62,7 +62,7 @@ class Shown:
     usd: str | None = None
 
 
-def difference(shown: Shown, now: Shown, choice: Choice) -> str | None:
+def difference(shown: QuestionShown, now: QuestionShown, choice: Choice) -> str | None:
     """Return what has changed since the question was shown; None if the response still applies.
 
     "Reject" always applies. A response to a higher price covers a lower one.
@@ -83,7 +83,7 @@ def difference(shown: Shown, now: Shown, choice: Choice) -> str | None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TakeResponse:
     """Response to a question.
 
     Attributes:
@@ -193,7 +193,7 @@ def next_step(
     records: Sequence[Record],
     clip: str,
     *,
-    answer: Answer | None = None,
+    answer: TakeResponse | None = None,
     max_takes: int,
     resubmit: bool = False,
 ) -> Step:
