@@ -3,7 +3,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-fast test-deep test-versions test-e2e test-ui bench scale-out check format build clean
+.PHONY: help env demo test test-fast test-deep test-versions test-e2e test-ui bench scale-out figures check format build clean
 
 help:
 	@echo "make demo       real Airflow runs a DAG that generates, edits and delivers two clips; no key needed"
@@ -18,6 +18,7 @@ help:
 	@echo "                into docs/images"
 	@echo "make bench      what waiting costs, against the usual trigger; about an hour; QUICK=1: a quarter of it"
 	@echo "make scale-out  200 videos on PostgreSQL, Celery and Redis with two triggerers, one of which is killed"
+	@echo "make figures    what can be counted of the package's structure: long files, loops, names with two meanings"
 	@echo "make check      lint, format, types, import rules, documentation, private words in texts that users see"
 	@echo "make format     let ruff rewrite what it can; write the tables of arguments in docs/reference.md"
 	@echo "make build      wheel and sdist into dist/"
@@ -56,6 +57,9 @@ bench: env
 
 scale-out: env
 	@$(PY) scripts/scale_out.py $(ARGS)
+
+figures: env
+	@$(PY) scripts/figures.py
 
 check: env
 	$(PY) -m ruff check .

@@ -68,6 +68,7 @@ def problems(repository: Path, user_names: dict[str, list[str]]) -> Iterator[str
         yield from (f"{name}: {fault}" for fault in (*broken_links(path, text), *broken_code(text)))
     yield from quickstart_differs(repository)
     yield from broken_citations(repository)
+    yield from map_differs(repository)
     known = "\n".join(text for path, text in texts.items() if path.name == "README.md" or "docs" in path.parts)
     yield from missing_names(known, user_names)
 
@@ -136,6 +137,20 @@ def quickstart_differs(repository: Path) -> Iterator[str]:
     if promised not in {code.strip() for _, code in python_blocks(readme.read_text(encoding="utf-8"))}:
         part = "the marked part of " if marked else ""
         yield f"README.md: no Python block is {part}dags_examples/first_video.py"
+
+
+def map_differs(repository: Path) -> Iterator[str]:
+    """Yield what CONTRIBUTING's map of the package lacks, and what it names that is not there."""
+    text = (repository / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    start = text.index(f"```\n{PACKAGE}/\n")
+    drawn = set(
+        re.findall(r"^  (?:  )?([\w./]+?)/? {2,}\S", text[start : text.index("\n```\n", start + 4)], re.MULTILINE)
+    )
+    folder = repository / PACKAGE
+    there = {each.parent.name for each in (*folder.glob("*/__init__.py"), *folder.glob("core/*/__init__.py"))}
+    there |= {each.name for each in folder.glob("*.py") if not each.name.startswith("__")}
+    yield from (f"CONTRIBUTING.md: the map lacks {name}" for name in sorted(there - drawn))
+    yield from (f"CONTRIBUTING.md: the map has {name}, which is not there" for name in sorted(drawn - there))
 
 
 def broken_citations(repository: Path) -> Iterator[str]:

@@ -57,14 +57,13 @@ def public_classes(trees: dict[Path, ast.Module]) -> dict[str, list[str]]:
 
 def import_loops(trees: dict[Path, ast.Module]) -> list[list[str]]:
     """Return the groups of modules that import each other, imports for types left out."""
-    arrows = {module_of(path): set(imported(tree)) for path, tree in trees.items()}
-    names = set(arrows)
-    arrows = {name: {to for to in targets if to in names and to != name} for name, targets in arrows.items()}
+    names = {module_of(path) for path in trees}
+    arrows = {module_of(path): set(imported(tree, names)) - {module_of(path)} for path, tree in trees.items()}
     return [sorted(group) for group in strongly_connected(arrows) if len(group) > 1]
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """Yield the modules that a module imports, wherever, but for its types."""
+def imported(tree: ast.Module, names: set[str]) -> Iterator[str]:
+    """Yield the modules of `names` that a module imports, wherever, but for its types."""
     skipped = {
         id(inner)
         for node in ast.walk(tree)
@@ -75,10 +74,13 @@ def imported(tree: ast.Module) -> Iterator[str]:
         if id(node) in skipped:
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom) and node.module in names:
+            inner_modules = {f"{node.module}.{alias.name}" for alias in node.names} & names
+            # A package is only what its modules lie in, unless a name of its own is wanted.
+            yield from inner_modules
+            if len(inner_modules) < len(node.names):
+                yield node.module
 
 
 def module_of(path: Path) -> str:

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_grokvideo.emulator.error import EmulatorError
+
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.emulator.server import Emulator as Emulator
 
 __all__ = ["Emulator", "EmulatorError"]
 
 _NEEDED = ("av", "PIL", "starlette", "uvicorn", "python_multipart")
-
-
-class EmulatorError(RuntimeError):
-    """The emulator cannot start; the message says why."""
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_grokvideo.emulator import EmulatorError
+from airflow_provider_grokvideo.emulator.error import EmulatorError
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.emulator import Emulator

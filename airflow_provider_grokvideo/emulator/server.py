@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_grokvideo.emulator import EmulatorError
+from airflow_provider_grokvideo.emulator.error import EmulatorError
 from airflow_provider_grokvideo.emulator.faults import read_fault
 from airflow_provider_grokvideo.emulator.ledger import Seen, Start
 from airflow_provider_grokvideo.emulator.tempo import Tempo

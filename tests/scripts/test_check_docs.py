@@ -26,6 +26,13 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "docs" / "guide.md").write_text("# Guide\n\nsee [home](../README.md#title) or [x.ai](https://x.ai)\n")
     (tmp_path / "dags_examples").mkdir()
     (tmp_path / "dags_examples" / "first_video.py").write_text(QUICKSTART)
+    (tmp_path / "CONTRIBUTING.md").write_text(
+        "```\nairflow_provider_grokvideo/\n  compat.py   x\n  core/       x\n```\n"
+    )
+    package = tmp_path / "airflow_provider_grokvideo"
+    (package / "core").mkdir(parents=True)
+    for name in ("compat.py", "core/__init__.py"):
+        (package / name).touch()
     return tmp_path
 
 
@@ -57,6 +64,28 @@ def test_code_is_not_searched_for_links(repository: Path) -> None:
     (repository / "README.md").write_text(f"{README}\n```python\nx = d['a'](b)\n```\nand `[x](nowhere.md)`\n")
 
     assert [] == list(check_docs.problems(repository, {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param("journal/__init__.py", "CONTRIBUTING.md: the map lacks journal", id="a new folder"),
+        pytest.param("terminal.py", "CONTRIBUTING.md: the map lacks terminal.py", id="a new module"),
+        pytest.param(None, "CONTRIBUTING.md: the map has core, which is not there", id="a folder that is gone"),
+    ],
+)
+def test_the_map_of_the_package_is_held_against_its_folders(
+    repository: Path, change: str | None, expected: str
+) -> None:
+    """What the map lacks, or has too much, is named."""
+    package = repository / "airflow_provider_grokvideo"
+    if change is None:
+        (package / "core" / "__init__.py").unlink()
+    else:
+        (package / change).parent.mkdir(exist_ok=True)
+        (package / change).touch()
+
+    assert [expected] == list(check_docs.problems(repository, {"parameter": ["prompt"]}))
 
 
 def test_changed_quickstart_is_noticed(repository: Path) -> None:
