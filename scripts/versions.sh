@@ -22,6 +22,6 @@ for version in "$@"; do
         *) without='' ;;
     esac
     "$venv/bin/python" -m pytest -q -k "$without" -n logical -p no:cacheprovider tests/test_imports.py tests/test_provider_info.py tests/client \
-        tests/core/test_wire.py tests/core/test_journal.py tests/airflow/test_hook.py tests/airflow/test_operators.py \
-        tests/airflow/test_paid_once.py tests/airflow/test_retry_policy.py tests/airflow/test_sensor.py tests/airflow/test_trigger.py
+        tests/core/test_wire.py tests/core/purchases/test_records.py tests/hooks/test_grokvideo.py tests/operators/test_grokvideo.py \
+        tests/execution/test_run.py tests/policies/test_grokvideo.py tests/sensors/test_grokvideo.py tests/triggers/test_grokvideo.py
 done

@@ -119,7 +119,7 @@ class PurchasedRun:
 
     @property
     def _bought(self) -> Record:
-        """The purchase that this run is about, with its request even where the journal could not take that."""
+        """The purchase that this run is about, with its request even if the journal could not save that."""
         record = cast("Record", self.journal.current)
         return record if record.request_id else replace(record, request_id=self.state.request_id)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from media_fixtures import media, pauses, server
 
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.client.carriers import AsyncClient, Client
@@ -50,3 +51,6 @@ def account_of() -> Callable[..., Account]:
         return Account(**{"base_url": emulator.base_url, "api_key": emulator.api_key, "timeout": 5.0, **words})
 
     return make
+
+
+__all__ = ["account_of", "drive", "media", "pauses", "server"]

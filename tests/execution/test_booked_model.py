@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from mishaps import Mishaps, let_time_fly
-from test_paid_once_model import PROMPTS, PaidOnce
+from paid_once_model import PROMPTS, PaidOnce
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, LedgerUnavailable
 from airflow_provider_grokvideo.execution.ledger import TaskLedger

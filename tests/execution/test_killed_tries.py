@@ -33,7 +33,7 @@ def test_a_kill_at_any_moment_costs_nothing_and_loses_nothing(
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     seed = random.randrange(2**32) if SEARCHES else 7
     spec = {"kills": KILLS, "folder": str(tmp_path), "endpoint": endpoint, "seed": seed}
-    command = [sys.executable, str(Path(__file__).with_name("killed_tries.py")), json.dumps(spec)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "kits" / "killed_tries.py"), json.dumps(spec)]
     tasks = []
     with (
         (tmp_path / "stderr").open("w") as errors,

@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from mishaps import POINTS, Killed, Mishaps, StateStore, let_time_fly, read_rows, write_row
+from paid_once_model import BAD_ENDS, FAULTS, fire
 from review_kit import PAUSES, TI_ID, Desk, said
-from test_paid_once_model import BAD_ENDS, FAULTS, fire
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AuthenticationFailed, DeliveryFailed, GrokVideoError, WaitTimeout

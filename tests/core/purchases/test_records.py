@@ -37,7 +37,7 @@ from airflow_provider_grokvideo.core.purchases.records import (
 
 OWNER = Owner("films", "manual__1", "make")
 SAME, OTHER = "a" * 64, "b" * 64
-GOLDEN = Path(__file__).parent.parent / "contract" / "journal" / "record_v1.json"
+GOLDEN = Path(__file__).parents[2] / "contract" / "journal" / "record_v1.json"
 
 HISTORIES = {
     "retry": (1, []),
