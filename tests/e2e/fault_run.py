@@ -155,7 +155,7 @@ def seconds_of(path: Path) -> float:
 
 def advised(log: str) -> dict[str, str]:
     """Return the commands that the message of an ambiguous submit offers: ``Found`` and ``Not found``."""
-    return dict(re.findall(r"^ *(Found|Not found): +(python .+)$", log, re.MULTILINE))
+    return dict(re.findall(r"^ *(Found|Not found): +(grokvideo .+)$", log, re.MULTILINE))
 
 
 def logged_id(log: str) -> str | None:

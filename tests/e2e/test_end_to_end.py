@@ -78,7 +78,7 @@ def test_mapped_videos_an_edit_and_a_sensor(stack: AirflowStack, emulator: Emula
     assert {start.request_id for start in emulator.starts} == {record["request_id"] for record in records.values()}
     assert emulator.billed_ticks / 10**10 == pytest.approx(sum(record["cost_usd"] for record in records.values()))
     assert 0 == emulator.leaks
-    assert "was accepted and is billed" in logs
+    assert "was accepted by xAI" in logs
     assert emulator.api_key not in logs
 
 

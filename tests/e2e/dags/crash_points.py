@@ -28,6 +28,7 @@ from airflow_provider_grokvideo.core.polling import events
 from airflow_provider_grokvideo.delivery import store
 from airflow_provider_grokvideo.execution import handover
 from airflow_provider_grokvideo.execution.journal import TaskJournal
+from airflow_provider_grokvideo.execution.ledger import TaskLedger
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoBaseOperator, GrokVideoGenerateOperator
 
@@ -87,7 +88,8 @@ def crashing(dag_id: str) -> None:
 
 def install() -> None:
     """Wrap the seams between the steps of a purchase; only in this process."""
-    _wrap(TaskJournal, "intend", before="before-intent", after="after-intent")
+    _wrap(TaskLedger, "reserve", before="before-intent")
+    _wrap(TaskJournal, "intend", after="after-intent")
     _wrap(GrokVideoHook, "submit", meanwhile="in-post", after="after-post")
     _wrap(TaskJournal, "note", before="before-saving", after="after-saving", when={"phase": "submitted"})
     _wrap(TaskJournal, "note", after="noted", when={"phase": "delivered"})

@@ -1,8 +1,4 @@
-"""A DAG whose workers die, with the journal in an SQLite file, as with ``[grokvideo] ledger_path``."""
-
-import os
-
-os.environ["AIRFLOW__GROKVIDEO__LEDGER_PATH"] = os.environ.get("GROKVIDEO_TEST_DATABASE", "ledger.db")
+"""A DAG whose workers die, with the journal where it is without a setting: in the SQLite file of the ledger."""
 
 from crash_points import crashing
 
