@@ -24,7 +24,8 @@ from airflow_provider_grokvideo.core.errors import DeliveryFailed
 from airflow_provider_grokvideo.media import poster as posters
 from airflow_provider_grokvideo.storage import destination
 from airflow_provider_grokvideo.storage.destination import LARGEST_SIDECAR, Target, is_foreign
-from airflow_provider_grokvideo.storage.places import Place, hidden, reason, while_storing
+from airflow_provider_grokvideo.storage.names import hidden
+from airflow_provider_grokvideo.storage.places import Place, reason, while_storing
 
 _LOG = logging.getLogger(__name__)
 

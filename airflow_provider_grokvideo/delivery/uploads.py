@@ -19,7 +19,8 @@ from airflow_provider_grokvideo.media import poster
 from airflow_provider_grokvideo.media.probe import probe_structure
 from airflow_provider_grokvideo.provider_info import __version__
 from airflow_provider_grokvideo.storage import destination as destinations
-from airflow_provider_grokvideo.storage.places import before_purchase, hidden, open_storage, while_storing
+from airflow_provider_grokvideo.storage.names import hidden
+from airflow_provider_grokvideo.storage.places import before_purchase, open_storage, while_storing
 
 LONGEST = 7 * 24 * 3600
 """Longest validity of an S3 signature, in seconds."""

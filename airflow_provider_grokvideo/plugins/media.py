@@ -29,6 +29,7 @@ from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 from airflow_provider_grokvideo.plugins.keeping import Kept, weight
 from airflow_provider_grokvideo.plugins.lanes import Busy, Lanes
 from airflow_provider_grokvideo.storage import destination, places
+from airflow_provider_grokvideo.storage.local import LocalPlace
 from airflow_provider_grokvideo.storage.places import Place
 
 CHUNK = 1024 * 1024
@@ -248,7 +249,7 @@ def _find(uri: str) -> Found:
 
 
 def _looked_into(place: Place, name: str, uri: str) -> Found:
-    if isinstance(place, places.LocalPlace) and not (place.directory / name).is_file():
+    if isinstance(place, LocalPlace) and not (place.directory / name).is_file():
         # A pipe would never return.
         raise HTTPException(404, NOT_HERE)
     size = place.size(name)

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.texts import can_be_sent
-from airflow_provider_grokvideo.storage import places
+from airflow_provider_grokvideo.storage import names, places
 
 SUFFIX = ".mp4"
 
@@ -81,8 +81,8 @@ class Target:
     def beside(self, request_id: str) -> Target:
         """Return a target in the same directory with the request id in its name."""
         own = f"-{file_name(request_id)}{SUFFIX}"
-        room = places.LONGEST_NAME - len(own.encode()) - len(POSTER_SUFFIX) + len(SUFFIX)
-        return replace(self, name=f"{places.shortened(self.stem, room)}{own}")
+        room = names.LONGEST_NAME - len(own.encode()) - len(POSTER_SUFFIX) + len(SUFFIX)
+        return replace(self, name=f"{names.shortened(self.stem, room)}{own}")
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -92,7 +92,7 @@ class Target:
     @property
     def claim_name(self) -> str:
         """The name of the file that is there while a video is written."""
-        return places.hidden(self.name, ".claim")
+        return names.hidden(self.name, ".claim")
 
     def place(self) -> places.Place:
         """Open its storage.
@@ -163,8 +163,8 @@ def check_writable(
         DeliveryFailed: The storage does not respond; this may be temporary.
     """
     to = target(destination, default_name=default_name)
-    if longest := next((each for each in to.names if len(each.encode()) > places.LONGEST_NAME), None):
-        most = places.LONGEST_NAME - len(POSTER_SUFFIX) + len(SUFFIX)
+    if longest := next((each for each in to.names if len(each.encode()) > names.LONGEST_NAME), None):
+        most = names.LONGEST_NAME - len(POSTER_SUFFIX) + len(SUFFIX)
         raise InvalidInput(
             _FIELD, str(destination), f"a file name of at most {most} bytes, with room for {longest[-20:]} beside it"
         )
@@ -203,7 +203,7 @@ def _is_ours(record: dict[str, Any]) -> bool:
     return by_a_task and {"uri", "sidecar_uri"} <= record.keys()
 
 
-LARGEST_SIDECAR = places.LARGEST_READ
+LARGEST_SIDECAR = names.LARGEST_READ
 
 
 def is_same_file(source: str, to: Target) -> bool:

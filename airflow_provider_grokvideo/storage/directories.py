@@ -15,7 +15,8 @@ from typing import IO, Any, Protocol
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
 from airflow_provider_grokvideo.storage.destination import local_path
-from airflow_provider_grokvideo.storage.places import ObjectPlace, open_storage, reason
+from airflow_provider_grokvideo.storage.objects import ObjectPlace
+from airflow_provider_grokvideo.storage.places import open_storage, reason
 
 _KNOWS_NO_CONDITION = ("NotImplementedError", "TypeError", "ParamValidationError")
 """Errors of storage libraries without conditional writes; the storage service may also report it."""

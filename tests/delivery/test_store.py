@@ -13,8 +13,9 @@ import pytest
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery.store import _taken_over, store, to_json, whose
-from airflow_provider_grokvideo.storage import places
+from airflow_provider_grokvideo.storage import names
 from airflow_provider_grokvideo.storage.destination import check_writable, local_path, target
+from airflow_provider_grokvideo.storage.local import LocalPlace
 
 ME = {"dag_id": "d", "run_id": "r1", "task_id": "t", "map_index": 0}
 NEIGHBOUR = {**ME, "map_index": 1}
@@ -298,7 +299,7 @@ def test_names_are_taken_by_neighbours_only(record, verdict):
 
 def test_part_names_are_hidden_and_unique():
     """Parts of two deliveries never meet."""
-    first, second = (places.part_name("a.mp4") for _ in range(2))
+    first, second = (names.part_name("a.mp4") for _ in range(2))
 
     assert first != second
     assert first.startswith(".a.mp4.")
@@ -368,7 +369,7 @@ def test_an_upload_of_another_length_does_not_count(clip, memory, monkeypatch):
 
 def test_one_of_many_takes_a_claim_that_was_left(tmp_path):
     """However many wait for a claim of a dead worker, one of them has it."""
-    place, name = places.LocalPlace(tmp_path), ".a.mp4.claim"
+    place, name = LocalPlace(tmp_path), ".a.mp4.claim"
     left = {"request_id": "r0", "claim": "c0", "at": 0.0}
     for _ in range(20):
         place.write(name, to_json(left))
