@@ -117,8 +117,6 @@ def generate(options: argparse.Namespace) -> int:
     from airflow_provider_grokvideo.execution.ports import Services
     from airflow_provider_grokvideo.execution.run import PaidRun
 
-    # The command prints its own progress.
-    logging.getLogger("airflow_provider_grokvideo").setLevel(logging.WARNING)
     command = Command(options)
     hook = _hook(options.conn_id)
     asks = not options.yes and options.max_cost_usd is None
@@ -131,11 +129,17 @@ def generate(options: argparse.Namespace) -> int:
         on_limit="ask" if asks else "fail",
     )
     run = PaidRun(command, given, Services(command, hook, lambda: _journal(command.owner)))
+    ours = logging.getLogger("airflow_provider_grokvideo")
+    before = ours.level
+    # The command prints its own progress.
+    ours.setLevel(logging.WARNING)
     try:
         return _carry_out(run.run(), run)
     except GrokVideoError as error:
         complain(f"{error.what}\n{error.what_to_do}".replace("this task", "this command"))
         return FAILED
+    finally:
+        ours.setLevel(before)
 
 
 def _carry_out(found: Next, run: PaidRun) -> int:

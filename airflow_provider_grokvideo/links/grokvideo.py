@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
 
-from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.links import urls
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from airflow_provider_grokvideo.core.purchases.records import Owner
 
 log = logging.getLogger(__name__)
 

@@ -196,5 +196,5 @@ print(*sorted(set(sys.modules) - before))
     new = run.stdout.split()
 
     ours = {name.removeprefix("airflow_provider_grokvideo.") for name in new if "airflow_provider_grokvideo." in name}
-    assert {"links.grokvideo"} <= ours <= {"compat", "links", "links.grokvideo", "provider_info"}
+    assert {"links.grokvideo"} <= ours <= {"compat", "links", "links.grokvideo", "links.urls", "provider_info"}
     assert not {"httpx", "pydantic", "av", "fastapi", "fsspec"} & {name.partition(".")[0] for name in new}

@@ -141,7 +141,7 @@ def test_citation_of_a_missing_place_is_noticed(repository: Path, file: str, lin
     """Code cites only sections and rows of the contract that exist."""
     (repository / "docs" / "contract.md").write_text("## 5. Results\n\n### 5.4 Downloads\n\n| P9 | moderated | 200 |\n")
     path = repository / "airflow_provider_grokvideo" / file
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{line}\n")
 
     named = [f"airflow_provider_grokvideo/{file}:1: docs/contract.md has no {each}" for each in expected]
