@@ -385,7 +385,8 @@ class PurchasedRun:
                 error = self._advised(error)
         finally:
             try:
-                self._show(None, request=self.state.request, error=error)
+                # After a purchase the card keeps what was shown of it, such as the link of a video that cannot be stored.
+                self._show(None, request=None if self.state.is_paid else self.state.request, error=error)
             except self.host.interruptions:
                 # What the error says of a retry must reach Airflow.
                 log.warning("execution_timeout passed while updating the Video tab")

@@ -67,6 +67,20 @@ def test_a_card_follows_a_video_from_the_submit_to_its_file(drive, tmp_path):
     assert [("delivered", last.request_id)] == [(each.phase, each.request_id) for each in last.purchases]
 
 
+@pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "blocking"])
+def test_a_video_that_cannot_be_stored_keeps_its_link_on_the_card(drive, grokvideo_emulator, tmp_path, deferrable):
+    """The video is paid: as long as its link works it can be played."""
+    grokvideo_emulator.script("wrong_bytes", on="download", times=9)
+    last = tried(drive, make(destination=str(tmp_path / "ball.mp4"), deferrable=deferrable))[-1]
+
+    assert "DeliveryFailed" == last.problem.type
+    assert last.manifest["url"].startswith("http://127.0.0.1")
+    assert ("A red ball [[emulator: tempo=polls:2]]", grokvideo_emulator.starts[0].request_id) == (
+        last.prompt,
+        last.request_id,
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "expected", "problem"),
     [

@@ -85,7 +85,7 @@ def test_the_tab_tells_what_a_person_wants_to_know(studio, open_page):
         "3 s",
         "grokvideo_default",
         "1 of 1, success",
-        "every frame decoded",
+        "all frames decoded",
     ):
         expect(facts).to_contain_text(words)
     request_id = page.get_by_test_id("request-id").inner_text()
@@ -216,7 +216,7 @@ def test_where_there_is_no_video_the_tab_says_why_and_what_to_do(studio, open_pa
 def test_a_link_that_dies_is_played_and_said_to_die(studio, open_page):
     """Without a destination there is nothing else."""
     page = open_page(studio.page("films", "link_only"))
-    expect(page.get_by_test_id("dies")).to_contain_text("dies within hours")
+    expect(page.get_by_test_id("dies")).to_contain_text("expires within hours")
 
     playing(page.get_by_test_id("player"))
 

@@ -1,4 +1,4 @@
-"""A DAG whose workers die, with the journal where it is without a setting: in the SQLite file of the ledger."""
+"""An Airflow DAG whose workers die, with the journal where it is without a setting: in the ledger's SQLite file."""
 
 from crash_points import crashing
 
