@@ -372,9 +372,13 @@ class PurchasedRun:
         except GrokVideoError as error:
             return self._ruled(error, error.__cause__)
         except self.host.interruptions as problem:
-            if not self.state.is_paid:
+            if self.state.is_paid:
+                return self._ruled(_unexpected(problem), problem)
+            record = None if self.state.journal is None else self.state.journal.current
+            if record is None or record.phase != "intent" or self.journal.lets_retry:
                 raise
-            return self._ruled(_unexpected(problem), problem)
+            # Without a journal a retry would not know of this submission, and send another.
+            return self._ruled(AmbiguousSubmit(advice.submission(record), client_id=record.token), problem)
 
     def _ruled(self, error: GrokVideoError, cause: BaseException | None) -> Next:
         """Raise the error with its advice, and show it; a moderated video may skip the task instead."""
@@ -402,6 +406,8 @@ class PurchasedRun:
 
 
 def _unexpected(problem: BaseException) -> GrokVideoError:
+    if isinstance(problem, KeyboardInterrupt):
+        return WaitTimeout("interrupted")
     if not isinstance(problem, Exception):
         return WaitTimeout(f"execution_timeout passed ({problem})")
     return GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")
