@@ -108,6 +108,11 @@ class Database:
         with self._reported():
             self._prepare()
 
+    def exists(self) -> bool:
+        """Return whether the tables are there; nothing is created."""
+        with self._reported():
+            return self._has_tables()
+
     def _prepare(self) -> None:
         """Create missing tables; another process may be creating them too."""
         if self._is_ready:

@@ -173,7 +173,10 @@ def open_former_sql_journal() -> SqlJournal | None:
     """Open the journal in the embedded ledger's default file where the settings name another database now.
 
     Returns:
-        None if they do not, or there is no such file.
+        None if they do not, or there is no such journal.
+
+    Raises:
+        JournalUnavailable: The file cannot be read.
     """
     path = _setting("ledger_path")
     if not _setting("ledger_conn_id") and path.lower() in ("", NONE):
@@ -188,7 +191,8 @@ def open_former_sql_journal() -> SqlJournal | None:
     from airflow_provider_grokvideo.database import sqlite_engine
     from airflow_provider_grokvideo.journal.sql import SqlJournal
 
-    return SqlJournal(sqlite_engine(former), former)
+    journal = SqlJournal(sqlite_engine(former), former)
+    return journal if journal.database.exists() else None
 
 
 def open_connection(conn_id: str) -> SqlLedger:

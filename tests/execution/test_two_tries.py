@@ -18,6 +18,9 @@ from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnava
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.execution import journal as task_journal
 from airflow_provider_grokvideo.execution import prepare
+from airflow_provider_grokvideo.execution.ledger import TaskLedger
+from airflow_provider_grokvideo.execution.task import open_journal
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend
 from airflow_provider_grokvideo.ledger.sql import open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
@@ -133,6 +136,24 @@ def test_in_a_database_a_slow_try_that_was_overtaken_sends_nothing(ti, grokvideo
         make(budgets=[{"usd": 5, "per": "dag_run"}])().execute({"ti": ti})
 
     assert 1 == len(grokvideo_emulator.starts) == len(open_sqlite(database).entries())
+
+
+def test_a_reservation_made_since_the_journal_was_read_is_kept(ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A successor that read the journal just before the zombie bought does not release what the zombie reserved."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
+    successor, submit = open_journal({"ti": successor_of(ti)}), GrokVideoHook.submit
+    states = []
+
+    def watched(hook, request, **words):
+        TaskLedger().follow(successor)
+        states.extend(entry.state for entry in open_sqlite(str(tmp_path / "ledger.db")).entries())
+        return submit(hook, request, **words)
+
+    monkeypatch.setattr(GrokVideoHook, "submit", watched)
+    with pytest.raises(TaskDeferred):
+        make()().execute({"ti": ti})
+
+    assert (["reserved"], ["intent"]) == (states, [record.phase for record in successor.records])
 
 
 def test_a_successor_does_not_submit_while_the_zombie_waits_for_its_answer(
