@@ -729,3 +729,17 @@ def test_a_timeout_after_a_lost_answer_is_final_without_a_journal(ti, grokvideo_
         make(storage_options={"filename": "ball.mp4"}, deferrable=False)().execute({"ti": ti})
 
     assert isinstance(stopped.value, AirflowFailException)
+
+
+def test_a_timeout_right_before_the_deferral_is_final_without_a_journal(ti, grokvideo_emulator, monkeypatch):
+    """execution_timeout between the submit and the deferral: without a journal a retry would submit again."""
+
+    def late(*_: object, **__: object) -> None:
+        raise AirflowTaskTimeout("now")
+
+    monkeypatch.setattr(GrokVideoGenerateOperator, "defer", late)
+    with pytest.raises(WaitTimeout) as stopped:
+        make()().execute({"ti": ti})
+
+    assert isinstance(stopped.value, AirflowFailException)
+    assert [stopped.value.request_id] == [start.request_id for start in grokvideo_emulator.starts]
