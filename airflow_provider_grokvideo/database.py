@@ -91,6 +91,7 @@ class Database:
                 else self.engine.execution_options(isolation_level="READ COMMITTED")
             )
             with isolated.begin() as connection:
+                self._limit(connection)
                 if lock:
                     self._lock(connection)
                 return steps(connection)
@@ -106,6 +107,11 @@ class Database:
         """Create missing tables."""
         with self._reported():
             self._prepare()
+
+    def exists(self) -> bool:
+        """Return whether the tables are there; nothing is created."""
+        with self._reported():
+            return self._has_tables()
 
     def _prepare(self) -> None:
         """Create missing tables; another process may be creating them too."""
@@ -127,11 +133,14 @@ class Database:
             self._check(version)
         self._is_ready = True
 
-    def _lock(self, connection: sa.Connection) -> None:
-        """Wait until no other transaction writes; the database keeps the lock until this one ends."""
+    def _limit(self, connection: sa.Connection) -> None:
+        """Let no transaction wait for a lock, or hold one, longer than it should; SQLite's limit is its engine's."""
         if self.engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_WAIT}s'")
             connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_AFTER}s'")
+
+    def _lock(self, connection: sa.Connection) -> None:
+        """Wait until no other transaction writes; the database keeps the lock until this one ends."""
         lock = self.schema.lock
         version = sa.select(lock.c.schema_version).where(lock.c.id == 1)
         self._check(connection.execute(version.with_for_update()).scalar_one_or_none())

@@ -11,15 +11,16 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
-import time
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_grokvideo.core import requests
-from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalUnavailable
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
 from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.core.texts import can_be_sent
 from airflow_provider_grokvideo.terminal import DONE, FAILED, NOTHING, complain, say, tell
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 DAG_ID, TASK_ID = "grokvideo", "generate"
 """The names under which the journal and the ledger have what the command bought."""
+
+_SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*:")
 
 _ARGUMENTS = ("prompt", "model", "duration", "aspect_ratio", "resolution", "image")
 
@@ -69,6 +72,12 @@ class Command:
 
     Args:
         options: Of the command line.
+
+    Attributes:
+        destination: The same text for the same place, in whatever directory the command runs.
+
+    Raises:
+        InvalidInput: The destination or the name is no text.
     """
 
     interruptions: tuple[type[BaseException], ...] = (KeyboardInterrupt, Exception)
@@ -76,7 +85,10 @@ class Command:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._kept: dict[str, Any] = {}
-        name = options.name or hashlib.sha256(str(options.destination).encode()).hexdigest()[:16]
+        self.destination = _whole("--destination", options.destination)
+        name = options.name or hashlib.sha256(self.destination.encode()).hexdigest()[:16]
+        if not can_be_sent(name):
+            raise InvalidInput("--name", name, "a name that UTF-8 can encode")
         self.owner = Owner(DAG_ID, name, TASK_ID)
 
     def build_request(self) -> VideoRequest:
@@ -117,29 +129,31 @@ def generate(options: argparse.Namespace) -> int:
     from airflow_provider_grokvideo.execution.ports import Services
     from airflow_provider_grokvideo.execution.run import PaidRun
 
-    command = Command(options)
-    hook = _hook(options.conn_id)
-    asks = not options.yes and options.max_cost_usd is None
-    given = RunOptions(
-        grokvideo_conn_id=hook.grokvideo_conn_id,
-        destination=options.destination,
-        deferrable=False,
-        timeout=options.timeout,
-        max_cost_usd=0 if asks else options.max_cost_usd,
-        on_limit="ask" if asks else "fail",
-    )
-    run = PaidRun(command, given, Services(command, hook, lambda: _journal(command.owner)))
     ours = logging.getLogger("airflow_provider_grokvideo")
     before = ours.level
     # The command prints its own progress.
     ours.setLevel(logging.WARNING)
     try:
+        command = Command(options)
+        hook = _hook(options.conn_id)
+        asks = not options.yes and options.max_cost_usd is None
+        given = RunOptions(
+            grokvideo_conn_id=hook.grokvideo_conn_id,
+            destination=command.destination,
+            deferrable=False,
+            timeout=options.timeout,
+            max_cost_usd=0 if asks else options.max_cost_usd,
+            on_limit="ask" if asks else "fail",
+        )
+        run = PaidRun(command, given, Services(command, hook, lambda: _journal(command.owner)))
         return _carry_out(run.run(), run)
     except GrokVideoError as error:
         complain(f"{error.what}\n{error.what_to_do}".replace("this task", "this command"))
-        return FAILED
+    except KeyboardInterrupt:
+        complain("interrupted; the same command continues where it stopped")
     finally:
         ours.setLevel(before)
+    return FAILED
 
 
 def _carry_out(found: Next, run: PaidRun) -> int:
@@ -153,8 +167,7 @@ def _carry_out(found: Next, run: PaidRun) -> int:
             case ports.WaitFor():
                 found = run.wait(found, _progress)
             case ports.RunAgain(at):
-                time.sleep(max(0.0, at - time.time()))
-                found = run.run()
+                found = run.run_at(at)
             case ports.AskApproval(subject, body):
                 tell(f"{body.partition(chr(10))[0].replace('**', '')}\n{subject} [y/N]")
                 yes = sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -168,7 +181,25 @@ def _response(yes: bool) -> dict[str, Any]:
     """Return what Airflow would hand over for the same response."""
     from airflow_provider_grokvideo.execution.approval import BUY, REFUSE
 
-    return {"chosen_options": [BUY if yes else REFUSE], "responded_by_user": {"name": getpass.getuser()}}
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container the user may have a number and no name.
+        name = ""
+    return {"chosen_options": [BUY if yes else REFUSE], "responded_by_user": {"name": name}}
+
+
+def _whole(option: str, destination: str) -> str:
+    """Return a destination with its whole path, where it is a local one."""
+    if not can_be_sent(destination) or "\0" in destination:
+        raise InvalidInput(option, destination, "a path or URL that UTF-8 can encode")
+    if not destination.strip() or _SCHEME.match(destination):
+        return destination
+    try:
+        path = os.path.abspath(os.path.expanduser(destination))  # noqa: PTH100, PTH111 - pathlib keeps '..'
+    except OSError as error:
+        raise InvalidInput(option, destination, f"a path from the root ({error})") from error
+    return f"{path}/" if destination.endswith("/") else path
 
 
 def _progress(watch: decisions.Watch, seen: object, now: float) -> None:

@@ -81,6 +81,11 @@ class TaskJournal:
         """Whether a retry cannot submit a second time: it finds the request of `current`, or has to read first."""
         return self.away or self.remembers
 
+    def read_again(self) -> None:
+        """Read all purchases again: another try may have bought since."""
+        if self.backend is not None:
+            self.records = self.backend.records()
+
     def last(self, fingerprint: str) -> Record | None:
         """Return the last purchase of these inputs that counts."""
         return latest(self.records, fingerprint)

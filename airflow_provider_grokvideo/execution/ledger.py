@@ -184,15 +184,17 @@ class TaskLedger:
 
         A journal with a backend knows of every submission; without one nothing can be said of what is not in it.
         """
-        owner, records, complete = journal.owner, journal.records, journal.backend is not None
         from airflow_provider_grokvideo.ledger.sync import follow
 
         def bring(ledger: Ledger) -> None:
-            known = {entry.token: entry for entry in ledger.of_owner(owner)}
-            for record in records:
+            known = {entry.token: entry for entry in ledger.of_owner(journal.owner)}
+            if known.keys() - {record.token for record in journal.records}:
+                # What another try has written since the journal was read is not missing there.
+                journal.read_again()
+            for record in journal.records:
                 follow(ledger, record, known.get(record.token))
-            for token in known.keys() - {record.token for record in records}:
-                if complete and ledger_entries.forgotten(known[token]) != known[token]:
+            for token in known.keys() - {record.token for record in journal.records}:
+                if journal.backend is not None and ledger_entries.forgotten(known[token]) != known[token]:
                     ledger.change(token, lambda entry: entry and ledger_entries.forgotten(entry))
 
         self._try(bring)

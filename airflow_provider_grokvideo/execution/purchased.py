@@ -93,6 +93,16 @@ class PurchasedRun:
         self._move("paid")
         return self._guarded(lambda: self._lost(problem))
 
+    def interrupted(self, problem: BaseException) -> Next:
+        """Say what an interruption of the run, or between its legs, leaves behind; raises it where that is nothing."""
+        if self.state.is_paid:
+            return self._ruled(_unexpected(problem), problem)
+        record = None if self.state.journal is None else self.state.journal.current
+        if record is None or record.phase != "intent" or self.journal.lets_retry:
+            raise problem
+        # Without a journal a retry would not know of this submission, and send another.
+        return self._ruled(AmbiguousSubmit(advice.submission(record), client_id=record.token), problem)
+
     @property
     def journal(self) -> TaskJournal:
         """The journal, opened when it is first needed.
@@ -372,9 +382,7 @@ class PurchasedRun:
         except GrokVideoError as error:
             return self._ruled(error, error.__cause__)
         except self.host.interruptions as problem:
-            if not self.state.is_paid:
-                raise
-            return self._ruled(_unexpected(problem), problem)
+            return self.interrupted(problem)
 
     def _ruled(self, error: GrokVideoError, cause: BaseException | None) -> Next:
         """Raise the error with its advice, and show it; a moderated video may skip the task instead."""
@@ -385,7 +393,7 @@ class PurchasedRun:
                 error = self._advised(error)
         finally:
             try:
-                # After a purchase the card keeps what was shown of it, such as the link of a video that cannot be stored.
+                # After a purchase the card keeps what was shown, such as the link of a video that cannot be stored.
                 self._show(None, request=None if self.state.is_paid else self.state.request, error=error)
             except self.host.interruptions:
                 # What the error says of a retry must reach Airflow.
@@ -403,6 +411,8 @@ class PurchasedRun:
 
 
 def _unexpected(problem: BaseException) -> GrokVideoError:
+    if isinstance(problem, KeyboardInterrupt):
+        return WaitTimeout("interrupted")
     if not isinstance(problem, Exception):
         return WaitTimeout(f"execution_timeout passed ({problem})")
     return GrokVideoError(f"{type(problem).__name__} after the purchase: {problem}")

@@ -10,6 +10,7 @@ The order of the steps around the submit is what keeps a request from being paid
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -53,6 +54,15 @@ class PaidRun(PurchasedRun):
     def buy(self) -> Next:
         """Buy, whatever was bought before: the caller has decided that."""
         return self._guarded(self._buy_anew)
+
+    def run_at(self, moment: float) -> Next:
+        """Sleep until `moment`, in epoch seconds, then run."""
+
+        def leg() -> Next:
+            time.sleep(max(0.0, moment - self._now()))
+            return self._run()
+
+        return self._guarded(leg)
 
     def respond(self, event: object) -> Next:
         """Submit what was approved, if it is still what the question showed; else skip."""

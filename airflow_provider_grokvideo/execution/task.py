@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pendulum
@@ -121,8 +122,9 @@ def do(found: Next, run: PaidRun, operator: BaseOperator, context: Context) -> d
             case values.WaitFor():
                 found = _wait(found, run, operator)
             case values.RunAgain(at):
-                _pause(at, run, operator)
-                found = run.run()
+                if run.options.deferrable:
+                    _pause(at, operator)
+                found = run.run_at(at)
             case values.AskApproval(subject, body):
                 approval.ask(
                     operator,
@@ -163,13 +165,11 @@ def _defer(found: WaitFor, options: RunOptions, operator: BaseOperator) -> NoRet
     operator.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
 
-def _pause(at: float, run: PaidRun, operator: BaseOperator) -> None:
-    """Let the task be run again at `at`, or sleep until then where it may not defer."""
-    if run.options.deferrable:
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+def _pause(at: float, operator: BaseOperator) -> NoReturn:
+    """Let the task be run again at `at`."""
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-        operator.defer(trigger=DateTimeTrigger(moment=pendulum.from_timestamp(at)), method_name="execute_again")
-    time.sleep(max(0.0, at - time.time()))
+    operator.defer(trigger=DateTimeTrigger(moment=pendulum.from_timestamp(at)), method_name="execute_again")
 
 
 def owner_in(context: Context) -> Owner:
@@ -217,17 +217,21 @@ def backend_of(owner: Owner, store: Any, *, first: bool = False) -> Backend | No
         first: This is the first try, so that no earlier one can have bought: a backend of lower precedence that is
             unavailable stops nothing.
     """
-    places = [_files(owner), _database(owner)]
-    places += [None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})]
-    found = [each for each in places if each is not None]
-    for other in found[1:]:
+    mine: Backend | None = None
+    for place in (_files, _database, _former_database, partial(_state, store)):
         try:
-            _move(other.records(), found[0])
+            other = None if mine is None and place is _former_database else place(owner)
+            if other is None:
+                continue
+            if mine is None:
+                mine = other
+            else:
+                _move(other.records(), mine)
         except JournalUnavailable as error:
-            if not first:
+            if mine is None or not first:
                 raise
             log.warning("%s; its records were not copied", error.what)
-    return found[0] if found else None
+    return mine
 
 
 def _files(owner: Owner) -> Backend | None:
@@ -244,6 +248,17 @@ def _database(owner: Owner) -> Backend | None:
 
     journal = open_sql_journal()
     return None if journal is None else journal.of(owner)
+
+
+def _former_database(owner: Owner) -> Backend | None:
+    from airflow_provider_grokvideo.ledger.settings import open_former_sql_journal
+
+    journal = open_former_sql_journal()
+    return None if journal is None else journal.of(owner)
+
+
+def _state(store: Any, owner: Owner) -> Backend | None:
+    return None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
 
 
 def _move(before: list[Record], backend: Backend) -> None:

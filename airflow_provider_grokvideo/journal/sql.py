@@ -106,12 +106,7 @@ class SqlBackend:
 
     def create(self, record: Record) -> None:
         """Insert a row; the primary key keeps a second try out."""
-        try:
-            self._journal.database.transact(lambda connection: self.insert(connection, record), lock=False)
-        except JournalUnavailable as error:
-            if isinstance(error.__cause__, IntegrityError):
-                raise taken(record) from error
-            raise
+        self._journal.database.transact(lambda connection: self.insert(connection, record), lock=False)
 
     def joint(self, record: Record) -> Joint:
         """Return how a new record is written in a transaction of the ledger."""
@@ -119,8 +114,11 @@ class SqlBackend:
         return Joint(self._journal.database.engine, lambda connection: self.insert(connection, record))
 
     def insert(self, connection: sa.Connection, record: Record) -> None:
-        """Insert a row in an open transaction."""
-        connection.execute(PURCHASES.insert().values(_row(self._key, record)))
+        """Insert a row in an open transaction, which fails if another try was faster."""
+        try:
+            connection.execute(PURCHASES.insert().values(_row(self._key, record)))
+        except IntegrityError as error:
+            raise taken(record) from error
         self._known[record.token] = record
 
     def update(self, record: Record) -> bool:

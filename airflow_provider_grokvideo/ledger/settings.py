@@ -169,6 +169,32 @@ def open_sql_journal() -> SqlJournal | None:
         raise JournalUnavailable(error.what) from error
 
 
+def open_former_sql_journal() -> SqlJournal | None:
+    """Open the journal in the embedded ledger's default file where the settings name another database now.
+
+    Returns:
+        None if they do not, or there is no such journal.
+
+    Raises:
+        JournalUnavailable: The file cannot be read.
+    """
+    path = _setting("ledger_path")
+    if not _setting("ledger_conn_id") and path.lower() in ("", NONE):
+        return None
+    try:
+        former = default_path()
+    except InvalidInput:
+        # No task can have written there.
+        return None
+    if former == embedded_path() or not Path(former).is_file():
+        return None
+    from airflow_provider_grokvideo.database import sqlite_engine
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
+
+    journal = SqlJournal(sqlite_engine(former), former)
+    return journal if journal.database.exists() else None
+
+
 def open_connection(conn_id: str) -> SqlLedger:
     """Open a ledger in the SQL database of an Airflow connection.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_grokvideo.compat import TaskDeferralError, TaskDeferralTimeout
+from airflow_provider_grokvideo.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.execution import advice, airflow_errors, asset_events, task
@@ -187,6 +187,10 @@ class GrokVideoBaseOperator(BaseOperator):
         """Carry out a leg of a run until the run finishes, the task pauses, or an error ends it."""
         self._run = run
         try:
-            return task.do(leg(), run, self, context)
+            try:
+                return task.do(leg(), run, self, context)
+            except AirflowTaskTimeout as problem:
+                # It may strike between two legs, too, such as right before a deferral.
+                return task.do(run.interrupted(problem), run, self, context)
         except GrokVideoError as error:
             raise airflow_errors.for_airflow(error) from error.__cause__

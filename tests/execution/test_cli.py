@@ -115,3 +115,62 @@ def settle(emulator: object, number: int) -> None:
     found = [start.request_id for start in emulator.starts if start.prompt.startswith(f"Ball {number} ")]  # type: ignore[attr-defined]
     owner = ["grokvideo", f"n{number}", "generate"]
     assert 0 == main(["journal", "adopt", *owner, found[-1]] if found else ["journal", "forget", *owner])
+
+
+def test_the_same_words_in_another_directory_are_another_destination(grokvideo_emulator, tmp_path, monkeypatch, capsys):
+    """A relative destination is a place of its own in each directory, however it is spelt there."""
+    command = ["generate", "--yes", "--prompt", "A ball [[emulator: tempo=at-once]]", "--duration", "1"]
+    made = []
+    for folder, spelt in (("one", "ball.mp4"), ("two", "ball.mp4"), ("two", "./ball.mp4")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        assert 0 == main([*command, "--destination", spelt])
+        made.append(json.loads(capsys.readouterr().out)["uri"])
+
+    assert [(tmp_path / folder / "ball.mp4").as_uri() for folder in ("one", "two", "two")] == made
+    assert 2 == len(grokvideo_emulator.starts)
+
+
+@pytest.mark.parametrize("option", ["--destination", "--name"])
+def test_what_no_file_can_be_called_is_refused(grokvideo_emulator, tmp_path, capsys, option):
+    """A name with bytes that are no UTF-8 is refused like any other wrong value."""
+    command = ["generate", "--yes", "--prompt", "A ball", "--destination", str(tmp_path / "b.mp4"), option, "\udcff"]
+
+    assert 2 == main(command)
+    assert f"invalid {option}" in capsys.readouterr().err
+    assert [] == grokvideo_emulator.starts
+
+
+def test_a_key_that_cannot_be_one_is_refused(grokvideo_emulator, tmp_path, monkeypatch, capsys):
+    """A damaged XAI_API_KEY ends the command with a message that does not show it."""
+    monkeypatch.setenv("XAI_API_KEY", "xai-geheim\nschluessel")
+
+    assert 2 == main(["generate", "--yes", "--prompt", "A ball", "--destination", str(tmp_path / "b.mp4")])
+    assert "geheim" not in capsys.readouterr().err
+
+
+def test_an_interrupted_question_submits_nothing(grokvideo_emulator, tmp_path, monkeypatch):
+    """Ctrl-C instead of a response ends the command with its exit code, and nothing is bought."""
+
+    class Interrupted:
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", Interrupted())
+
+    assert 2 == main(["generate", "--prompt", "A ball", "--destination", str(tmp_path / "ball.mp4")])
+    assert [] == grokvideo_emulator.starts
+
+
+def test_a_user_without_a_name_may_buy(grokvideo_emulator, tmp_path, monkeypatch):
+    """In a container whose user has only a number a yes is a yes."""
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    answer(monkeypatch, "y")
+
+    command = ["generate", "--prompt", "A ball [[emulator: tempo=at-once]]", "--duration", "1"]
+    assert 0 == main([*command, "--destination", str(tmp_path / "ball.mp4")])
+    assert 1 == len(grokvideo_emulator.starts)

@@ -25,7 +25,9 @@ from airflow_provider_grokvideo.core.errors import (
 )
 from airflow_provider_grokvideo.execution import journal as memory_module
 from airflow_provider_grokvideo.execution.journal import SAVING_TRIES, TaskJournal
+from airflow_provider_grokvideo.execution.run import PaidRun
 from airflow_provider_grokvideo.execution.task import TaskHost
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import FileBackend
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoEditOperator, GrokVideoGenerateOperator
 
@@ -681,3 +683,63 @@ def test_a_timeout_before_the_submit_is_no_question(drive, backend, ti, grokvide
 
     assert 0 == before
     assert [course.result["request_id"]] == [start.request_id for start in grokvideo_emulator.starts]
+
+
+def test_a_new_database_takes_over_what_the_embedded_one_knows(drive, ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A task that bought before its ledger moved out of AIRFLOW_HOME returns that video after a clear."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "")
+    task = make(destination=str(tmp_path / "ball.mp4"))
+    before = drive(task, ti).result
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "moved.db"))
+
+    after = drive(task, cleared(ti)).result
+
+    assert (before["request_id"], True) == (after["request_id"], after["reused"])
+    assert 1 == len(grokvideo_emulator.starts)
+    assert ["delivered"] == [record["phase"] for record in read_rows(tmp_path / "moved.db")]
+
+
+def test_a_ledger_that_is_away_does_not_stop_a_first_try_whose_journal_is_elsewhere(
+    drive, ti, grokvideo_emulator, tmp_path, monkeypatch
+):
+    """With journal_path and no budget a first try needs no ledger; a later one might find its purchase there."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__JOURNAL_PATH", str(tmp_path / "journal"))
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_CONN_ID", "missing")
+    drive(make(), ti)
+    with pytest.raises(JournalUnavailable):
+        drive(make(), retried(ti))
+
+    assert 1 == len(grokvideo_emulator.starts)
+
+
+@pytest.mark.parametrize("moment", ["the stored files are searched", "the next search is waited for"])
+def test_a_timeout_after_a_lost_answer_is_final_without_a_journal(ti, grokvideo_emulator, monkeypatch, moment):
+    """execution_timeout while the witness of a lost answer is looked for: no journal would stop a retry."""
+
+    def late(*_: object) -> None:
+        raise AirflowTaskTimeout("now")
+
+    grokvideo_emulator.script("http:502", on="submit")
+    if moment == "the stored files are searched":
+        monkeypatch.setattr(GrokVideoHook, "find_file", late)
+    else:
+        monkeypatch.setattr(f"{PaidRun.__module__}.time.sleep", late)
+    with pytest.raises(AmbiguousSubmit) as stopped:
+        make(storage_options={"filename": "ball.mp4"}, deferrable=False)().execute({"ti": ti})
+
+    assert isinstance(stopped.value, AirflowFailException)
+
+
+def test_a_timeout_right_before_the_deferral_is_final_without_a_journal(ti, grokvideo_emulator, monkeypatch):
+    """execution_timeout between the submit and the deferral: without a journal a retry would submit again."""
+
+    def late(*_: object, **__: object) -> None:
+        raise AirflowTaskTimeout("now")
+
+    monkeypatch.setattr(GrokVideoGenerateOperator, "defer", late)
+    with pytest.raises(WaitTimeout) as stopped:
+        make()().execute({"ti": ti})
+
+    assert isinstance(stopped.value, AirflowFailException)
+    assert [stopped.value.request_id] == [start.request_id for start in grokvideo_emulator.starts]

@@ -17,7 +17,12 @@ from airflow_provider_grokvideo.compat import AirflowFailException, TaskDeferred
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, JournalUnavailable, RateLimited
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.execution import journal as task_journal
+from airflow_provider_grokvideo.execution import prepare
+from airflow_provider_grokvideo.execution.ledger import TaskLedger
+from airflow_provider_grokvideo.execution.task import open_journal
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.journal.backends import STATE_KEY, FileBackend
+from airflow_provider_grokvideo.ledger.sql import open_sqlite
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
 from airflow_provider_grokvideo.storage.directories import open_tree
 
@@ -113,6 +118,42 @@ def test_of_tries_at_the_same_moment_one_submits(journal, ti, grokvideo_emulator
         assert [grokvideo_emulator.starts[-1].request_id] == [record.request_id for record in journal(each)]
 
     assert 0 < kinds["JournalUnavailable"] + kinds["AmbiguousSubmit"]
+
+
+def test_in_a_database_a_slow_try_that_was_overtaken_sends_nothing(ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """Intent and reservation are refused together if another try bought since this one has read the journal."""
+    database, ready = str(tmp_path / "ledger.db"), prepare.ready
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", database)
+
+    def overtaken(*arguments, **words):
+        monkeypatch.setattr(prepare, "ready", ready)
+        with pytest.raises(TaskDeferred):
+            make()().execute({"ti": successor_of(ti)})
+        return ready(*arguments, **words)
+
+    monkeypatch.setattr(prepare, "ready", overtaken)
+    with pytest.raises(JournalUnavailable):
+        make(budgets=[{"usd": 5, "per": "dag_run"}])().execute({"ti": ti})
+
+    assert 1 == len(grokvideo_emulator.starts) == len(open_sqlite(database).entries())
+
+
+def test_a_reservation_made_since_the_journal_was_read_is_kept(ti, grokvideo_emulator, tmp_path, monkeypatch):
+    """A successor that read the journal just before the zombie bought does not release what the zombie reserved."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
+    successor, submit = open_journal({"ti": successor_of(ti)}), GrokVideoHook.submit
+    states = []
+
+    def watched(hook, request, **words):
+        TaskLedger().follow(successor)
+        states.extend(entry.state for entry in open_sqlite(str(tmp_path / "ledger.db")).entries())
+        return submit(hook, request, **words)
+
+    monkeypatch.setattr(GrokVideoHook, "submit", watched)
+    with pytest.raises(TaskDeferred):
+        make()().execute({"ti": ti})
+
+    assert (["reserved"], ["intent"]) == (states, [record.phase for record in successor.records])
 
 
 def test_a_successor_does_not_submit_while_the_zombie_waits_for_its_answer(

@@ -17,7 +17,9 @@ from airflow_provider_grokvideo import database
 from airflow_provider_grokvideo.core.billing import budgets
 from airflow_provider_grokvideo.core.billing.budgets import Scope
 from airflow_provider_grokvideo.core.billing.entries import Entry
-from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.core.purchases import records
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
+from airflow_provider_grokvideo.journal.sql import SqlBackend, SqlJournal
 from airflow_provider_grokvideo.ledger import settings, sql
 from airflow_provider_grokvideo.ledger.sql import SqlLedger
 
@@ -201,3 +203,28 @@ def freeze(ledger: SqlLedger, tell: Callable[[Any], None], token: str, frozen_af
         return bought(token)
 
     ledger.change(token, hold)
+
+
+def journal_record() -> Record:
+    """Return an unconfirmed submission."""
+    return Record(OWNER, 1, "t-1", "intent", "f", "f", NOON)
+
+
+def journal_of(conn_id: str) -> SqlBackend:
+    """Open the journal of a task instance in the database of a connection."""
+    return SqlJournal(settings.connection_engine(conn_id), f"in connection {conn_id}").of(OWNER)
+
+
+def freeze_in_update(ledger: SqlLedger, tell: Callable[[Any], None], frozen_after: int) -> bool:
+    """Be suspended while a record of the journal is replaced; go on when somebody resumes the process."""
+    database.FROZEN_AFTER = frozen_after
+    backend = journal_of("the_ledger")
+    (record,) = backend.records()
+
+    def hold(*_: Any) -> bool:
+        tell("holding")
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return True
+
+    records.may_replace = hold
+    return backend.update(replace(record, note="frozen"))

@@ -21,6 +21,9 @@ from ledger_kit import (
     bought,
     crowd,
     freeze,
+    freeze_in_update,
+    journal_of,
+    journal_record,
     limits,
     reserve,
     stop_before_commit,
@@ -119,6 +122,23 @@ def test_postgresql_ends_the_transaction_of_a_frozen_client(postgres_place, monk
     assert 0.5 < waited < database.FROZEN_AFTER
     assert told.startswith("LedgerUnavailable: ledger in connection the_ledger ")
     assert ["t-other"] == [entry.token for entry in ledger.entries()]
+
+
+def test_postgresql_ends_the_journals_write_of_a_frozen_client(postgres_place, monkeypatch):
+    """A worker suspended in the middle of a write of the journal holds up the next try no longer than FROZEN_AFTER."""
+    monkeypatch.setenv("AIRFLOW_CONN_THE_LEDGER", "")
+    monkeypatch.setattr(database, "LOCK_WAIT", 5)
+    postgres_place.open()
+    backend, record = journal_of("the_ledger"), journal_record()
+    backend.create(record)
+    with crowd(freeze_in_update, postgres_place, [(1,)]) as clients:
+        assert "holding" == clients.hear()
+        assert backend.update(replace(record, note="other"))
+        os.kill(clients.processes[0].pid, signal.SIGCONT)
+        told = clients.hear()
+
+    assert told.startswith("JournalUnavailable: journal in connection the_ledger ")
+    assert ["other"] == [each.note for each in backend.records()]
 
 
 def test_sqlite_waits_for_a_frozen_client_only_so_long(sqlite_place, monkeypatch):
