@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_provider_grokvideo.core import requests
-from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, GrokVideoError, InvalidInput, JournalUnavailable
 from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.purchases.records import Owner
@@ -118,7 +118,8 @@ class Command:
         """Print how far the run is."""
         record = facts.get("record")
         if outcome == "submitting":
-            tell(f"submitting; estimated cost {facts['estimated_usd']} USD")
+            usd = facts["estimated_usd"]
+            tell(f"submitting; estimated cost {'unknown' if usd is None else f'{usd} USD'}")
         elif outcome == "waiting" and record is not None and facts.get("made") is None:
             tell(f"waiting for request {record.request_id}")
 
@@ -129,12 +130,16 @@ def generate(options: argparse.Namespace) -> int:
     from airflow_provider_grokvideo.execution.ports import Services
     from airflow_provider_grokvideo.execution.run import PaidRun
 
+    try:
+        command = Command(options)
+    except GrokVideoError as error:
+        complain(error.what)
+        return FAILED
     ours = logging.getLogger("airflow_provider_grokvideo")
     before = ours.level
     # The command prints its own progress.
     ours.setLevel(logging.WARNING)
     try:
-        command = Command(options)
         hook = _hook(options.conn_id)
         asks = not options.yes and options.max_cost_usd is None
         given = RunOptions(
@@ -148,12 +153,26 @@ def generate(options: argparse.Namespace) -> int:
         run = PaidRun(command, given, Services(command, hook, lambda: _journal(command.owner)))
         return _carry_out(run.run(), run)
     except GrokVideoError as error:
-        complain(f"{error.what}\n{error.what_to_do}".replace("this task", "this command"))
+        complain(f"{error.what}\n{_advice(error, command.owner)}")
     except KeyboardInterrupt:
         complain("interrupted; the same command continues where it stopped")
     finally:
         ours.setLevel(before)
     return FAILED
+
+
+def _advice(error: GrokVideoError, owner: Owner) -> str:
+    """Return what to do, for a command instead of a task."""
+    if isinstance(error, AmbiguousSubmit):
+        return (
+            "xAI may have accepted and billed it, so nothing is sent again. Look for it in the xAI console.\n"
+            f"  Found:      {owner.command('adopt', '<request id>')}\n"
+            f"  Not found:  {owner.command('forget')}\n"
+            "Then run the same command again."
+        )
+    if error.request_id:
+        return f"Run the same command again to resume request {error.request_id} at no new charge."
+    return error.what_to_do
 
 
 def _carry_out(found: Next, run: PaidRun) -> int:
