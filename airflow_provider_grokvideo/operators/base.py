@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.run import PaidRun
 
 
-class GrokVideoBaseOperator(BaseOperator):
-    """What the three operators share; use one of them.
-
-    A task runs in four steps: check the request and its price, submit it, wait for it in the triggerer, store the
-    video. Everything that can be wrong is checked before the submit, because the submit costs money.
+class PaidOperator(BaseOperator):
+    """Arguments that all operators share, and the hook of their connection.
 
     :param destination: Where to store the MP4: any ObjectStorage URL (``s3://conn@bucket/dir/clip.mp4``) or local
         path; a directory gets ``<request id>.mp4``. A sidecar JSON is written beside it. None stores nothing and
@@ -46,8 +43,6 @@ class GrokVideoBaseOperator(BaseOperator):
     :param grokvideo_conn_id: Airflow connection of type ``grokvideo``.
     :param deferrable: Wait in the triggerer. True by default, unlike elsewhere in Airflow, because these tasks do
         nothing but wait.
-    :param wait_for_completion: False returns right after the submit, with ``status="submitted"``; a
-        :class:`~airflow_provider_grokvideo.sensors.grokvideo.GrokVideoSensor` waits and stores elsewhere.
     :param timeout: Seconds (or timedelta) to wait from the submit; the request itself cannot be cancelled and keeps
         running. Default 900: the slowest published request took 240. A shorter ``execution_timeout`` counts too.
     :param poll_interval: Seconds between two polls; None lets the connection, then the schedule decide.
@@ -71,11 +66,7 @@ class GrokVideoBaseOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("destination", "grokvideo_conn_id", "max_cost_usd", "budgets")
     template_fields_renderers: ClassVar[dict[str, str]] = {"budgets": "json"}
-    operator_extra_links = (GrokVideoLink(), XAIRequestLink())
     ui_color = "#e8e4f3"
-
-    _run: PaidRun | None = None
-    """The run of this leg, for :meth:`on_kill`, to which Airflow gives nothing."""
 
     def __init__(
         self,
@@ -84,7 +75,6 @@ class GrokVideoBaseOperator(BaseOperator):
         deliver_via: Literal["download", "upload"] = "download",
         grokvideo_conn_id: str = GrokVideoHook.default_conn_name,
         deferrable: bool = True,
-        wait_for_completion: bool = True,
         timeout: float | timedelta = decisions.DEFAULT_TIMEOUT,
         poll_interval: float | None = None,
         on_moderated: Literal["fail", "skip"] = "fail",
@@ -101,7 +91,6 @@ class GrokVideoBaseOperator(BaseOperator):
         self.deliver_via = deliver_via
         self.grokvideo_conn_id = grokvideo_conn_id
         self.deferrable = deferrable
-        self.wait_for_completion = wait_for_completion
         self.timeout = timeout
         self.poll_interval = poll_interval
         self.on_moderated = on_moderated
@@ -116,6 +105,33 @@ class GrokVideoBaseOperator(BaseOperator):
     def hook(self) -> GrokVideoHook:
         """Return the hook of the task's connection."""
         return GrokVideoHook(self.grokvideo_conn_id)
+
+    def options(self) -> RunOptions:
+        """Return the options of a run, as they were rendered."""
+        from airflow_provider_grokvideo.execution.options import RunOptions
+
+        names = RunOptions.__dataclass_fields__
+        return RunOptions(**{name: getattr(self, name) for name in names if hasattr(self, name)})
+
+
+class GrokVideoBaseOperator(PaidOperator):
+    """What the operators of one video share; use one of them.
+
+    A task runs in four steps: check the request and its price, submit it, wait for it in the triggerer, store the
+    video. Everything that can be wrong is checked before the submit, because the submit costs money.
+
+    :param wait_for_completion: False returns right after the submit, with ``status="submitted"``; a
+        :class:`~airflow_provider_grokvideo.sensors.grokvideo.GrokVideoSensor` waits and stores elsewhere.
+    """
+
+    operator_extra_links = (GrokVideoLink(), XAIRequestLink())
+
+    _run: PaidRun | None = None
+    """The run of this leg, for :meth:`on_kill`, to which Airflow gives nothing."""
+
+    def __init__(self, *, wait_for_completion: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.wait_for_completion = wait_for_completion
 
     @abstractmethod
     def build_request(self) -> VideoRequest:
@@ -159,13 +175,6 @@ class GrokVideoBaseOperator(BaseOperator):
         """Say what killing the task cannot stop."""
         if self._run is not None and (request_id := self._run.state.under_way):
             self.log.warning(advice.KEEPS_RUNNING, request_id)
-
-    def options(self) -> RunOptions:
-        """Return the options of the run, as they were rendered."""
-        from airflow_provider_grokvideo.execution.options import RunOptions
-
-        given = {name: getattr(self, name) for name in RunOptions.__dataclass_fields__}
-        return RunOptions(**given)
 
     def _host(self, context: Context) -> task.TaskHost:
         own = [name for name in self.template_fields if name not in GrokVideoBaseOperator.template_fields]
