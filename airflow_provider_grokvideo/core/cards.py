@@ -106,6 +106,22 @@ class Purchase(_Part):
     note: str | None = None
 
 
+class Rows(_Part):
+    """State of a table of videos; the rows themselves are in the result table.
+
+    Attributes:
+        total: Number of rows.
+        counts: How many rows have each status of :data:`airflow_provider_grokvideo.core.bulk.lines.STATUSES`.
+        in_flight: Requests that are running.
+        table_uri: The result table.
+    """
+
+    total: int = Field(ge=0)
+    counts: dict[str, int] = Field(default_factory=dict)
+    in_flight: int = Field(default=0, ge=0)
+    table_uri: str | None = None
+
+
 class Card(_Part):
     """What is known about the video of a task instance.
 
@@ -128,6 +144,7 @@ class Card(_Part):
         manifest: Result of the task, once there is one.
         problem: Why there is no video, or not yet.
         purchases: All purchases of the task instance, oldest first.
+        rows: State of the table, if the task makes one.
     """
 
     outcome: Outcome
@@ -148,6 +165,7 @@ class Card(_Part):
     manifest: dict[str, Any] | None = None
     problem: CardProblem | None = None
     purchases: tuple[Purchase, ...] = ()
+    rows: Rows | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON, stamped with its schema version."""

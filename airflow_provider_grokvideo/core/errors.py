@@ -16,6 +16,7 @@
       WaitTimeout             not finished by the deadline      resume the request later
       DeliveryFailed          bought, but not delivered         retry; there is no new charge
       SpendLimitExceeded      more expensive than the limit     raise the limit
+      RowsFailed              too few rows have their video     see the result table
       JournalCorrupt          the journal cannot be read        check the log of the earlier try
       JournalUnavailable      the journal cannot be reached     retry
       LedgerUnavailable       the ledger cannot be reached      retry
@@ -299,6 +300,10 @@ class JournalUnavailable(GrokVideoError):
     """The journal cannot be read or written now. This try sent nothing; a retry can succeed."""
 
     advice = "Nothing was sent. A retry helps if this is temporary."
+
+
+class RowsFailed(GrokVideoError):
+    """Too few rows of a table have their video. Whether a retry helps depends on what became of the others."""
 
 
 class LedgerUnavailable(GrokVideoError):

@@ -51,5 +51,26 @@ def tell(outlets: Sequence[Any], made: Mapping[str, Any], context: Context) -> N
             log.warning("The asset event of %s goes without cost and hash", outlet, exc_info=True)
 
 
+def tell_table(outlets: Sequence[Any], summary: Mapping[str, Any], context: Context) -> None:
+    """Put the summary of a table into the events of the outlets; an ``AssetAlias`` gets the result table as its asset.
+
+    The rows stay in the table.
+    """
+    from airflow.sdk import Asset, AssetAlias
+
+    events, place = context.get("outlet_events"), summary.get("table_uri")
+    if events is None or place is None:
+        return
+    extra = {name: summary[name] for name in ("rows", "counts", "cost_usd", "estimated_cost_usd", "table_uri")}
+    for outlet in outlets:
+        try:
+            if isinstance(outlet, AssetAlias):
+                events[outlet].add(Asset(uri=_as_uri(place)), extra=extra)
+            elif isinstance(outlet, Asset):
+                events[outlet].extra.update(extra)
+        except Exception:
+            log.warning("The asset event of %s goes without the counts of the table", outlet, exc_info=True)
+
+
 def _as_uri(place: str) -> str:
     return place if "://" in place else Path(place).absolute().as_uri()

@@ -94,6 +94,38 @@ def show(
         log.warning("The Video tab is not up to date: %s: %s", type(problem).__name__, problem)
 
 
+def show_table(
+    context: Context, facts: Mapping[str, Any], *, error: GrokVideoError | None, conn_id: str
+) -> None:
+    """Write the card of a task with a table of videos; if it cannot be written, the task logs that and continues.
+
+    Args:
+        context: The task's.
+        facts: The summary of the table, and ``in_flight``.
+        error: Why the task stops.
+        conn_id: The connection that pays.
+    """
+    try:
+        counts = dict(facts["counts"])
+        outcome: Outcome = "waiting" if facts["in_flight"] else "delivered"
+        if error is not None:
+            outcome = "trouble" if counts.get("submitted") else "failed" if facts["cost_usd"] else "refused"
+        told = {
+            "rows": cards.Rows(
+                total=facts["rows"], counts=counts, in_flight=facts["in_flight"], table_uri=facts["table_uri"]
+            ),
+            "estimated_usd": cards.dollars(facts["estimated_cost_usd"]),
+            "cost_usd": cards.dollars(facts["cost_usd"]),
+            "problem": None if error is None else cards.problem_of(error),
+            "conn_id": conn_id,
+            "label": _label(context),
+        }
+        card = Card(**{"outcome": outcome, "at": time.time(), **told})
+        context["ti"].xcom_push(key=cards.KEY, value=card.to_json())
+    except Exception as problem:  # noqa: BLE001 - nothing that happens to a card may cost a video
+        log.warning("The Video tab is not up to date: %s: %s", type(problem).__name__, problem)
+
+
 def _earlier(ti: Any) -> dict[str, Any]:
     card = cards.parse(ti.xcom_pull(task_ids=ti.task_id, key=cards.KEY, map_indexes=ti.map_index))
     return {} if card is None else dict(card)

@@ -123,7 +123,7 @@ def do(found: Next, run: PaidRun, operator: BaseOperator, context: Context) -> d
                 found = _wait(found, run, operator)
             case values.RunAgain(at):
                 if run.options.deferrable:
-                    _pause(at, operator)
+                    pause(at, operator)
                 found = run.run_at(at)
             case values.AskApproval(subject, body):
                 approval.ask(
@@ -165,7 +165,7 @@ def _defer(found: WaitFor, options: RunOptions, operator: BaseOperator) -> NoRet
     operator.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
 
-def _pause(at: float, operator: BaseOperator) -> NoReturn:
+def pause(at: float, operator: BaseOperator) -> NoReturn:
     """Let the task be run again at `at`."""
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.execution.manifest import Source, source_facts, source_in
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
+from airflow_provider_grokvideo.operators.bulk import GrokVideoBulkOperator
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GrokVideoBaseOperator",
+    "GrokVideoBulkOperator",
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoGenerateOperator",

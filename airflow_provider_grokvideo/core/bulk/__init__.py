@@ -1,0 +1,1 @@
+"""Tables of requests: rows, states of rows, rounds of a task."""

@@ -1,0 +1,1 @@
+"""One task that makes a table of videos."""

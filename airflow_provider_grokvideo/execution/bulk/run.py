@@ -1,0 +1,380 @@
+"""A paid table: check all rows, price and reserve all, then rounds of submit, wait, deliver.
+
+:class:`BulkRun` knows no Airflow, as :class:`~airflow_provider_grokvideo.execution.run.PaidRun` does not: what it needs
+is handed in, and what its carrier has to do comes back as a value. Each row is a purchase of its own, carried out by a
+``PaidRun`` over the row's own journal; this class decides which row is submitted, polled or delivered when.
+
+Between two legs nothing is kept but the journal, the reservations in the ledger, and a few numbers: a resumed task
+reads the table and the journal again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_grokvideo.core.bulk import rounds
+from airflow_provider_grokvideo.core.bulk.rows import summary_of_bad
+from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFailed, GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.delivery.store import still_there
+from airflow_provider_grokvideo.execution.bulk import outcome, waiting
+from airflow_provider_grokvideo.execution.bulk.begin import Opened, Opener
+from airflow_provider_grokvideo.execution.bulk.money import Money, approved
+from airflow_provider_grokvideo.execution.bulk.ports import BulkNext, FinishedRows, Kept, WaitForRows, kept_from
+from airflow_provider_grokvideo.execution.bulk.report import SUCCEEDED, Report, status_of
+from airflow_provider_grokvideo.execution.bulk.rowruns import RowRuns
+from airflow_provider_grokvideo.execution.bulk.work import Crew
+from airflow_provider_grokvideo.execution.ports import RunAgain, SkipTask, WaitFor
+from airflow_provider_grokvideo.storage import destination, table_files
+
+if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.purchases.records import Owner
+    from airflow_provider_grokvideo.execution.bulk.options import BulkOptions
+    from airflow_provider_grokvideo.execution.bulk.ports import BulkServices
+    from airflow_provider_grokvideo.execution.bulk.rows import RowWork
+    from airflow_provider_grokvideo.execution.ledger import Approval
+
+KEPT = "grokvideo_bulk"
+"""Key of what a try keeps between its legs."""
+
+BETWEEN_LINES = 15.0
+"""Seconds between two lines about the progress."""
+
+BETWEEN_TABLES = 15.0
+"""Seconds between two versions of the result table while the task runs; writing 10,000 lines takes half a second."""
+
+MOST_STUCK = 100
+"""Rows whose video could not be stored after which a task stops submitting: the storage is at fault, not the rows."""
+
+log = logging.getLogger(__name__)
+
+
+class BulkRun:
+    """One leg of a table; each leg is a new object over the same journal.
+
+    Args:
+        options: Of the task.
+        services: What it works with.
+        name: Name of the result table where the author gives no place, without suffix.
+    """
+
+    def __init__(self, options: BulkOptions, services: BulkServices, name: str) -> None:
+        self.options = options
+        self._services = services
+        self._host = services.host
+        self._now = services.clock
+        self._name = name
+        self._started = services.clock()
+        self._kept = Kept(self._started)
+        self._stop: GrokVideoError | None = None
+        self._unanswered = 0
+        self._said_at = self._started
+
+    def begin(self, allowed: Approval | None = None) -> BulkNext:
+        """Check, price and reserve the whole table, then submit."""
+        self.options = self.options.check()
+        self._open(fresh=True)
+        try:
+            self._check()
+            self._start_over()
+            if (asks := self._money.reserve(self._opened, allowed)) is not None:
+                self._show()
+                return asks
+        except GrokVideoError as error:
+            self._money.release(self._opened)
+            # What is wrong with the table now keeps nothing that is paid from being stored.
+            self._deliver(None)
+            self._write()
+            self._show(error)
+            raise
+        return self._rounds(None)
+
+    def resume(self, event: object) -> BulkNext:
+        """Go on after a wait: deliver what has ended, submit more."""
+        ended = None if event is None else rounds.parse(event).ended
+        return self._resumed(set() if event is None else None if ended is None else set(ended))
+
+    def respond(self, event: object) -> BulkNext:
+        """Submit what was approved, if it is still what the question showed."""
+        allowed, by = approved(event, self._services)
+        if allowed is None:
+            return SkipTask(f"{by} refused the purchase")
+        log.info("%s approved the purchase", by)
+        return self.begin(allowed)
+
+    def lost(self, problem: object) -> BulkNext:
+        """Go on where the trigger was lost or never ran: every request is polled once."""
+        log.warning("The triggerer stopped waiting (%s); every request is polled now", problem)
+        return self._resumed(None)
+
+    @property
+    def journal_owner(self) -> Owner | None:
+        """The task instance in whose journal a triggerer finds the flight; None if it cannot read that."""
+        return self._host.owner if self._opened.items.most is None else None
+
+    @property
+    def under_way(self) -> int:
+        """How many requests a kill of the task would leave running."""
+        return len(self._flight()) if hasattr(self, "_opened") else 0
+
+    def _resumed(self, due: set[str] | None) -> BulkNext:
+        self._kept = kept_from(self._host.recall(KEPT), self._started)
+        self.options = self.options.check()
+        self._open(fresh=False)
+        return self._rounds(due)
+
+    def _open(self, *, fresh: bool) -> None:
+        opener = Opener(self.options, self._services)
+        self._opened = opener.fresh() if fresh else opener.resumed()
+        self._rows = RowRuns(self.options, self._services, opener, self._opened)
+        self._money = Money(self.options, self._services)
+        self._money.follow(self._opened)
+        places = [work.row.destination for work in self._opened.works if work.row.destination]
+        place = self.options.table_place(places or [str(self.options.run.destination or "")], self._name)
+        self.report = Report(self._opened.works, self._opened.bad, self._opened.left, place)
+
+    def _check(self) -> None:
+        """Refuse a table that cannot be bought as a whole.
+
+        Raises:
+            GrokVideoError: It names the rows, or the place.
+        """
+        if self._opened.problem is not None:
+            raise self._opened.problem
+        bad = self._opened.bad
+        if bad and self.options.on_bad_rows == "fail":
+            error = InvalidInput("rows", len(bad), "rows without mistakes")
+            error.what = summary_of_bad(bad)
+            raise error
+        if bad:
+            log.warning("%s. These rows are left out", summary_of_bad(bad))
+        self._check_places()
+
+    def _check_places(self) -> None:
+        """Check where the videos and the table go, with one write for each directory.
+
+        Raises:
+            InvalidInput: A place cannot be written to, or the table is an input.
+        """
+        directories = set()
+        for work in self._opened.works:
+            if work.row.destination is None:
+                raise InvalidInput("destination", None, "where the videos go, such as s3://bucket/clips/{id}.mp4")
+            target = destination.target(work.row.destination, default_name="video")
+            if target.directory not in directories:
+                directories.add(target.directory)
+                destination.check_writable(work.row.destination)
+        if self.report.table_uri is not None:
+            table_files.check_table(self.report.table_uri)
+
+    def _start_over(self) -> None:
+        """Note how this try begins, and look whether what was delivered is still there."""
+        missing = [work for work in self._opened.works if not self._is_in_place(work)]
+        Crew(self._rows.fetch).run(missing)
+        stored = sum(status_of(work) in SUCCEEDED for work in self._opened.works)
+        self._kept = Kept(self._started, began_with=stored)
+        if stored:
+            log.info("%d rows were delivered before; no new charge", stored)
+
+    @staticmethod
+    def _is_in_place(work: RowWork) -> bool:
+        if not isinstance(work.step, purchases.Reuse):
+            return True
+        made, record = work.step.record.manifest or {}, work.step.record
+        uri = made.get("uri")
+        return bool(uri) and record.destination == work.row.destination and still_there(uri, made.get("bytes"))
+
+    def _rounds(self, due: set[str] | None) -> BulkNext:
+        """Deliver and submit until there is something to wait for, or nothing left to do."""
+        while True:
+            self._deliver(due)
+            self._submit()
+            flight = self._flight()
+            at = self._next_look()
+            if not flight and at is None:
+                return self._finish()
+            self._progress(force=self.options.run.deferrable)
+            if self.options.run.deferrable:
+                self._pause_task()
+                return WaitForRows(tuple(flight)) if flight else RunAgain(at or self._now())
+            due = self._waited(flight, at or self._now())
+
+    def _waited(self, flight: list[WaitFor], at: float) -> set[str]:
+        """Wait in this process; return the requests that have ended."""
+        if flight:
+            return waiting.wait(flight, self._services.hook, self.options.run.poll_interval, self._progress)
+        time.sleep(max(0.0, at - self._now()))
+        return set()
+
+    def _deliver(self, due: Collection[str] | None) -> None:
+        """Poll what has ended, as far as is known, and store its video."""
+        jobs = [work for work in (*self._opened.works, *self._opened.left) if self._is_due(work, due)]
+        Crew(self._delivered).run(jobs, self._progress)
+
+    def _is_due(self, work: RowWork, due: Collection[str] | None) -> bool:
+        step = work.step
+        if isinstance(step, purchases.Ambiguous):
+            looked = work.again_at is not None and work.again_at > self._now()
+            return step.record.has_witness and work.error is None and not looked
+        if not isinstance(step, purchases.Attach) or step.record.request_id in self._kept.stuck:
+            return False
+        return due is None or step.record.request_id in due
+
+    def _delivered(self, work: RowWork) -> None:
+        self._rows.fetch(work)
+        if work.error is None:
+            return
+        log.warning("Row %r: %s", work.row.id, work.error)
+        step = work.step
+        if not isinstance(step, purchases.Attach):
+            self._failed()
+        elif isinstance(work.error, DeliveryFailed):
+            self._keep(stuck=(*self._kept.stuck, str(step.record.request_id)))
+            if len(self._kept.stuck) >= MOST_STUCK:
+                self._stop = work.error
+        elif outcome.effect_of(work.error) == "stop":
+            self._stop = work.error
+
+    def _submit(self) -> None:
+        """Submit rows while there is room, in the order of the table."""
+        waiting_rows = iter([work for work in self._opened.to_buy if self._may_change(work)])
+        while self._may_submit():
+            room = self.options.max_in_flight - len(self._flight())
+            jobs = [work for work, _ in zip(waiting_rows, range(room), strict=False)]
+            if not jobs:
+                return
+            Crew(self._bought, self._may_submit).run(jobs, self._progress)
+
+    def _may_submit(self) -> bool:
+        return self._goes_on and self._kept.pause_until <= self._now()
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether rows that were not sent may still be, in this try."""
+        return self._stop is None and not self._kept.stopped
+
+    def _bought(self, work: RowWork) -> None:
+        self._rows.buy(work)
+        error = work.error
+        if error is None:
+            self._unanswered = 0
+            self._keep(pauses=0)
+            return
+        log.warning("Row %r: %s", work.row.id, error)
+        match outcome.effect_of(error):
+            case "row":
+                self._failed()
+                self._unanswered = self._unanswered + 1 if isinstance(error, AmbiguousSubmit) else 0
+                if self._unanswered >= outcome.UNANSWERED:
+                    self._keep(stopped=outcome.NO_ANSWERS)
+            case "pause":
+                self._kept = outcome.paused(self._kept, error, self._now())
+                if self._kept.pauses > outcome.PAUSES:
+                    self._stop = error
+            case "stop":
+                self._stop = error
+
+    def _failed(self) -> None:
+        """Note that a row failed for good in this try."""
+        if self.options.on_row_error == "stop":
+            self._keep(stopped=outcome.ROW_FAILED)
+
+    def _flight(self) -> list[WaitFor]:
+        """Return the requests that run at xAI and are worth waiting for."""
+        flight = []
+        for work in (*self._opened.works, *self._opened.left):
+            if isinstance(work.step, purchases.Attach) and work.step.record.outcome is None:
+                waits = work.flight or self._wait_for(work)
+                if waits.deadline > self._now() and waits.request_id not in self._kept.stuck and self._may_change(work):
+                    flight.append(waits)
+        return flight
+
+    @staticmethod
+    def _may_change(work: RowWork) -> bool:
+        """Say whether another call for a row may end differently in this leg."""
+        return work.error is None or outcome.effect_of(work.error) == "pause"
+
+    def _wait_for(self, work: RowWork) -> WaitFor:
+        """Return what there is to wait for of a request that was submitted in an earlier leg."""
+        record = work.step.record  # type: ignore[union-attr]
+        since = record.sent_at or self._now()
+        try:
+            kind = None if work.is_left else work.order.build_request().kind()
+        except GrokVideoError:
+            kind = None
+        deadline = self.options.run.deadline(self._started, since)
+        work.flight = WaitFor(str(record.request_id), since, deadline, kind, record.upload_uri is not None)
+        return work.flight
+
+    def _next_look(self) -> float | None:
+        """Return when to go on although no request is waited for; None where there is nothing to go on with."""
+        moments = [work.again_at for work in self._opened.works if work.again_at is not None]
+        if self._goes_on and self._kept.pause_until > self._now() and any(map(self._may_change, self._opened.to_buy)):
+            moments.append(self._kept.pause_until)
+        return min(moments) if moments else None
+
+    def _finish(self) -> BulkNext:
+        """End this try: store what could not be stored before, write the table, say what the rows came to."""
+        if self._kept.stuck:
+            log.info("%d videos could not be stored; trying once more", len(self._kept.stuck))
+            due = set(self._kept.stuck)
+            self._keep(stuck=())
+            self._deliver(due)
+        self._money.release(self._opened)
+        self._progress(force=True)
+        problem = self._write()
+        error = self._stop or self._opened.problem or self._verdict() or problem
+        self._show(error)
+        if error is not None:
+            raise error
+        return FinishedRows(self.report.summary())
+
+    def _verdict(self) -> GrokVideoError | None:
+        skipped = frozenset({"moderated"} if self.options.run.on_moderated == "skip" else ())
+        return outcome.verdict(
+            self.report.counts(),
+            self.report.ratio(without=skipped),  # type: ignore[arg-type]
+            self.options.min_success_ratio,
+            told=self.report.told(),
+            table_uri=self.report.table_uri,
+            resubmit_on=self.options.run.resubmit_on,
+            stopped=self._kept.stopped,
+        )
+
+    def _pause_task(self) -> None:
+        """Write down what a later leg needs."""
+        if self._now() - self._kept.written_at >= BETWEEN_TABLES:
+            self._write()
+        self._host.keep(KEPT, self._kept.to_json())
+        self._show()
+
+    def _keep(self, **changes: object) -> None:
+        self._kept = replace(self._kept, **changes)  # type: ignore[arg-type]
+
+    def _progress(self, *, force: bool = False) -> None:
+        """Log how far the table is, and write it, from time to time."""
+        now = self._now()
+        if not force and now - self._said_at < BETWEEN_LINES:
+            return
+        self._said_at = now
+        flight = len(self._flight())
+        log.info("%s", self.report.progress(flight, self._kept.started, self._kept.began_with, now))
+
+    def _write(self) -> GrokVideoError | None:
+        """Write the result table; return what kept it from being written."""
+        if self.report.table_uri is None:
+            return None
+        self._keep(written_at=self._now())
+        try:
+            table_files.write_table(self.report.table_uri, self.report.lines(), self._opened.carried)
+        except GrokVideoError as error:
+            log.warning("The result table could not be written: %s", error)
+            return error
+        return None
+
+    def _show(self, error: BaseException | None = None) -> None:
+        self._host.show_table({**self.report.summary(), "in_flight": len(self._flight())}, error)
