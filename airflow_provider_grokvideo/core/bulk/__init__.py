@@ -1,0 +1,1 @@
+"""A table of video requests: its rows, their checks and destinations, the columns of the result table."""
