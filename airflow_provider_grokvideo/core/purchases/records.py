@@ -411,6 +411,17 @@ def parse(value: object, owner: Owner | None = None) -> Record:
     return Record(owner=whose, **found)
 
 
+def of_task(record: Record, owner: Owner) -> Record:
+    """Return a record that was found among those of a task instance and its rows.
+
+    Raises:
+        JournalCorrupt: It belongs to another task instance.
+    """
+    if record.owner.whole != owner.whole:
+        raise JournalCorrupt(f"found a journal record of {record.owner} among the records of {owner.whole}")
+    return record
+
+
 _ORDER: dict[Phase, int] = {"withdrawn": 0, "intent": 1, "submitted": 2, "ended": 3, "delivered": 4}
 """Order of the phases; a later one knows more."""
 
