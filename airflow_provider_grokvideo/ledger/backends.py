@@ -38,6 +38,14 @@ class Ledger(Protocol):
     ) -> list[Overrun]:
         """Write a reservation if no budget is exceeded; return the exceeded budgets."""
 
+    def reserve_all(
+        self, entries: Sequence[Entry], scopes: Sequence[Scope], *, anyway: bool = False, release: Sequence[str] = ()
+    ) -> list[Overrun]:
+        """Write the reservations of a table if no budget is exceeded by their sum; return the exceeded budgets."""
+
+    def release_all(self, tokens: Sequence[str]) -> None:
+        """Release the reservations with these tokens for which nothing was sent."""
+
     def shares(self, engine: Any) -> bool:
         """Say whether a transaction of this ledger can write what `engine` reads."""
 
@@ -48,7 +56,10 @@ class Ledger(Protocol):
         """Return the purchase of a request; None if it is unknown."""
 
     def of_owner(self, owner: Owner) -> list[Entry]:
-        """Return the purchases of a task instance, oldest first."""
+        """Return the purchases of a task instance, or of one row of it, oldest first."""
+
+    def of_task(self, owner: Owner) -> list[Entry]:
+        """Return the purchases of a task instance and of all its rows, oldest first."""
 
     def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
         """Return the purchases reserved at or after `start` and before `end`, oldest first."""
@@ -80,10 +91,27 @@ class NoLedger:
         Raises:
             InvalidInput: A budget applies.
         """
+        self._refuse(scopes)
+        return []
+
+    def reserve_all(
+        self, entries: Sequence[Entry], scopes: Sequence[Scope], *, anyway: bool = False, release: Sequence[str] = ()
+    ) -> list[Overrun]:
+        """Refuse the purchases if a budget applies: nothing could enforce it.
+
+        Raises:
+            InvalidInput: A budget applies.
+        """
+        self._refuse(scopes)
+        return []
+
+    def release_all(self, tokens: Sequence[str]) -> None:
+        """Do nothing."""
+
+    def _refuse(self, scopes: Sequence[Scope]) -> None:
         if scopes:
             budget = scopes[0].budget
             raise InvalidInput(budget.where, str(budget), f"no budget, because there is no ledger: {self.told}")
-        return []
 
     def shares(self, engine: Any) -> bool:
         """Say no."""
@@ -98,6 +126,10 @@ class NoLedger:
         return None
 
     def of_owner(self, owner: Owner) -> list[Entry]:
+        """Return an empty list."""
+        return []
+
+    def of_task(self, owner: Owner) -> list[Entry]:
         """Return an empty list."""
         return []
 

@@ -8,7 +8,7 @@ counts earlier purchases too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -23,6 +23,8 @@ from airflow_provider_grokvideo.database import Database, Schema, lock_table, sq
 
 SCHEMA = 1
 
+_IN_ONE_STATEMENT = 500
+
 _metadata = sa.MetaData()
 
 SPEND = sa.Table(
@@ -35,6 +37,7 @@ SPEND = sa.Table(
     sa.Column("run_id", sa.String(250), nullable=False),
     sa.Column("task_id", sa.String(250), nullable=False),
     sa.Column("map_index", sa.Integer(), nullable=False),
+    sa.Column("item", sa.String(250)),
     sa.Column("try_number", sa.Integer()),
     sa.Column("mode", sa.String(40)),
     sa.Column("model", sa.String(250)),
@@ -46,7 +49,7 @@ SPEND = sa.Table(
     sa.Column("request_id", sa.String(250)),
     sa.Column("approved_by", sa.String(250)),
     sa.Index("grokvideo_spend_time", "reserved_at"),
-    sa.Index("grokvideo_spend_run", "dag_id", "run_id"),
+    sa.Index("grokvideo_spend_run", "dag_id", "run_id", "task_id", "map_index"),
     sa.Index("grokvideo_spend_request", "request_id"),
 )
 
@@ -94,7 +97,7 @@ class SqlLedger:
         """
 
         def write(connection: sa.Connection) -> list[Overrun]:
-            used = [(scope, _used(connection, scope, without=entry.token)) for scope in scopes]
+            used = [(scope, _used(connection, scope, SPEND.c.token != entry.token)) for scope in scopes]
             over = budgets.overruns(entry.counted, used)
             if not over or anyway:
                 _put(connection, entry)
@@ -103,6 +106,46 @@ class SqlLedger:
             return over
 
         return self._database.transact(write)
+
+    def reserve_all(
+        self, entries: Sequence[Entry], scopes: Sequence[Scope], *, anyway: bool = False, release: Sequence[str] = ()
+    ) -> list[Overrun]:
+        """Write the reservations of a table if no budget is exceeded by their sum, in one transaction.
+
+        Args:
+            entries: The reservations. Existing ones are replaced and do not count twice.
+            scopes: The budgets that apply to each of them, from :func:`budgets.scopes`.
+            anyway: Write them even if a budget is exceeded, because a user has approved it.
+            release: Tokens of reservations to release first, as :meth:`release_all` does.
+
+        Returns:
+            The exceeded budgets; the reservations are only written, and those others only released, if there are none,
+            or with `anyway`.
+        """
+        tokens = [entry.token for entry in entries]
+        wanted = sum(entry.counted for entry in entries)
+
+        def write(connection: sa.Connection) -> list[Overrun]:
+            known = _present(connection, tokens)
+            free = {*known, *_present(connection, release, _UNSENT)}
+            over = budgets.overruns(wanted, [(scope, _used_without(connection, scope, [*free])) for scope in scopes])
+            if not over or anyway:
+                _release(connection, release)
+                for part in _parts(known):
+                    connection.execute(SPEND.delete().where(SPEND.c.token.in_(part)))
+                if entries:
+                    connection.execute(SPEND.insert(), [_row(entry) for entry in entries])
+            return over
+
+        return self._database.transact(write)
+
+    def release_all(self, tokens: Sequence[str]) -> None:
+        """Release the reservations with these tokens in one transaction.
+
+        One with a request id, or whose submission is unconfirmed, stays: something was sent for it.
+        """
+        if tokens:
+            self._database.transact(lambda connection: _release(connection, tokens))
 
     def change(self, token: str, change: Callable[[Entry | None], Entry | None]) -> Entry | None:
         """Replace an entry, or None, by the result of `change`; return the new entry.
@@ -125,8 +168,14 @@ class SqlLedger:
         return found[-1] if found else None
 
     def of_owner(self, owner: Owner) -> list[Entry]:
-        """Return the purchases of a task instance, oldest first."""
+        """Return the purchases of a task instance, or of one row of it, oldest first."""
         mine = sa.and_(*(SPEND.c[each.name] == getattr(owner, each.name) for each in fields(Owner)))
+        return self._database.read(lambda connection: _entries(connection, mine))
+
+    def of_task(self, owner: Owner) -> list[Entry]:
+        """Return the purchases of a task instance and of all its rows, oldest first."""
+        names = [each.name for each in fields(Owner) if each.name != "item"]
+        mine = sa.and_(*(SPEND.c[name] == getattr(owner, name) for name in names))
         return self._database.read(lambda connection: _entries(connection, mine))
 
     def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
@@ -151,8 +200,14 @@ def _within(start: float | None, end: float | None) -> sa.ColumnElement[bool]:
     return sa.and_(sa.true(), *conditions)
 
 
-def _used(connection: sa.Connection, scope: Scope, without: str = "") -> int:
-    conditions = [_within(scope.start, scope.end), SPEND.c.token != without]
+def _used_without(connection: sa.Connection, scope: Scope, tokens: Sequence[str]) -> int:
+    """Return the ticks that count against a budget besides those of some purchases, of which each token is distinct."""
+    mine = sum(_used(connection, scope, SPEND.c.token.in_(part)) for part in _parts(tokens))
+    return _used(connection, scope) - mine
+
+
+def _used(connection: sa.Connection, scope: Scope, *which: sa.ColumnElement[bool]) -> int:
+    conditions = [_within(scope.start, scope.end), *which]
     if scope.dag_ids is not None:
         conditions.append(SPEND.c.dag_id.in_(scope.dag_ids))
     if scope.conn_ids is not None:
@@ -170,7 +225,7 @@ def _entries(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> li
 
 def _entry(row: Any) -> Entry:
     return Entry(
-        owner=Owner(row["dag_id"], row["run_id"], row["task_id"], row["map_index"]),
+        owner=Owner(row["dag_id"], row["run_id"], row["task_id"], row["map_index"], row["item"]),
         estimated=row["estimated_ticks"],
         billed=row["billed_ticks"],
         **{name: row[name] for name in _PLAIN},
@@ -184,13 +239,48 @@ _PLAIN = (
 
 def _put(connection: sa.Connection, entry: Entry) -> None:
     """Insert or update an entry while the lock is held."""
-    row = {
+    row = _row(entry)
+    changed = connection.execute(SPEND.update().where(SPEND.c.token == entry.token).values(row)).rowcount
+    if changed == 0:
+        connection.execute(SPEND.insert().values(row))
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
         **{name: getattr(entry, name) for name in _PLAIN},
         **asdict(entry.owner),
         "estimated_ticks": entry.estimated,
         "billed_ticks": entry.billed,
         "counted_ticks": entry.counted,
     }
-    changed = connection.execute(SPEND.update().where(SPEND.c.token == entry.token).values(row)).rowcount
-    if changed == 0:
-        connection.execute(SPEND.insert().values(row))
+
+
+_UNSENT = sa.and_(
+    SPEND.c.state == "reserved",
+    SPEND.c.request_id.is_(None),
+    sa.func.coalesce(SPEND.c.outcome, "") != "unconfirmed",
+)
+"""A reservation for which nothing was sent, as far as the ledger knows."""
+
+
+def _release(connection: sa.Connection, tokens: Sequence[str]) -> None:
+    """Release reservations while the lock is held."""
+    for part in _parts(tokens):
+        unsent = sa.and_(SPEND.c.token.in_(part), _UNSENT)
+        free = {"state": "released", "outcome": None, "counted_ticks": sa.func.coalesce(SPEND.c.billed_ticks, 0)}
+        connection.execute(SPEND.update().where(unsent).values(free))
+
+
+def _present(connection: sa.Connection, tokens: Sequence[str], *which: sa.ColumnElement[bool]) -> list[str]:
+    """Return the tokens that the ledger knows."""
+    return [
+        token
+        for part in _parts(tokens)
+        for token in connection.scalars(sa.select(SPEND.c.token).where(SPEND.c.token.in_(part), *which))
+    ]
+
+
+def _parts(tokens: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield tokens in parts that any database takes as the values of one statement."""
+    for start in range(0, len(tokens), _IN_ONE_STATEMENT):
+        yield tokens[start : start + _IN_ONE_STATEMENT]

@@ -34,7 +34,7 @@ class Entry:
         token: Token of the journal's record of the same purchase.
         reserved_at: Epoch seconds; decides which day and month the purchase belongs to.
         conn_id: Connection whose account pays.
-        owner: Task instance of the purchase.
+        owner: Task instance of the purchase, and its row where it buys a table.
         try_number: Try that submitted it.
         mode: Mode of the request.
         model: Requested model, or the billed one once known.
@@ -231,6 +231,7 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "run_id": owner.run_id,
         "task_id": owner.task_id,
         "map_index": owner.map_index,
+        "item": owner.item,
         "try_number": entry.try_number,
         "mode": entry.mode,
         "model": entry.model,
