@@ -1,0 +1,1 @@
+"""Bulk tasks: a table of requests in one task."""
