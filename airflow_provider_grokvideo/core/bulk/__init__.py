@@ -1,1 +1,1 @@
-"""Bulk tasks: a table of requests in one task."""
+"""Tables of requests: rows, states of rows, rounds of a task."""
