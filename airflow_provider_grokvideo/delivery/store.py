@@ -166,7 +166,7 @@ def whose(record: Mapping[str, Any] | None, request_id: str, owner: Mapping[str,
     if not isinstance(other, Mapping):
         return "free"
     same_run = all(other.get(key) == owner.get(key) for key in ("dag_id", "run_id"))
-    same_task = all(other.get(key) == owner.get(key) for key in ("task_id", "map_index"))
+    same_task = all(other.get(key) == owner.get(key) for key in ("task_id", "map_index", "item"))
     return "taken" if same_run and not same_task else "free"
 
 

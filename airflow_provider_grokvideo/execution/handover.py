@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
@@ -151,7 +151,7 @@ def hand_over(
         expected=Expectation(duration=job.duration, asked=_asked_seconds(request)),
         manifest=made,
         request=described(request, made_from),
-        owner=asdict(owner),
+        owner=owner.words(),
         allow_loopback=hook.account().is_local,
         allowed=hook.account().download_hosts,
     )
@@ -183,7 +183,7 @@ def take_over(
         expected=Expectation(duration=seconds, asked=asked_seconds),
         manifest=made,
         request=asked,
-        owner=asdict(owner),
+        owner=owner.words(),
     )
     return with_delivery(made, delivered)
 
@@ -243,7 +243,7 @@ def redeliver(made: Mapping[str, Any], asked: Mapping[str, Any], *, destination:
         expected=Expectation(duration=made.get("duration")),
         manifest=made,
         request=asked,
-        owner=asdict(owner),
+        owner=owner.words(),
         allow_loopback=False,
     )
     return with_delivery(made, delivered)

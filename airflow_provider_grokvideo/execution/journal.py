@@ -47,6 +47,7 @@ class TaskJournal:
         interruptions: What may interrupt a write besides errors, such as Airflow's ``execution_timeout``; an intent is
             withdrawn then.
         away: There is a backend and it could not be read; nothing is written.
+        records: What the backend holds, where that has been read already.
 
     Attributes:
         records: All purchases of the task instance, oldest first.
@@ -64,6 +65,7 @@ class TaskJournal:
         clears: int | None = None,
         interruptions: tuple[type[BaseException], ...] = (Exception,),
         away: bool = False,
+        records: list[Record] | None = None,
     ) -> None:
         self.backend = backend
         self.owner = owner
@@ -72,7 +74,9 @@ class TaskJournal:
         self.clears = clears
         self.interruptions = interruptions
         self.away = away
-        self.records = backend.records() if backend else []
+        if records is None:
+            records = backend.records() if backend else []
+        self.records = list(records)
         self.current: Record | None = None
         self.remembers = False
 
@@ -227,6 +231,10 @@ class TaskJournal:
         if "manifest" in changes or changes.get("phase") == "ended":
             # From here on a clear is one of a task that has its result.
             changes["tries"] = self.tries
+        if changes.get("phase") == "ended" or changes.get("outcome") == "expired":
+            changes["closed_in"] = self.try_number
+        elif changes.get("phase") == "delivered":
+            changes["closed_in"] = None
         for attempt in range(1, attempts + 1):
             try:
                 return self._save(**changes)

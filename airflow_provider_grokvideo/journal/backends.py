@@ -1,4 +1,4 @@
-"""Backends of a task instance's journal.
+"""Backends of the journal of a task instance, or of one row of it.
 
 ================== ========================================= =======================================================
 backend            location                                  two simultaneous tries of one task instance
@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -49,7 +51,7 @@ class Joint:
 
 
 class Backend(Protocol):
-    """The records of one task instance.
+    """The records of one task instance, or of one row of it.
 
     All methods raise :class:`JournalUnavailable` if the backend cannot be reached and :class:`JournalCorrupt` if its
     content cannot be read.
@@ -88,8 +90,10 @@ class TaskStateBackend:
     Args:
         store: ``context["task_state_store"]``, or ``get(key)`` and ``set(key, value)`` against the REST API, whose None
             means that the key does not exist.
-        owner: The task instance.
+        owner: The task instance, or one row of it: all rows share the value.
         options: Further arguments of ``store.set``, such as a retention.
+        known: What was read of it already.
+        lock: Held while the value is replaced, where threads of this process work on several rows.
     """
 
     name = "task_state_store"
@@ -98,17 +102,27 @@ class TaskStateBackend:
         f"unless all users are admins; elsewhere add --api-url. {purchases.HOW_TO_CLEAR}"
     )
 
-    def __init__(self, store: Any, owner: Owner, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        store: Any,
+        owner: Owner,
+        options: Mapping[str, Any] | None = None,
+        *,
+        known: Iterable[Record] = (),
+        lock: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self._store = store
         self._owner = owner
         self._options = dict(options or {})
-        self._known: dict[str, Record] = {}
+        self._known = {each.token: each for each in known}
+        self._lock = lock or RLock()
 
     def records(self) -> list[Record]:
         """Read the value."""
-        return self._remembered(self._records())
+        return self._remembered(self._mine(self.all_records()))
 
-    def _records(self) -> list[Record]:
+    def all_records(self) -> list[Record]:
+        """Return the records of the task instance with all its rows."""
         value = self._ask(self._read)
         if value is _NOTHING:
             return []
@@ -125,28 +139,31 @@ class TaskStateBackend:
                 f"task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}; this version "
                 f"reads {purchases.SCHEMA}"
             )
-        return [purchases.parse(item, self._owner) for item in value["purchases"]]
+        return [purchases.of_task(purchases.parse(each), self._owner) for each in value["purchases"]]
 
     def create(self, record: Record) -> None:
         """Append, then read back: another try may have written in between."""
-        records = self.records()
-        if any(each.number >= record.number for each in records):
-            raise taken(record)
-        self._write([*records, record])
-        if self.records()[-1:] != [record]:
-            raise taken(record)
+        with self._lock:
+            records = self.all_records()
+            if any(each.number >= record.number for each in self._mine(records)):
+                raise taken(record)
+            self._write([*records, record])
+            if self.records()[-1:] != [record]:
+                raise taken(record)
 
     def update(self, record: Record) -> bool:
         """Replace the record of the same token."""
-        records = self._records()
-        there = next((each for each in records if each.token == record.token), None)
-        if not purchases.may_replace(there, self._known.get(record.token), record):
-            return False
-        if there is None:
-            records.append(record)
-        self._write([record if each.token == record.token else each for each in records])
-        self._known[record.token] = record
-        return True
+        with self._lock:
+            records = self.all_records()
+            there = next((each for each in self._mine(records) if each.token == record.token), None)
+            if not purchases.may_replace(there, self._known.get(record.token), record):
+                return False
+            self._write([record if each is there else each for each in records] + [record] * (there is None))
+            self._known[record.token] = record
+            return True
+
+    def _mine(self, records: Iterable[Record]) -> list[Record]:
+        return [each for each in records if each.owner == self._owner]
 
     def _remembered(self, records: list[Record]) -> list[Record]:
         self._known = {each.token: each for each in records}
@@ -196,19 +213,22 @@ class TaskStateBackend:
 class FileBackend:
     """One file per purchase under ``<journal_path>/<dag>/<run>/<task>/<map index>/``; Airflow never touches them.
 
+    The files of a row are below that, in ``rows/<item>/``.
+
     Args:
         tree: The directory.
-        owner: The task instance.
+        owner: The task instance, or one row of it.
+        known: What was read of it already.
     """
 
     access = "The commands read [grokvideo] journal_path; elsewhere add --journal-path."
 
-    def __init__(self, tree: Storage, owner: Owner) -> None:
+    def __init__(self, tree: Storage, owner: Owner, *, known: Iterable[Record] = ()) -> None:
         self._tree = tree
         self._owner = owner
-        self._folder = "/".join([*task_folder(owner), str(owner.map_index)])
+        self._folder = row_folder(owner)
         self.name = f"{tree.where.rstrip('/')}/{self._folder}"
-        self._known: dict[str, Record] = {}
+        self._known = {each.token: each for each in known}
 
     def records(self) -> list[Record]:
         """Read all files; a removed file does not affect the others."""
@@ -216,7 +236,7 @@ class FileBackend:
         for name in self._tree.folder(self._folder):
             content = self._tree.read(name)
             if content is not None:
-                found.append(_parsed(content, name, self._owner))
+                found.append(parsed(content, name, self._owner))
         self._known = {each.token: each for each in found}
         return found
 
@@ -234,7 +254,7 @@ class FileBackend:
         """Replace the file."""
         name = self._file(record.number)
         content = self._tree.read(name)
-        there = None if content is None else _parsed(content, name, self._owner)
+        there = None if content is None else parsed(content, name, self._owner)
         if not purchases.may_replace(there, self._known.get(record.token), record):
             return False
         self._tree.replace(name, _json(record))
@@ -261,7 +281,8 @@ class FileBackend:
         return FileBackend(self._tree, replace(self._owner, map_index=map_index))
 
     def _inputs(self, fingerprint: str) -> str:
-        return "/".join([*task_folder(self._owner), "inputs", fingerprint[:32]])
+        row = [] if self._owner.item is None else [_safe(self._owner.item)]
+        return "/".join([*task_folder(self._owner), "inputs", fingerprint[:32], *row])
 
     def _file(self, number: int) -> str:
         return f"{self._folder}/{number:04d}.json"
@@ -270,6 +291,18 @@ class FileBackend:
 def task_folder(owner: Owner) -> list[str]:
     """Return the directories of a task in a DAG run."""
     return [_safe(part) for part in (owner.dag_id, owner.run_id, owner.task_id)]
+
+
+def rows_folder(owner: Owner) -> str:
+    """Return the directory of all rows of a task instance."""
+    return "/".join([*task_folder(owner), str(owner.map_index), "rows"])
+
+
+def row_folder(owner: Owner) -> str:
+    """Return the directory of the files of a task instance, or of one row of it."""
+    if owner.item is None:
+        return "/".join([*task_folder(owner), str(owner.map_index)])
+    return f"{rows_folder(owner)}/{_safe(owner.item)}"
 
 
 def numbered(record: Record, records: list[Record]) -> Record:
@@ -293,7 +326,12 @@ def _json(record: Record) -> bytes:
     return f"{text}\n".encode(errors="backslashreplace")
 
 
-def _parsed(content: bytes, name: str, owner: Owner | None) -> Record:
+def parsed(content: bytes, name: str, owner: Owner | None) -> Record:
+    """Read a file.
+
+    Raises:
+        JournalCorrupt: It holds no record, or one of another task instance or row.
+    """
     try:
         return purchases.parse(json.loads(content), owner)
     except (ValueError, RecursionError) as error:

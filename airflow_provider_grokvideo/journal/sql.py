@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,13 +31,17 @@ PURCHASES = sa.Table(
     sa.Column("run_id", sa.String(250), nullable=False),
     sa.Column("task_id", sa.String(250), nullable=False),
     sa.Column("map_index", sa.Integer(), nullable=False),
+    sa.Column("item", sa.String(250)),
     sa.Column("inputs", sa.String(64), nullable=False),
     sa.Column("intended_at", sa.Double(), nullable=False),
     sa.Column("record", sa.Text(), nullable=False),
-    sa.Index("grokvideo_purchases_run", "dag_id", "run_id", "task_id"),
+    sa.Index("grokvideo_purchases_run", "dag_id", "run_id", "task_id", "map_index"),
     sa.Index("grokvideo_purchases_inputs", "inputs"),
 )
-"""One row for each purchase. ``owner`` stands for the task instance, ``inputs`` for its fingerprint."""
+"""One row for each purchase.
+
+``owner`` stands for the task instance, and its row where it buys a table (``item``); ``inputs`` for the fingerprint.
+"""
 
 CLAIMS = sa.Table(
     "grokvideo_purchase_claims",
@@ -73,6 +78,16 @@ class SqlJournal:
         conditions = [PURCHASES.c[name] == value for name, value in given.items() if value is not None]
         return self.rows(sa.and_(sa.true(), *conditions))
 
+    def of_task(self, owner: Owner) -> list[Record]:
+        """Return the records of a task instance and of all its rows, oldest first.
+
+        Raises:
+            JournalCorrupt: One of them cannot be read.
+        """
+        named = {"dag_id": owner.dag_id, "run_id": owner.run_id, "task_id": owner.task_id, "map_index": owner.map_index}
+        mine = sa.and_(*(PURCHASES.c[name] == value for name, value in named.items()))
+        return [parsed(row, replace(owner, item=row["item"])) for row in self.rows(mine)]
+
     def rows(self, condition: sa.ColumnElement[bool]) -> list[Any]:
         """Return rows, oldest first."""
         order = (PURCHASES.c.intended_at, PURCHASES.c.owner, PURCHASES.c.number)
@@ -85,16 +100,17 @@ class SqlBackend:
 
     Args:
         journal: All journals of the database.
-        owner: The task instance.
+        owner: The task instance, or one row of it.
+        known: What was read of it already.
     """
 
     access = "The commands read the database of [grokvideo] ledger_conn_id or ledger_path, with Airflow's settings."
 
-    def __init__(self, journal: SqlJournal, owner: Owner) -> None:
+    def __init__(self, journal: SqlJournal, owner: Owner, *, known: Iterable[Record] = ()) -> None:
         self._journal = journal
         self._owner = owner
         self._key = owner_key(owner)
-        self._known: dict[str, Record] = {}
+        self._known = {each.token: each for each in known}
         self.name = f"database {journal.label}"
 
     def records(self) -> list[Record]:
@@ -150,6 +166,7 @@ class SqlBackend:
             PURCHASES.c.task_id == owner.task_id,
             PURCHASES.c.inputs == fingerprint[:64],
             PURCHASES.c.map_index != owner.map_index,
+            PURCHASES.c.item == owner.item,
         )
         indexes = sorted({row["map_index"] for row in self._journal.rows(siblings)})
         return [self._journal.of(replace(owner, map_index=index)).records() for index in indexes]
@@ -168,8 +185,8 @@ class SqlBackend:
 
 
 def owner_key(owner: Owner) -> str:
-    """Return what stands for a task instance: names of 250 characters each make no primary key everywhere."""
-    return hashlib.sha256(json.dumps(list(asdict(owner).values())).encode()).hexdigest()
+    """Return what stands for a task instance or a row: names of 250 characters each make no primary key everywhere."""
+    return hashlib.sha256(json.dumps(list(owner.words().values())).encode()).hexdigest()
 
 
 def parsed(row: Any, owner: Owner | None = None) -> Record:
@@ -194,5 +211,6 @@ def _row(key: str, record: Record) -> dict[str, Any]:
     return {
         "owner": key, "number": record.number, "token": record.token,
         "dag_id": owner.dag_id, "run_id": owner.run_id, "task_id": owner.task_id, "map_index": owner.map_index,
-        "inputs": record.fingerprint[:64], "intended_at": record.intended_at, "record": text,
+        "item": owner.item, "inputs": record.fingerprint[:64], "intended_at": record.intended_at,
+        "record": text,
     }  # fmt: skip

@@ -39,6 +39,9 @@ class Storage(Protocol):
     def folder(self, name: str, suffix: str = ".json") -> list[str]:
         """Return the names of the files directly in a directory, sorted; empty only if there provably are none."""
 
+    def below(self, name: str) -> list[str]:
+        """Return the names of all files below a directory, sorted; empty only if there provably are none."""
+
     def everything(self) -> list[str]:
         """Return the names of all files, sorted."""
 
@@ -121,10 +124,22 @@ class LocalTree:
         with _trouble(self.where):
             if not self.root.is_dir():
                 raise FileNotFoundError("no such directory")
-            # Not `rglob`: it treats a directory without read permission as empty.
-            tree = os.walk(self.root, onerror=_raised)
-            found = (Path(folder, name).relative_to(self.root) for folder, _, names in tree for name in names)
-            return sorted(name.as_posix() for name in found if _is_record(name.name))
+            return self._files("")
+
+    def below(self, name: str) -> list[str]:
+        """Return the names of all files below a directory."""
+        with _trouble(self.where):
+            try:
+                (self.root / name).stat()
+            except FileNotFoundError:
+                return []
+            return self._files(name)
+
+    def _files(self, name: str) -> list[str]:
+        # Not `rglob`: it treats a directory without read permission as empty.
+        tree = os.walk(self.root / name, onerror=_raised)
+        found = (Path(folder, file).relative_to(self.root) for folder, _, files in tree for file in files)
+        return sorted(file.as_posix() for file in found if _is_record(file.name))
 
     def _linked(self, part: Path, final: Path, data: bytes) -> bool:
         try:
@@ -211,11 +226,23 @@ class ObjectTree:
     def everything(self) -> list[str]:
         """Return the names of all files."""
         with _trouble(self.where):
-            self.fs.invalidate_cache()
-            root = self.fs._strip_protocol(self.root)
-            found = self.fs.find(root) if _lists_trees(self.fs) else list(_files_below(self.fs, root))
-            start = len(root) + 1
-            return sorted(path[start:] for path in found if _is_record(path))
+            return self._files(self.root)
+
+    def below(self, name: str) -> list[str]:
+        """Return the names of all files below a directory."""
+        with _trouble(self.where):
+            try:
+                return self._files(self._path(name))
+            except FileNotFoundError as error:
+                _refuse_missing_bucket(error)
+                return []
+
+    def _files(self, directory: str) -> list[str]:
+        self.fs.invalidate_cache()
+        top = self.fs._strip_protocol(directory)
+        found = self.fs.find(top) if _lists_trees(self.fs) else list(_files_below(self.fs, top))
+        start = len(self.fs._strip_protocol(self.root)) + 1
+        return sorted(path[start:] for path in found if _is_record(path))
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"

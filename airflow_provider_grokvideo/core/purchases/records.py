@@ -1,4 +1,4 @@
-"""Journal records of the purchases of one task instance, and the next step of a try.
+"""Journal records of the purchases of one task instance or one row of it, and the next step of a try.
 
 One :class:`Record` per purchase, oldest first. A record is written before the request is submitted (``intent``), gets
 its request id after that (``submitted``), and ends when the video is stored (``delivered``) or when the request ended
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, get_args
 
@@ -39,6 +39,9 @@ HOW_TO_CLEAR = (
 )
 """Advice about clearing a task on Airflow 3.4 and newer; a journal in files survives every clear."""
 
+LONGEST_ITEM = 250
+"""The most characters of a row's id: what the SQL tables hold."""
+
 ANY_INPUTS = "*"
 """Fingerprint of an adopted record, whose inputs are not known."""
 
@@ -52,22 +55,43 @@ class Owner:
         run_id: As in Airflow.
         task_id: As in Airflow.
         map_index: As in Airflow; -1 for a task that is not mapped.
+        item: Id of the row, for a task that buys a table of videos; None for a task with one video.
     """
 
     dag_id: str
     run_id: str
     task_id: str
     map_index: int = -1
+    item: str | None = None
 
     def __str__(self) -> str:
+        return f"{self.dag_id}.{self.task} of {self.run_id}"
+
+    @property
+    def task(self) -> str:
+        """The task within its run, with its map index and row."""
         mapped = "" if self.map_index < 0 else f"[{self.map_index}]"
-        return f"{self.dag_id}.{self.task_id}{mapped} of {self.run_id}"
+        row = "" if self.item is None else f" row {self.item!r}"
+        return f"{self.task_id}{mapped}{row}"
+
+    @property
+    def whole(self) -> Owner:
+        """The task instance without the row."""
+        return self if self.item is None else replace(self, item=None)
+
+    def words(self) -> dict[str, Any]:
+        """Return the fields by name, the row only if there is one."""
+        named = asdict(self)
+        return named if self.item is not None else {name: named[name] for name in named if name != "item"}
 
     def command(self, verb: str, *arguments: str, where: Sequence[str] = ()) -> str:
         """Return the shell command that runs `verb` on this task instance's journal."""
         start = ["grokvideo", "journal", verb]
         ids = [self.dag_id, self.run_id, self.task_id]
         mapped = [] if self.map_index < 0 else ["--map-index", str(self.map_index)]
+        if self.item is not None:
+            # Behind the equals sign a leading dash is no option.
+            mapped += [f"--item={self.item}"] if self.item.startswith("-") else ["--item", self.item]
         # A placeholder in angle brackets is for the reader to replace, so it is not quoted.
         given = [word if word.startswith("<") else shlex.quote(word) for word in arguments if not word.startswith("--")]
         options = [*(word for word in arguments if word.startswith("--")), *mapped, *where]
@@ -106,6 +130,7 @@ class Record:
         submitted_at: Epoch seconds when the request id became known.
         outcome: How the request ended without a video. ``expired`` keeps the phase ``submitted``: the API key of the
             right account may still find the request.
+        closed_in: The try that saw its end without a video (failed, moderated, expired).
         code: xAI's error code.
         cost_usd: Billed amount in dollars, as text, once known.
         note: One line of explanation: why it is unconfirmed, why it was withdrawn, how it ended.
@@ -133,6 +158,7 @@ class Record:
     request_id: str | None = None
     submitted_at: float | None = None
     outcome: Outcome | None = None
+    closed_in: int | None = None
     code: str | None = None
     cost_usd: str | None = None
     note: str | None = None
@@ -163,9 +189,10 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON, stamped with its schema version."""
         flat = asdict(self)
+        del flat["owner"]
         return {
             "schema": SCHEMA,
-            **flat.pop("owner"),
+            **self.owner.words(),
             **{name: value for name, value in flat.items() if value is not None},
         }
 
@@ -344,7 +371,8 @@ def left_behind(records: Sequence[Record], fingerprint: str) -> list[Record]:
 
 def upload_token(owner: Owner, fingerprint: str, number: int) -> str:
     """Return the part of an upload's name that is unique to this purchase and equal in every try."""
-    text = json.dumps([owner.dag_id, owner.run_id, owner.task_id, owner.map_index, fingerprint, number])
+    named = [owner.dag_id, owner.run_id, owner.task_id, owner.map_index, fingerprint, number]
+    text = json.dumps(named if owner.item is None else [*named, owner.item])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -377,10 +405,21 @@ def parse(value: object, owner: Owner | None = None) -> Record:
     )
     if found["phase"] in ("submitted", "delivered", "ended") and not known:
         raise JournalCorrupt(f"a journal record has phase={found['phase']} but no request_id")
-    whose = Owner(**{name: found.pop(name) for name in ("dag_id", "run_id", "task_id", "map_index")})
+    whose = Owner(**{each.name: found.pop(each.name) for each in fields(Owner) if each.name in found})
     if owner is not None and whose != owner:
         raise JournalCorrupt(f"found a journal record of {whose} among the records of {owner}")
     return Record(owner=whose, **found)
+
+
+def of_task(record: Record, owner: Owner) -> Record:
+    """Return a record that was found among those of a task instance and its rows.
+
+    Raises:
+        JournalCorrupt: It belongs to another task instance.
+    """
+    if record.owner.whole != owner.whole:
+        raise JournalCorrupt(f"found a journal record of {record.owner} among the records of {owner.whole}")
+    return record
 
 
 _ORDER: dict[Phase, int] = {"withdrawn": 0, "intent": 1, "submitted": 2, "ended": 3, "delivered": 4}
@@ -395,8 +434,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "run_id": (str,),
     "task_id": (str,),
     "map_index": (int,),
+    "item": (str,),
     **{each.name: (str,) for each in fields(Record) if each.name != "owner"},
-    **dict.fromkeys(("number", "try_number", "tries", "clears"), (int,)),
+    **dict.fromkeys(("number", "try_number", "tries", "clears", "closed_in"), (int,)),
     **dict.fromkeys(("intended_at", "submitted_at"), (int, float)),
     "waits_elsewhere": (bool,),
     "manifest": (Mapping,),

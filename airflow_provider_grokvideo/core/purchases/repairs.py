@@ -76,7 +76,14 @@ def adopt(
         # A deadline counts from the submit, and the intent was written right before it.
         at = nameless.submitted_at or nameless.intended_at
         record = replace(
-            nameless, phase="submitted", request_id=request_id, submitted_at=at, outcome=None, code=None, note=ADOPTED
+            nameless,
+            phase="submitted",
+            request_id=request_id,
+            submitted_at=at,
+            outcome=None,
+            closed_in=None,
+            code=None,
+            note=ADOPTED,
         )
         return Change(
             record, is_new=False, told=f"{_named(record)} now has request {request_id}.{_next(records, record)}"
