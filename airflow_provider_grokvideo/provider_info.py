@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, object]:
         "hooks": [_module("hooks")],
         "operators": [_module("operators")],
         "sensors": [_module("sensors")],
-        "triggers": [_module("triggers")],
+        "triggers": [_module("triggers", "grokvideo", "bulk")],
         "retry-policies": [_module("policies")],
         "connection-types": [
             {
@@ -213,8 +213,8 @@ def _limit(per: str) -> dict[str, object]:
     }
 
 
-def _module(kind: str) -> dict[str, object]:
+def _module(kind: str, *names: str) -> dict[str, object]:
     return {
         "integration-name": "Grok video",
-        "python-modules": [f"airflow_provider_grokvideo.{kind}.grokvideo"],
+        "python-modules": [f"airflow_provider_grokvideo.{kind}.{name}" for name in names or ("grokvideo",)],
     }

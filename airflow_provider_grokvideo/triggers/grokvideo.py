@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
@@ -10,22 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_grokvideo.compat import AirflowNotFoundException
-from airflow_provider_grokvideo.core.errors import AuthenticationFailed, GrokVideoError, ServiceUnavailable
+from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.polling.events import Event, abandoned
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
-from airflow_provider_grokvideo.triggers.accounts import account_of
-from airflow_provider_grokvideo.triggers.poller import shared
+from airflow_provider_grokvideo.triggers.waiting import MISSING_FOR, Waiter
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.client.account import Account
     from airflow_provider_grokvideo.core.jobs import Job
-
-
-MISSING_FOR = 15.0
-"""Seconds for which the look-up of a missing connection is repeated: a short failure of Airflow's API looks the same,
-but the task had the connection a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -95,27 +87,20 @@ class GrokVideoTrigger(BaseTrigger):
 
     async def _wait(self) -> Event:
         given = self._kwargs
+        waiter = Waiter(given.grokvideo_conn_id, given.deadline, self._begun, self._warn, MISSING_FOR)
         try:
-            account, known_since = await self._account(), time.time()
-            while True:
-                ended = await self._poll(account)
-                if isinstance(ended, decisions.Settled):
-                    return Event(given.request_id, "settled", given.submitted_at)
-                known = account
-                if isinstance(ended.error, AuthenticationFailed):
-                    # The key may have been changed. One look-up serves all waits with the same old key.
-                    account, known_since = await self._account(newer_than=known_since), time.time()
-                if account == known:
-                    return abandoned(given.request_id, ended.error, given.submitted_at)
+            ended = await waiter.wait(lambda account: (self._watch(account), self._heard()))
         except GrokVideoError as error:
             return abandoned(given.request_id, error, given.submitted_at)
+        if isinstance(ended, decisions.Settled):
+            return Event(given.request_id, "settled", given.submitted_at)
+        return abandoned(given.request_id, ended.error, given.submitted_at)
 
-    async def _poll(self, account: Account) -> decisions.Settled | decisions.Abandoned:
+    def _watch(self, account: Account) -> decisions.Watch:
         given = self._kwargs
-        now = time.time()
-        watch = decisions.Watch(
+        return decisions.Watch(
             request_id=given.request_id,
-            since=now if given.submitted_at is None else given.submitted_at,
+            since=time.time() if given.submitted_at is None else given.submitted_at,
             deadline=given.deadline,
             # Where the submit is not known, the age is not, either.
             kind=None if given.submitted_at is None else given.kind,
@@ -123,10 +108,12 @@ class GrokVideoTrigger(BaseTrigger):
             not_before=given.not_before or 0.0,
             uploads=given.uploads,
         )
-        async with shared(account, given.grokvideo_conn_id) as poller:
-            pause = max(0.0, poller.first_poll(watch) - now)
-            self.log.info("Waiting for request %s; first poll in %.0f s", watch.request_id, pause)
-            return await poller.wait(watch, self._heard())
+
+    def _begun(self, watch: decisions.Watch, pause: float) -> None:
+        self.log.info("Waiting for request %s; first poll in %.0f s", watch.request_id, pause)
+
+    def _warn(self, what: str) -> None:
+        self.log.warning("%s; trying again", what)
 
     def _heard(self) -> Callable[[decisions.Watch, Job | GrokVideoError, float], None]:
         """Return the callback that logs polls, without repetitions."""
@@ -139,21 +126,3 @@ class GrokVideoTrigger(BaseTrigger):
                 said = decisions.now_said(said, seen, now)
 
         return heard
-
-    async def _account(self, newer_than: float = 0.0) -> Account:
-        """Return the account; a short failure of Airflow must not end a wait for a paid video."""
-        given = self._kwargs
-        give_up_at = min(time.time() + MISSING_FOR, given.deadline)
-        while True:
-            try:
-                return await account_of(given.grokvideo_conn_id, newer_than=newer_than)
-            except GrokVideoError as error:
-                if not isinstance(error.__context__, AirflowNotFoundException) or time.time() >= give_up_at:
-                    raise
-                what = error.what
-            except Exception as problem:
-                what = f"Airflow did not return the connection ({type(problem).__name__}: {problem})"
-                if time.time() >= given.deadline:
-                    raise ServiceUnavailable(what, conn_id=given.grokvideo_conn_id) from problem
-            self.log.warning("%s; trying again", what)
-            await asyncio.sleep(decisions.DEFAULT_INTERVAL)

@@ -83,7 +83,7 @@ class Course:
 def fire(path: str, kwargs: dict[str, Any]) -> list[Any]:
     """Run a trigger made anew from what it serialized, without the wait for the scheduler, and return its events."""
     module, _, name = path.rpartition(".")
-    ours = {"not_before": None} if path.endswith(".GrokVideoTrigger") else {}
+    ours = {"not_before": None} if path.endswith((".GrokVideoTrigger", ".GrokVideoBulkTrigger")) else {}
 
     async def collect() -> list[Any]:
         trigger = getattr(import_module(module), name)(**{**kwargs, **ours})

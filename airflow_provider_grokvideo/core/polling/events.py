@@ -57,15 +57,22 @@ class Event:
         """Return the error that ended the wait, in its own class; None if the request settled."""
         if self.outcome == "settled":
             return None
-        kind = getattr(errors, self.error or "", GrokVideoError)
-        if not (isinstance(kind, type) and issubclass(kind, GrokVideoError)):
-            kind = GrokVideoError
-        if issubclass(kind, errors.InvalidInput):
-            # What was wrong with which argument is in the message already.
-            kind = errors.RequestRejected
-        message = self.message or "the trigger stopped waiting and gave no reason"
-        problem: GrokVideoError = kind(message, service_id=self.service_id, advice=self.advice)
+        problem = error_of(self.error, self.message, self.advice, self.service_id)
         return problem.about(request_id=self.request_id, conn_id=conn_id)
+
+
+def error_of(name: str | None, message: str | None, advice: str | None, service_id: str | None) -> GrokVideoError:
+    """Return the error that an event tells of, in its own class; of the base class if the class is unknown."""
+    kind = getattr(errors, name or "", GrokVideoError)
+    if not (isinstance(kind, type) and issubclass(kind, GrokVideoError)):
+        kind = GrokVideoError
+    if issubclass(kind, errors.InvalidInput):
+        # What was wrong with which argument is in the message already.
+        kind = errors.RequestRejected
+    problem: GrokVideoError = kind(
+        message or "the trigger stopped waiting and gave no reason", service_id=service_id, advice=advice
+    )
+    return problem
 
 
 def abandoned(request_id: str, error: GrokVideoError, submitted_at: float | None = None) -> Event:
