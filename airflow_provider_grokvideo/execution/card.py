@@ -94,9 +94,7 @@ def show(
         log.warning("The Video tab is not up to date: %s: %s", type(problem).__name__, problem)
 
 
-def show_table(
-    context: Context, facts: Mapping[str, Any], *, error: GrokVideoError | None, conn_id: str
-) -> None:
+def show_table(context: Context, facts: Mapping[str, Any], *, error: GrokVideoError | None, conn_id: str) -> None:
     """Write the card of a task with a table of videos; if it cannot be written, the task logs that and continues.
 
     Args:
@@ -110,7 +108,7 @@ def show_table(
         outcome: Outcome = "waiting" if facts["in_flight"] else "delivered"
         if error is not None:
             outcome = "trouble" if counts.get("submitted") else "failed" if facts["cost_usd"] else "refused"
-        told = {
+        told: dict[str, Any] = {
             "rows": cards.Rows(
                 total=facts["rows"], counts=counts, in_flight=facts["in_flight"], table_uri=facts["table_uri"]
             ),

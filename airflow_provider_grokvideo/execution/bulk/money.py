@@ -63,34 +63,32 @@ class Money:
             GrokVideoError: A budget applies and the ledger cannot be used.
         """
         wanted = opened.to_buy
-        new = [work for work in wanted if work.reserved is None]
-        kept = {work.reserved.token for work in wanted if work.reserved is not None}
-        unused = [entry for entry in self._held.values() if entry.token not in kept]
-        if not new:
-            self._ledger.release_rows(unused)
+        if all(work.reserved is not None for work in wanted):
+            used = {work.reserved.token for work in wanted if work.reserved is not None}
+            self._ledger.release_rows([entry for entry in self._held.values() if entry.token not in used])
             return None
         total, digest = total_of(wanted), digest_of(wanted)
         given = allowed if allowed is not None and allowed.is_for(self._run.grokvideo_conn_id, digest) else None
-        entries = [self._entry(work, given) for work in new]
-        budgets = self._ledger.budgets(
-            self._services.hook.account(), self._run.grokvideo_conn_id, self._run.budgets
-        )
+        entries = [self._entry(work, given) for work in wanted]
+        budgets = self._ledger.budgets(self._services.hook.account(), self._run.grokvideo_conn_id, self._run.budgets)
         try:
-            self._ledger.reserve_rows(
-                entries, total, limit=self._run.max_cost_usd, budgets=budgets, approval=given,
-                release=[entry.token for entry in unused],
-            )  # fmt: skip
+            # What an earlier try still holds is decided anew, together with the rest.
+            self._ledger.reserve_all(
+                entries, limit=self._run.max_cost_usd, budgets=budgets, approval=given, release=[*self._held.values()]
+            )
         except SpendLimitExceeded as error:
             return self._beyond_limit(error, wanted, total, digest, allowed)
-        for work, entry in zip(new, entries, strict=True):
+        for work, entry in zip(wanted, entries, strict=True):
             work.reserved = entry
         log.info("%d rows will be submitted; estimated cost %s", len(wanted), total.explained())
         return None
 
     def release(self, opened: Opened) -> None:
-        """Release what was reserved for rows that this task does not submit any more."""
-        unused = [work.reserved for work in opened.works if work.reserved is not None]
-        self._ledger.release_rows(unused)
+        """Release what is reserved for rows that this try does not submit any more."""
+        held = {**self._held, **{work.row.id: work.reserved for work in opened.works if work.reserved is not None}}
+        sent = {record.token for work in opened.works for record in work.records}
+        self._ledger.release_rows([entry for entry in held.values() if entry.token not in sent])
+        self._held = {}
         for work in opened.works:
             work.reserved = None
 
@@ -114,6 +112,7 @@ class Money:
     ) -> AskApproval | SkipTask:  # fmt: skip
         """Return what the author wants where a limit does not allow a table."""
         if self._run.on_limit == "skip":
+            self._ledger.release_rows([*self._held.values()])
             return SkipTask(str(error.about(conn_id=self._run.grokvideo_conn_id)))
         if self._run.on_limit != "ask":
             raise error

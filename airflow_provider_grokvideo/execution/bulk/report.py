@@ -55,7 +55,7 @@ def line(work: RowWork) -> dict[str, Any]:
         "mode": (last.mode if last else None) or work.row.mode,
         "model": made.get("model") or (last.model if last else None) or given.get("model"),
         "prompt": prompt,
-        "prompt_sha256": None if prompt is None else hashlib.sha256(str(prompt).encode(errors="replace")).hexdigest(),
+        "prompt_sha256": _sha256(prompt),
         "request_id": last.request_id if last else None,
         "estimated_cost_usd": _estimate(work, last),
         "cost_usd": _sum(_billed(record) for record in work.records),
@@ -77,7 +77,9 @@ def bad_line(bad: BadRow) -> dict[str, Any]:
         "mode": bad.mode,
         "model": bad.model,
         "prompt": bad.prompt,
-        "prompt_sha256": None if bad.prompt is None else hashlib.sha256(bad.prompt.encode(errors="replace")).hexdigest(),
+        "prompt_sha256": None
+        if bad.prompt is None
+        else hashlib.sha256(bad.prompt.encode(errors="replace")).hexdigest(),
         "attempts": 0,
         "error": str(bad),
         "advice": "Nothing was sent for this row. Correct it and clear the task.",
@@ -147,7 +149,9 @@ class Report:
 
     def told(self) -> str:
         """Return the counts as words."""
-        return ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in self.counts().items()) or "no rows"
+        return (
+            ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in self.counts().items()) or "no rows"
+        )
 
     def progress(self, flight: int, started: float, began_with: int, now: float) -> str:
         """Return the line about how far the table is.
@@ -194,7 +198,9 @@ def _problem(work: RowWork, status: Status, last: Record | None) -> tuple[str | 
 ADVICE: Mapping[str, str] = {
     "failed": "Submitting the row again is a new purchase: clear the task with resubmit_on=['failed'].",
     "moderated": "Change the prompt or the input media of the row and clear the task.",
-    "expired": "Check that the connection uses the account that submitted the row; resubmit_on=['expired'] buys it again.",
+    "expired": (
+        "Check that the connection uses the account that submitted the row; resubmit_on=['expired'] submits it again."
+    ),
     "unconfirmed": (
         "xAI may have accepted and billed it. Look for it in the xAI console, then settle it with 'grokvideo journal "
         "adopt' or 'forget' and --item, and clear the task."
@@ -202,6 +208,10 @@ ADVICE: Mapping[str, str] = {
     "refused": "Nothing was accepted. Correct the row and clear the task.",
 }
 """What to do about a row that ended without a video."""
+
+
+def _sha256(prompt: Any) -> str | None:
+    return None if prompt is None else hashlib.sha256(str(prompt).encode(errors="replace")).hexdigest()
 
 
 def _estimate(work: RowWork, last: Record | None) -> Decimal | None:
@@ -230,5 +240,3 @@ def _duration(seconds: float) -> str:
     if minutes < 1:
         return f"{max(1, round(seconds))} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-

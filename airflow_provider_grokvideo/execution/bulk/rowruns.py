@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -95,13 +95,17 @@ class RowRuns:
         journals: list[TaskJournal] = []
 
         def open_journal() -> TaskJournal:
-            journals.append(
-                TaskJournal(
-                    self._items.of(work.row.id), owner, try_number=host.try_number, tries=host.tries,
-                    clears=host.clears, interruptions=host.interruptions, records=[*work.records],
-                )  # fmt: skip
+            opened = TaskJournal(
+                self._items.of(work.row.id),
+                owner,
+                try_number=host.try_number,
+                tries=host.tries,
+                clears=host.clears,
+                interruptions=host.interruptions,
+                records=[*work.records],
             )
-            return journals[0]
+            journals.append(opened)
+            return opened
 
         services = Services(
             RowHost(owner, host.interruptions), self._hook(), open_journal, self._services.ledger,

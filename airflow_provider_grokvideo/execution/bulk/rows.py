@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.ports import WaitFor
     from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 
-_MAKERS: dict[str, Callable[..., VideoRequest]] = {"generate": requests.generation, "edit": requests.edit, "extend": requests.extension}
+_MAKERS: dict[str, Callable[..., VideoRequest]] = {
+    "generate": requests.generation,
+    "edit": requests.edit,
+    "extend": requests.extension,
+}
+    "generate": requests.generation,
+    "edit": requests.edit,
+    "extend": requests.extension,
+}
 
 
 class RowOrder:

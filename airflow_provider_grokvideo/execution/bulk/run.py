@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFail
 from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.delivery.store import still_there
 from airflow_provider_grokvideo.execution.bulk import outcome, waiting
-from airflow_provider_grokvideo.execution.bulk.begin import Opened, Opener
+from airflow_provider_grokvideo.execution.bulk.begin import Opener
 from airflow_provider_grokvideo.execution.bulk.money import Money, approved
 from airflow_provider_grokvideo.execution.bulk.ports import BulkNext, FinishedRows, Kept, WaitForRows, kept_from
 from airflow_provider_grokvideo.execution.bulk.report import SUCCEEDED, Report, status_of
@@ -95,8 +95,11 @@ class BulkRun:
 
     def resume(self, event: object) -> BulkNext:
         """Go on after a wait: deliver what has ended, submit more."""
-        ended = None if event is None else rounds.parse(event).ended
-        return self._resumed(set() if event is None else None if ended is None else set(ended))
+        if event is None:
+            return self._resumed(set())
+        found = rounds.parse(event)
+        due = None if found.ended is None else set(found.ended)
+        return self._resumed(due, found.as_error(self.options.run.grokvideo_conn_id))
 
     def respond(self, event: object) -> BulkNext:
         """Submit what was approved, if it is still what the question showed."""
@@ -121,10 +124,14 @@ class BulkRun:
         """How many requests a kill of the task would leave running."""
         return len(self._flight()) if hasattr(self, "_opened") else 0
 
-    def _resumed(self, due: set[str] | None) -> BulkNext:
+    def _resumed(self, due: set[str] | None, problem: GrokVideoError | None = None) -> BulkNext:
         self._kept = kept_from(self._host.recall(KEPT), self._started)
         self.options = self.options.check()
         self._open(fresh=False)
+        if problem is not None:
+            # It would end the next wait, too.
+            self._stop = problem
+            return self._finish()
         return self._rounds(due)
 
     def _open(self, *, fresh: bool) -> None:
@@ -185,7 +192,7 @@ class BulkRun:
         if not isinstance(work.step, purchases.Reuse):
             return True
         made, record = work.step.record.manifest or {}, work.step.record
-        uri = made.get("uri")
+        uri = str(made.get("uri") or "")
         return bool(uri) and record.destination == work.row.destination and still_there(uri, made.get("bytes"))
 
     def _rounds(self, due: set[str] | None) -> BulkNext:

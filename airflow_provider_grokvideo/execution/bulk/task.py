@@ -95,7 +95,7 @@ def read_rows(operator: GrokVideoBulkOperator) -> Table:
     Raises:
         InvalidInput: It cannot be read, or is no table.
     """
-    cells = _queried(operator) if operator.rows_sql is not None else _given(operator.rows)
+    cells = _queried(operator, operator.rows_sql) if operator.rows_sql is not None else _given(operator.rows)
     return tables.read(
         cells, defaults=operator.defaults, id_column=operator.id_column, destination=operator.destination
     )
@@ -121,13 +121,13 @@ def _given(rows: Any) -> Sequence[Mapping[str, Any]]:
     return list(rows)
 
 
-def _queried(operator: GrokVideoBulkOperator) -> Sequence[Mapping[str, Any]]:
+def _queried(operator: GrokVideoBulkOperator, sql: str) -> Sequence[Mapping[str, Any]]:
     """Return the rows of a query, by the Airflow connection of the database."""
     from airflow_provider_grokvideo.execution.bulk.queries import query
 
     if operator.rows is not None:
-        raise InvalidInput("rows_sql", operator.rows_sql, "no rows beside it: a table has one source")
-    return query(operator.rows_sql, operator.sql_conn_id)
+        raise InvalidInput("rows_sql", sql, "no rows beside it: a table has one source")
+    return query(sql, operator.sql_conn_id)
 
 
 def do(found: ports.BulkNext, run: BulkRun, operator: GrokVideoBulkOperator, context: Context) -> dict[str, Any]:
