@@ -29,10 +29,6 @@ _MAKERS: dict[str, Callable[..., VideoRequest]] = {
     "edit": requests.edit,
     "extend": requests.extension,
 }
-    "generate": requests.generation,
-    "edit": requests.edit,
-    "extend": requests.extension,
-}
 
 
 class RowOrder:
