@@ -120,28 +120,51 @@ def target(destination: str | os.PathLike[str], *, default_name: str) -> Target:
     Raises:
         InvalidInput: It is empty, has another suffix, or is not a writable kind of storage.
     """
-    text = str(destination).strip() if destination is not None else ""
+    scheme, text = checked_path(destination, field=_FIELD, allowed=_ALLOWED)
+    return _object(text, scheme, default_name) if scheme else _local(text, default_name)
+
+
+def checked_path(value: str | os.PathLike[str], *, field: str, allowed: str) -> tuple[str, str]:
+    """Check the path of something that is written.
+
+    Args:
+        value: A local path or an ObjectStorage URL.
+        field: The operator argument, for messages.
+        allowed: What it may be, for messages.
+
+    Returns:
+        The scheme in lower case, and the URL; or an empty text, and the local path without ``file://``.
+
+    Raises:
+        InvalidInput: It is empty, or not a writable kind of storage.
+    """
+    text = str(value).strip() if value is not None else ""
     if text in ("", "None", "none", "null"):
-        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; a template may have rendered to nothing")
+        raise InvalidInput(field, value, f"{allowed}; a template may have rendered to nothing")
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise InvalidInput(_FIELD, destination, "a path without line breaks and control characters")
+        raise InvalidInput(field, value, "a path without line breaks and control characters")
     if not can_be_sent(text):
-        raise InvalidInput(
-            _FIELD, destination, "a path without a lone surrogate (half an emoji), which UTF-8 cannot encode"
-        )
+        raise InvalidInput(field, value, "a path without a lone surrogate (half an emoji), which UTF-8 cannot encode")
     if ".." in re.split(r"[/\\]", text):
         # A run id may be "..", and a rendered path must not leave the directory that the DAG's author wrote.
-        raise InvalidInput(_FIELD, destination, "a path without '..'; write the directory itself")
+        raise InvalidInput(field, value, "a path without '..'; write the directory itself")
     if text[:5].lower() == "data:":
-        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}; nothing can be written to a data URI")
+        raise InvalidInput(field, value, f"{allowed}; nothing can be written to a data URI")
     if found := _ONE_SLASH.match(text):
-        raise InvalidInput(_FIELD, destination, f"two slashes after the scheme ({found[1]}://)")
+        raise InvalidInput(field, value, f"two slashes after the scheme ({found[1]}://)")
     scheme = _SCHEME.match(text)
-    if scheme is None or scheme[1].lower() in ("file", "local"):
-        return _local(text if scheme is None else _without_host(text[scheme.end() :], destination), default_name)
+    if scheme is None:
+        return "", text
+    host, slash, path = text[scheme.end() :].partition("/")
+    if scheme[1].lower() in ("file", "local"):
+        if not slash or host.rpartition("@")[2] not in ("", "localhost"):
+            raise InvalidInput(field, value, "file:/// with three slashes and an absolute path")
+        return "", f"/{path}"
     if scheme[1].lower() in ("http", "https"):
-        raise InvalidInput(_FIELD, destination, f"{_ALLOWED}, but not a web address")
-    return _object(text, scheme[1].lower(), default_name)
+        raise InvalidInput(field, value, f"{allowed}, but not a web address")
+    if not host.rpartition("@")[2] and scheme[1].lower() in _BUCKETS:
+        raise InvalidInput(field, text, f"{scheme[1].lower()}://bucket/path, but the bucket is missing")
+    return scheme[1].lower(), text
 
 
 def check_writable(
@@ -240,13 +263,6 @@ def file_name(text: str) -> str:
     return re.sub(r"[/\\\x00-\x1f\x7f]", "_", text).strip() or "video"
 
 
-def _without_host(rest: str, destination: object) -> str:
-    host, slash, path = rest.partition("/")
-    if not slash or host.rpartition("@")[2] not in ("", "localhost"):
-        raise InvalidInput(_FIELD, destination, "file:/// with three slashes and an absolute path")
-    return f"/{path}"
-
-
 def _local(text: str, default_name: str) -> Target:
     directory, name = _split(text, text, default_name)
     path = expanded(directory or ("/" if text.startswith("/") else "."), _FIELD)
@@ -268,9 +284,6 @@ def expanded(path: str | Path, field: str) -> Path:
 def _object(text: str, scheme: str, default_name: str) -> Target:
     start = text.index("://") + 3
     host, slash, path = text[start:].partition("/")
-    bucket = host.rpartition("@")[2]
-    if not bucket and scheme in _BUCKETS:
-        raise InvalidInput(_FIELD, text, f"{scheme}://bucket/path, but the bucket is missing")
     directory, name = _split(path, text, default_name) if slash else ("", f"{file_name(default_name)}{SUFFIX}")
     root = f"{scheme}://{host}"
     return Target(f"{root}/{directory.strip('/')}".rstrip("/") if directory.strip("/") else root, name, is_local=False)

@@ -37,5 +37,11 @@ LONGEST_KEY = 1024
 """Longest object name in S3, Google Cloud Storage and Azure, in bytes."""
 
 
-CONTENT_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg", ".json": "application/json"}
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".parquet": "application/vnd.apache.parquet",
+}
 """Content types of stored objects, for browsers and players."""

@@ -11,26 +11,20 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from airflow_provider_grokvideo.core.bulk.rows import check_number
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput, shorten
 from airflow_provider_grokvideo.core.redaction import foreign
-from airflow_provider_grokvideo.storage import places
+from airflow_provider_grokvideo.storage import parquet, places
 from airflow_provider_grokvideo.storage.destination import expanded, local_path
-
-LARGEST_TABLE = 1024**3
-"""Bytes of a table, and of what a compressed one holds."""
+from airflow_provider_grokvideo.storage.parquet import LARGEST_TABLE, WrongTable, check_names, checked_size
 
 _FIELD = "rows"
 _NOTHING_SENT = "Nothing was sent or billed."
 _DELIMITERS = ",;\t|"
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _PIECE = 1024 * 1024
-
-
-class _Wrong(Exception):
-    """A table that cannot be read; the text says what is expected."""
 
 
 def read_cells(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -55,7 +49,7 @@ def read_cells(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         raise InvalidInput(_FIELD, shown, f"a file ending in {', '.join(_SUFFIXES)}; all but Parquet also with .gz")
     with _reading(shown), _opened(text, shown) as file:
         if suffix == ".parquet":
-            return _parquet(file)
+            return parquet.cells(file)
         lines = _lines(gzip.GzipFile(fileobj=file) if is_packed else file)
         return _csv(lines) if suffix in (".csv", ".tsv") else _json_lines(lines)
 
@@ -67,7 +61,7 @@ def _opened(text: str, shown: str) -> Iterator[IO[bytes]]:
     if local is not None:
         path = expanded(local, _FIELD)
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _Wrong("a file, and no directory or pipe")
+            raise WrongTable("a file, and no directory or pipe")
         with path.open("rb") as file:
             yield file
         return
@@ -75,7 +69,7 @@ def _opened(text: str, shown: str) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile(prefix="grokvideo-") as copy:
         with fs.open(remote, "rb") as source:
             while piece := source.read(_PIECE):
-                _checked_size(copy.tell() + len(piece))
+                checked_size(copy.tell() + len(piece))
                 copy.write(piece)
         copy.seek(0)
         yield copy
@@ -88,7 +82,7 @@ def _reading(shown: str) -> Iterator[None]:
         yield
     except GrokVideoError:
         raise
-    except _Wrong as error:
+    except WrongTable as error:
         raise InvalidInput(_FIELD, shown, str(error)) from error.__cause__
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise InvalidInput(_FIELD, shown, "an existing file, on the worker that runs this task") from error
@@ -98,22 +92,16 @@ def _reading(shown: str) -> Iterator[None]:
         raise DeliveryFailed(f"{shown} cannot be read: {places.reason(error)}", advice=_NOTHING_SENT) from error
 
 
-def _checked_size(size: int) -> int:
-    if size > LARGEST_TABLE:
-        raise _Wrong(f"at most {LARGEST_TABLE // 1024**2:,} MiB; split the table")
-    return size
-
-
 def _lines(stream: Any) -> Iterator[bytes]:
     """Yield the lines of a file that may be compressed, without the byte order mark."""
     size = 0
     try:
         while line := stream.readline(LARGEST_TABLE + 1 - size):
             is_first = not size
-            size = _checked_size(size + len(line))
+            size = checked_size(size + len(line))
             yield line.removeprefix(b"\xef\xbb\xbf") if is_first else line
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _Wrong(f"a complete gzip file ({places.reason(error)})") from error
+        raise WrongTable(f"a complete gzip file ({places.reason(error)})") from error
 
 
 def _decoded(line: bytes, row: Callable[[], str]) -> str:
@@ -121,11 +109,11 @@ def _decoded(line: bytes, row: Callable[[], str]) -> str:
         text = line.decode()
     except UnicodeDecodeError as error:
         byte = line[error.start]
-        raise _Wrong(
+        raise WrongTable(
             f"UTF-8, but {row()} has the byte 0x{byte:02x} ({line[: error.start][-20:]!r} is before it)"
         ) from None
     if "\0" in text:
-        raise _Wrong(f"text, but {row()} has a NUL byte")
+        raise WrongTable(f"text, but {row()} has a NUL byte")
     return text
 
 
@@ -155,11 +143,11 @@ def _csv(lines: Iterator[bytes]) -> list[dict[str, Any]]:
                     header = _header(cells)
                     continue
                 if len(cells) != len(header):
-                    raise _Wrong(f"{len(header)} cells in each row, as in the header, but {row()} has {len(cells)}")
+                    raise WrongTable(f"{len(header)} cells in each row, as in the header, but {row()} has {len(cells)}")
                 rows.append(dict(zip(header, cells, strict=True)))
                 check_number(len(rows))
         except csv.Error as error:
-            raise _Wrong(f"valid CSV, but {row()} is not: {error}") from error
+            raise WrongTable(f"valid CSV, but {row()} is not: {error}") from error
     return rows
 
 
@@ -181,15 +169,8 @@ def _delimiter(header: str) -> str:
 
 def _header(cells: list[str]) -> list[str]:
     names = [name.strip() for name in cells]
-    if "" in names:
-        raise _Wrong(f"a name for each column, but column {names.index('') + 1} has none (pandas: to_csv(index=False))")
-    _check_unique(names)
+    check_names(names)
     return names
-
-
-def _check_unique(names: list[str]) -> None:
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise _Wrong(f"another name for each column, but there are two columns {twice!r}")
 
 
 def _json_lines(lines: Iterator[bytes]) -> list[dict[str, Any]]:
@@ -205,71 +186,9 @@ def _json_lines(lines: Iterator[bytes]) -> list[dict[str, Any]]:
         try:
             cells = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _Wrong(f"one JSON object per line, but {row()} is none: {places.reason(error)}") from None
+            raise WrongTable(f"one JSON object per line, but {row()} is none: {places.reason(error)}") from None
         if not isinstance(cells, dict):
-            raise _Wrong(f"one JSON object per line, but {row()} is {shorten(cells)}")
+            raise WrongTable(f"one JSON object per line, but {row()} is {shorten(cells)}")
         rows.append(cells)
         check_number(len(rows))
     return rows
-
-
-def _parquet(file: IO[bytes]) -> list[dict[str, Any]]:
-    parquet = _pyarrow_parquet()
-    try:
-        source = parquet.ParquetFile(file)
-        check_number(source.metadata.num_rows)
-        schema = _readable_schema(source.schema_arrow)
-        rows: list[dict[str, Any]] = []
-        size = 0
-        for batch in source.iter_batches(batch_size=1000):
-            plain = batch.cast(schema, safe=False)
-            size = _checked_size(size + plain.nbytes)
-            rows += plain.to_pylist()
-    except (GrokVideoError, _Wrong):
-        raise
-    except Exception as error:
-        # The file is a local copy, and pyarrow has no one class of errors for a damaged one.
-        raise _Wrong(f"a Parquet file that pyarrow can read ({places.reason(error)})") from error
-    return rows
-
-
-def _pyarrow_parquet() -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        needs_pyarrow(_Wrong)
-    return pyarrow.parquet
-
-
-def needs_pyarrow(error: Callable[[str], Exception]) -> NoReturn:
-    """Raise an error that says how to install pyarrow."""
-    raise error("pyarrow for Parquet; pip install 'airflow-provider-grokvideo[table]'") from None
-
-
-def _readable_schema(schema: Any) -> Any:
-    """Return a schema whose values are plain in Python: no nested columns, no nanoseconds, no half floats."""
-    import pyarrow as pa
-
-    names = list(schema.names)
-    if "" in names:
-        raise _Wrong(f"a name for each column, but column {names.index('') + 1} has none")
-    _check_unique(names)
-    return pa.schema([pa.field(each.name, _readable_type(each.name, each.type)) for each in schema])
-
-
-def _readable_type(name: str, kind: Any) -> Any:
-    import pyarrow as pa
-
-    types = pa.types
-    if types.is_dictionary(kind):
-        return _readable_type(name, kind.value_type)
-    if types.is_list(kind) or types.is_large_list(kind):
-        if types.is_string(kind.value_type) or types.is_large_string(kind.value_type):
-            return kind
-    elif not types.is_nested(kind):
-        if types.is_timestamp(kind):
-            return pa.timestamp("us", kind.tz)
-        if types.is_time(kind):
-            return pa.time64("us")
-        return pa.float32() if types.is_float16(kind) else kind
-    raise _Wrong(f"columns of plain values or lists of text, but column {name!r} is {foreign(str(kind), 80)}")

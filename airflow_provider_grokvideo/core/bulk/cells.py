@@ -174,6 +174,16 @@ def check_carried(value: Any, depth: int = 0) -> None:
         raise BadCell(f"is of the type {type(value).__name__}; expected text, a number, a date or JSON")
 
 
+def storable(value: Any) -> Any:
+    """Return a cell of a free column as a result table can hold it; that of a bad row may need another form."""
+    value = plain(value)
+    try:
+        check_carried(value)
+    except BadCell:
+        return None if isinstance(value, float | Decimal) else shorten(value)
+    return value
+
+
 def canonical(value: Any) -> Any:
     """Return a value so that equal cells are equal JSON: 7, 7.0 and "7" are, which pandas and CSV mix up."""
     if isinstance(value, str):

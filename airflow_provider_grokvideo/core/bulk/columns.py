@@ -101,6 +101,8 @@ def sorted_out(names: Collection[str], id_column: str) -> Columns:
 def _check_free(name: str, names: Collection[str], id_column: str) -> None:
     if not name.strip():
         raise InvalidInput(_FIELD, name, "a name for each column (pandas: to_csv(index=False))")
+    if not name.isprintable():
+        raise InvalidInput(_FIELD, name, f"printable names of columns; column {name!r} must be renamed")
     if meant := _meant(name, names, id_column):
         raise InvalidInput(
             _FIELD,
