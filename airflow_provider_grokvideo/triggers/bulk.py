@@ -175,15 +175,22 @@ class GrokVideoBulkTrigger(BaseTrigger):
     async def _wait(self) -> RoundEvent:
         try:
             flight = await self._flight()
+            if not flight:
+                self.log.info("No request is waiting; resuming the task")
+                return round_event(None)
+            waiter = self._waiter(flight)
+            # Known now, it lets each wait begin in a step of its own; otherwise all would begin in one.
+            await waiter.account()
         except GrokVideoError as error:
             return round_event(None, error)
-        if not flight:
-            self.log.info("No request is waiting; resuming the task")
-            return round_event(None)
         found = self._round = _Round(len(flight))
+        await self._wait_together(flight, waiter, found)
+        return self._event(found)
+
+    async def _wait_together(self, flight: list[InFlight], waiter: Waiter, found: _Round) -> None:
+        """Wait for all requests until the worker is worth waking; end all waits."""
         waits: list[asyncio.Task[None]] = []
         try:
-            waiter = self._waiter(flight)
             for number, each in enumerate(flight, 1):
                 waits.append(asyncio.create_task(self._wait_for(each, waiter, found)))
                 if number % _AT_ONCE == 0:
@@ -193,7 +200,6 @@ class GrokVideoBulkTrigger(BaseTrigger):
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        return self._event(found)
 
     def _event(self, found: _Round) -> RoundEvent:
         problem = found.failed

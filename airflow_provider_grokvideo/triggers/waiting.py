@@ -51,13 +51,13 @@ class Waiter:
         Raises:
             GrokVideoError: There is no account.
         """
-        account, known_since = await self._account(), time.time()
+        account, known_since = await self.account(), time.time()
         while True:
             ended = await self._poll(account, begin)
             known = account
             if isinstance(ended, decisions.Abandoned) and isinstance(ended.error, AuthenticationFailed):
                 # The key may have been changed. One look-up serves all waits with the same old key.
-                account, known_since = await self._account(newer_than=known_since), time.time()
+                account, known_since = await self.account(newer_than=known_since), time.time()
             if account == known:
                 return ended
 
@@ -70,8 +70,15 @@ class Waiter:
             self.begun(watch, max(0.0, poller.first_poll(watch) - now))
             return await poller.wait(watch, heard)
 
-    async def _account(self, newer_than: float = 0.0) -> Account:
-        """Return the account; a short failure of Airflow must not end a wait for a paid video."""
+    async def account(self, newer_than: float = 0.0) -> Account:
+        """Return the account; a short failure of Airflow must not end a wait for a paid video.
+
+        Args:
+            newer_than: Epoch seconds; older look-ups are not reused.
+
+        Raises:
+            GrokVideoError: There is no account.
+        """
         give_up_at = min(time.time() + self.missing_for, self.deadline)
         while True:
             try:

@@ -208,7 +208,7 @@ def test_a_missing_connection_is_an_event():
         trigger_for([InFlight("r", now, now - 1), InFlight("s", now, now - 1)], grokvideo_conn_id="nobody_home")
     )
 
-    assert ("AuthenticationFailed", ()) == (event.problem, event.ended)
+    assert ("AuthenticationFailed", None) == (event.problem, event.ended)
 
 
 def test_no_request_is_an_event():

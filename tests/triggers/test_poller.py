@@ -7,8 +7,6 @@ import gc
 import json
 import logging
 import re
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -16,13 +14,13 @@ import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import structlog
 from benchmarks.server import Connection, Service
+from crowd_kit import crowd_service
 
 from airflow_provider_grokvideo.client.account import Account
 from airflow_provider_grokvideo.core.errors import GrokVideoError
@@ -541,22 +539,6 @@ def test_log_lines_belong_to_the_trigger_they_are_about(desk, capsys):
         r"Request (\S+) is done.*trigger_of=(\S+)", re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     )
     assert sorted((name, name) for name in names) == sorted(lines)
-
-
-@contextmanager
-def crowd_service(folder: Path) -> Iterator[str]:
-    """Run the lean service of the benchmarks in a process of its own and yield its address."""
-    port_file = folder / "port"
-    scripts = Path(__file__).resolve().parents[2] / "scripts"
-    command = [sys.executable, "-m", "benchmarks.server", "--port-file", str(port_file)]
-    with subprocess.Popen(command, cwd=scripts) as process:
-        try:
-            deadline = time.monotonic() + 30
-            while not port_file.exists() and time.monotonic() < deadline:
-                time.sleep(0.02)
-            yield f"http://127.0.0.1:{port_file.read_text()}"
-        finally:
-            process.terminate()
 
 
 @pytest.mark.usefixtures("small_heap")
