@@ -24,6 +24,12 @@ from airflow_provider_grokvideo.journal.backends import Backend, Joint, numbered
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.requests import VideoRequest
 
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    # It takes no parameter before Python 3.11.
+    _Adapter = logging.LoggerAdapter
+
 SAVING_TRIES = 4
 """How often a request id is written down before the task goes on without: it is the one fact that must not be lost."""
 
@@ -74,6 +80,7 @@ class TaskJournal:
         self.clears = clears
         self.interruptions = interruptions
         self.away = away
+        self.log = log_of(log, owner)
         if records is None:
             records = backend.records() if backend else []
         self.records = list(records)
@@ -130,7 +137,7 @@ class TaskJournal:
                 else:
                     found = self._add(request_id, last.fingerprint, last.asked, conn_id, since, "found on resuming")
             except GrokVideoError as error:
-                log.warning("Request %s could not be written into the journal: %s", request_id, error.what)
+                self.log.warning("Request %s could not be written into the journal: %s", request_id, error.what)
         if found is not None:
             self.hold(found)
         return found is not None
@@ -240,7 +247,7 @@ class TaskJournal:
                 return self._save(**changes)
             except GrokVideoError as error:
                 last = attempt == attempts
-                log.log(
+                self.log.log(
                     logging.ERROR if last else logging.WARNING,
                     "Could not note %s for request %s: %s",
                     changes.get("phase", "a change"),
@@ -284,7 +291,7 @@ class TaskJournal:
             if self.backend is not None and record.token in [each.token for each in self.backend.records()]:
                 self.backend.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
         except GrokVideoError as error:
-            log.warning("The intent may be in the journal although nothing was sent: %s", error.what)
+            self.log.warning("The intent may be in the journal although nothing was sent: %s", error.what)
 
     def _save(self, **changes: Any) -> bool:
         if self.current is None:
@@ -297,8 +304,20 @@ class TaskJournal:
             return False
         if self.backend is None or self.backend.update(record):
             return True
-        log.warning("The journal knows more of purchase %d by now; what it has stays as it is", record.number)
+        self.log.warning("The journal knows more of purchase %d by now; what it has stays as it is", record.number)
         return False
+
+
+class _RowLog(_Adapter):
+    """Begins each line with the row that it is about."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        self.logger.log(level, f"Row %r: {msg}", (self.extra or {}).get("item"), *args, **kwargs)
+
+
+def log_of(logger: logging.Logger, owner: Owner) -> logging.Logger | _RowLog:
+    """Return the log for what happens to a purchase: a table has lines of many rows."""
+    return logger if owner.item is None else _RowLog(logger, {"item": owner.item})
 
 
 def new_token() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -26,6 +26,7 @@ from airflow_provider_grokvideo.core.errors import (
     SpendLimitExceeded,
     VideoFailed,
 )
+from airflow_provider_grokvideo.core.jobs import usd
 from airflow_provider_grokvideo.execution.journal import new_token
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.billing.budgets import Budget, Overrun, Scope
     from airflow_provider_grokvideo.core.billing.pricing import Estimate, Prices
     from airflow_provider_grokvideo.core.jobs import FinalJob
-    from airflow_provider_grokvideo.core.purchases.records import Record
+    from airflow_provider_grokvideo.core.purchases.records import Owner, Record
     from airflow_provider_grokvideo.core.requests import VideoRequest
     from airflow_provider_grokvideo.execution.journal import TaskJournal
     from airflow_provider_grokvideo.journal.backends import Joint
@@ -71,7 +72,7 @@ class Approval:
         return "other inputs" if fingerprint != self.fingerprint else "less"
 
     def covers(self, estimate: Estimate) -> bool:
-        """Return whether this is the purchase that the question showed."""
+        """Return whether this is the purchase that the question showed, or a cheaper one."""
         return self.usd is None if estimate.usd is None else self.usd is not None and estimate.usd <= self.usd
 
 
@@ -115,7 +116,7 @@ class TaskLedger:
         if scopes and estimate.usd is None:
             reasons.append(NO_PRICE)
         # The question has to show everything that an approval would allow.
-        reasons += map(str, self._without_room(entry, scopes))
+        reasons += map(str, self._no_room(entry.counted, scopes))
         if reasons:
             raise _refused(estimate, reasons)
 
@@ -199,6 +200,108 @@ class TaskLedger:
 
         self._try(bring)
 
+    def follow_items(
+        self, items_records: Mapping[str, Sequence[Record]], owner: Owner, *, has_journal: bool
+    ) -> dict[str, Entry]:
+        """Bring the ledger up to what the journal of a table's rows holds; read it once, write only what differs.
+
+        Args:
+            items_records: The records of each row, by its id.
+            owner: The task instance.
+            has_journal: There is a journal; without one nothing can be said of what is not in it.
+
+        Returns:
+            The last reservation of each row without a record, by the row's id: an earlier leg or try ended before it
+            submitted. They stay reserved. Nothing if the ledger fails.
+        """
+        from airflow_provider_grokvideo.ledger.sync import follow_rows
+
+        records = [record for each in items_records.values() for record in each]
+        held: dict[str, Entry] = {}
+
+        def bring(ledger: Ledger) -> None:
+            unknown = follow_rows(ledger, records, ledger.of_task(owner))
+            found = [entry for entry in unknown if ledger_entries.forgotten(entry) != entry]
+            held.update({entry.owner.item: entry for entry in found if entry.owner.item is not None})
+
+        self._try(bring)
+        return held if has_journal else {}
+
+    def check_all(
+        self,
+        entries: Sequence[Entry],
+        *,
+        limit: object,
+        budgets: Sequence[Budget],
+        approval: Approval | None = None,
+        release: Sequence[Entry] = (),
+    ) -> None:
+        """Refuse a table whose sum a limit or a budget does not allow now; nothing is written.
+
+        Args:
+            entries: What is about to be bought, by one task instance and one connection.
+            limit: The task's ``max_cost_usd``, here for the whole table.
+            budgets: All that are declared.
+            approval: Of a user who was asked.
+            release: Reservations that the purchase would release.
+
+        Raises:
+            SpendLimitExceeded: It costs more than the task or a budget allows, or a price is unknown and one applies.
+            InvalidInput: A limit, a budget or a setting of the ledger cannot be used.
+        """
+        most = None if limit is None else money.amount(limit, "max_cost_usd", also=", or None for no limit")
+        total, scopes = total_of(entries), _scopes_of_all(entries, budgets)
+        if approval is not None and approval.covers(total):
+            return
+        over_limit = pricing.over_limit(total, most)
+        reasons = [] if over_limit is None else [over_limit]
+        if scopes and total.usd is None:
+            reasons.append(NO_PRICE)
+        freed = {entry.token for entry in (*entries, *release)}
+        reasons += map(str, self._no_room(sum(entry.counted for entry in entries), scopes, freed))
+        if reasons:
+            raise _table_refused(entries, total, reasons)
+
+    def reserve_all(
+        self,
+        entries: Sequence[Entry],
+        *,
+        limit: object,
+        budgets: Sequence[Budget],
+        approval: Approval | None = None,
+        release: Sequence[Entry] = (),
+    ) -> None:
+        """Reserve a whole table in every budget that applies, in one transaction, or nothing of it.
+
+        The arguments are those of :meth:`check_all`; `release` is released in the same transaction.
+
+        Raises:
+            SpendLimitExceeded: As :meth:`check_all`; nothing is written.
+            LedgerUnavailable: A budget applies and the ledger does not answer.
+            InvalidInput: A limit or a budget cannot be used, or a budget applies and there is no ledger.
+        """
+        self.check_all(entries, limit=limit, budgets=budgets, approval=approval, release=release)
+        total, scopes = total_of(entries), _scopes_of_all(entries, budgets)
+        allowed = approval is not None and approval.covers(total)
+        try:
+            over = self._ledger.reserve_all(entries, scopes, anyway=allowed, release=[entry.token for entry in release])
+        except LedgerUnavailable as error:
+            if scopes:
+                raise
+            log.warning(
+                "%s. No budget applies, so the task continues; the purchases are booked when they end.", error.what
+            )
+            return
+        if over and not allowed:
+            raise _table_refused(entries, total, [str(each) for each in over])
+        for each in over:
+            log.warning("Approved by %s although %s", approval.by if approval else None, each)
+
+    def release_rows(self, entries: Sequence[Entry]) -> None:
+        """Release reservations of rows for which nothing was sent."""
+        if entries:
+            self._try(lambda ledger: ledger.release_all([entry.token for entry in entries]))
+
     def accepted(self, entry: Entry, request_id: str) -> None:
         """Book that a submission was accepted."""
         self._change(entry, lambda known: ledger_entries.accepted(known or entry, request_id))
@@ -232,12 +335,13 @@ class TaskLedger:
 
         self._try(write)
 
-    def _without_room(self, entry: Entry, scopes: Sequence[Scope]) -> list[Overrun]:
+    def _no_room(self, wanted: int, scopes: Sequence[Scope], without: Collection[str] = ()) -> list[Overrun]:
+        """Return the budgets that so many more ticks would exceed; none of a ledger that fails."""
         try:
-            known = [(scope, self._ledger.used(scope)) for scope in scopes]
+            known = [(scope, self._ledger.used(scope, without=without)) for scope in scopes]
         except LedgerUnavailable:
             return []
-        return overruns(entry.counted, known)
+        return overruns(wanted, known)
 
     def _change(self, entry: Entry, change: Callable[[Entry | None], Entry]) -> None:
         self._try(lambda ledger: ledger.change(entry.token, change))
@@ -269,6 +373,27 @@ def about_to_buy(
         estimated=estimate.ticks,
         approved_by=None if approval is None else approval.by,
     )
+
+
+def total_of(entries: Sequence[Entry]) -> Estimate:
+    """Return the price of a table; unknown where that of a row is."""
+    ticks = [entry.estimated for entry in entries]
+    known = [each for each in ticks if each is not None]
+    return pricing.Estimate(usd(sum(known)) if len(known) == len(ticks) else None)
+
+
+def _scopes_of_all(entries: Sequence[Entry], budgets: Sequence[Budget]) -> list[Scope]:
+    if not entries:
+        return []
+    first = entries[0]
+    return scopes_of(budgets, first.owner.whole, first.conn_id, first.reserved_at)
+
+
+def _table_refused(entries: Sequence[Entry], total: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:
+    why = "; ".join(reasons)
+    many = "1 row" if len(entries) == 1 else f"{len(entries)} rows"
+    price = "an unknown price" if total.usd is None else str(total)
+    return SpendLimitExceeded(f"{many} would cost {price}: {why}", why=why)
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:

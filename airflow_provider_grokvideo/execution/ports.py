@@ -11,6 +11,7 @@ from airflow_provider_grokvideo.execution.ledger import Approval, TaskLedger
 from airflow_provider_grokvideo.execution.manifest import Manifest, Source
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.billing.entries import Entry
     from airflow_provider_grokvideo.core.cards import Outcome as Shown
     from airflow_provider_grokvideo.core.errors import GrokVideoError
     from airflow_provider_grokvideo.core.purchases.records import Owner, Record
@@ -74,6 +75,7 @@ class Services:
         open_journal: Opens the journal; called once, in the first step that needs it.
         ledger: The ledger.
         clock: Returns epoch seconds.
+        reserved: The reservation of this run, already made for a whole table; None lets the run reserve by itself.
     """
 
     host: Host
@@ -81,6 +83,7 @@ class Services:
     open_journal: Callable[[], TaskJournal]
     ledger: TaskLedger = field(default_factory=TaskLedger)
     clock: Callable[[], float] = time.time
+    reserved: Entry | None = None
 
 
 @dataclass(frozen=True)

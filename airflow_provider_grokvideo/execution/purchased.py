@@ -22,7 +22,7 @@ from airflow_provider_grokvideo.core.jobs import Done, Expired, FinalJob
 from airflow_provider_grokvideo.core.polling import decisions, events
 from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.execution import advice, handover, prepare, wait, witness
-from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
+from airflow_provider_grokvideo.execution.journal import TaskJournal, log_of, outcome_of
 from airflow_provider_grokvideo.execution.manifest import Manifest, as_number, as_time, manifest
 from airflow_provider_grokvideo.execution.ports import (
     Finished,
@@ -66,7 +66,9 @@ class PurchasedRun:
         self._open_journal = services.open_journal
         self._now = services.clock
         self._known_as = known_as
+        self._reserved = services.reserved
         self._started = services.clock()
+        self.log = log_of(log, self.host.owner)
 
     def attach(self, record: Record, request: VideoRequest | None) -> Next:
         """Resume the request of an earlier try."""
@@ -116,7 +118,7 @@ class PurchasedRun:
             except GrokVideoError as error:
                 if not self.state.is_paid:
                     raise
-                log.warning("%s The task continues without it.", error)
+                self.log.warning("%s The task continues without it.", error)
                 opened = TaskJournal(None, self.host.owner, away=True)
             self.state = replace(self.state, journal=opened)
             return opened
@@ -184,7 +186,7 @@ class PurchasedRun:
         where, until = record.upload_uri or f"file {record.stored_as}", record.intended_at + self.options.patience
         self.journal.hold(record)
         if (job := witness.witnessed(record, self.hook)) is not None:
-            log.info("The submission was accepted: its video was found as %s", where)
+            self.log.info("The submission was accepted: its video was found as %s", where)
             self._move("paid")
             return self._deliver(job)
         now = self._now()
@@ -194,7 +196,7 @@ class PurchasedRun:
         if self.options.deferrable and self.journal.backend is None:
             # A resumed task would know nothing of this submission, and send another.
             return None
-        log.info("The answer to the submission was lost; looking for %s until %s", where, as_time(until))
+        self.log.info("The answer to the submission was lost; looking for %s until %s", where, as_time(until))
         self._show("waiting", request=self.state.request, submitted_at=record.intended_at, deadline=until)
         return RunAgain(min(now + witness.BETWEEN_CHECKS, until))
 
@@ -220,7 +222,7 @@ class PurchasedRun:
     def _attach(self, record: Record, request: VideoRequest | None) -> Next:
         """Resume a request that an earlier try submitted; what is finished is delivered without deferring."""
         self._hold(record, request)
-        log.info(
+        self.log.info(
             "Resuming request %s (submitted %s by try %s); no new charge",
             record.request_id, as_time(record.submitted_at), record.try_number,
         )  # fmt: skip
@@ -273,7 +275,9 @@ class PurchasedRun:
             self._move("paid", request_id)
         known = request_id is not None and held.hold_request(request_id, submitted_at, self.conn_id)
         if not known and held.backend is not None:
-            log.warning("The journal does not hold request %s; a retry of this task would submit again", request_id)
+            self.log.warning(
+                "The journal does not hold request %s; a retry of this task would submit again", request_id
+            )
         if not known:
             usd = self.host.recall("estimated_cost_usd")
             held.hold_unknown(request_id, submitted_at, self.conn_id, None if usd is None else str(usd))
@@ -326,7 +330,7 @@ class PurchasedRun:
             return None
         made = handover.stored_before(record, request, self.options.place, self._upload_uri())
         if made is not None:
-            log.info("The video was stored at %s by an earlier try", made["uri"])
+            self.log.info("The video was stored at %s by an earlier try", made["uri"])
         return made
 
     def _finished(self, job: FinalJob) -> Done:
@@ -355,7 +359,7 @@ class PurchasedRun:
             asked = handover.described(request, self.order.made_from())
             made = handover.redeliver(made, asked, destination=self.options.place, owner=self.host.owner)
             self.journal.note(manifest=made, destination=self.options.place)
-        log.info("Request %s was delivered before to %s; no new charge", record.request_id, made["uri"])
+        self.log.info("Request %s was delivered before to %s; no new charge", record.request_id, made["uri"])
         self._remember()
         self._show("delivered", request=request, record=record, made=made)
         return Finished(made)
@@ -369,7 +373,7 @@ class PurchasedRun:
             found = self._deliver(job)
         else:
             if uri:
-                log.warning("%s is not there any more, or not as it was; fetching it again", uri)
+                self.log.warning("%s is not there any more, or not as it was; fetching it again", uri)
             found = self._attach(record, request)
         if isinstance(found, Finished):
             return Finished(cast("Manifest", {**found.manifest, "reused": True}))
@@ -397,7 +401,7 @@ class PurchasedRun:
                 self._show(None, request=None if self.state.is_paid else self.state.request, error=error)
             except self.host.interruptions:
                 # What the error says of a retry must reach Airflow.
-                log.warning("execution_timeout passed while updating the Video tab")
+                self.log.warning("execution_timeout passed while updating the Video tab")
         if skips:
             return SkipTask(str(error))
         raise error from cause

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
@@ -34,6 +35,7 @@ from airflow_provider_grokvideo.execution.ports import (
 from airflow_provider_grokvideo.execution.purchased import PurchasedRun
 
 if TYPE_CHECKING:
+    from airflow_provider_grokvideo.core.billing.budgets import Budget
     from airflow_provider_grokvideo.core.billing.entries import Entry
     from airflow_provider_grokvideo.core.billing.pricing import Estimate
     from airflow_provider_grokvideo.core.requests import VideoRequest
@@ -70,7 +72,8 @@ class PaidRun(PurchasedRun):
 
     def _run(self) -> Next:
         self.options.check()
-        if self.journal.records or (self.journal.try_number or 1) > 1:
+        # The rows of a table are followed all at once.
+        if self.journal.owner.item is None and (self.journal.records or (self.journal.try_number or 1) > 1):
             self.ledger.follow(self.journal)
         with ExitStack() as stack:
             found = self._read(stack)
@@ -104,7 +107,7 @@ class PaidRun(PurchasedRun):
         policy = purchases.Policy(tuple(self.options.resubmit_on), self.journal.tries)  # type: ignore[arg-type]
         known = self.journal.last(found.fingerprint)
         if known is None and (known := self.journal.of_another_index(found.fingerprint)):
-            log.info("The mapped list may have changed: another map index bought these inputs")
+            self.log.info("The mapped list may have changed: another map index bought these inputs")
         return purchases.next_step(known, found.fingerprint, policy)
 
     def _buy_anew(self) -> Next:
@@ -117,18 +120,22 @@ class PaidRun(PurchasedRun):
         Each step stands before the next one because the process may die between any two of them:
 
         - reservation and intent are one transaction where journal and ledger are in one database; else the reservation
-          comes first, because a purchase that a budget does not allow must leave no intent;
+          comes first, because a purchase that a budget does not allow must leave no intent; a row of a table has got
+          its reservation with all others;
         - the intent before the POST: a retry must know that something may have been sent;
         - the id right after the POST: it is the only way to a video that is paid;
         - the ledger last: the journal can restore it, and nothing restores the journal.
         """
-        opened = prepare.checked(found, self.order, self.options, self.hook)
-        estimate = self.estimate(found.request, opened.source)
-        entry = ledger.about_to_buy(found.request, estimate, self.journal, self.conn_id, self._approval(found))
-        try:
-            ready = self._intend(found, opened, entry, estimate)
-        except SpendLimitExceeded as error:
-            return self._beyond_limit(error, entry, estimate, found)
+        with self._released_if_it_fails():
+            opened = prepare.checked(found, self.order, self.options, self.hook)
+            estimate = self.estimate(found.request, opened.source)
+            entry = self._reserved or ledger.about_to_buy(
+                found.request, estimate, self.journal, self.conn_id, self._approval(found)
+            )
+            try:
+                ready = self._intend(found, opened, entry, estimate)
+            except SpendLimitExceeded as error:
+                return self._beyond_limit(error, entry, estimate, found)
         try:
             self._submit(ready, entry)
         except AmbiguousSubmit:
@@ -147,16 +154,18 @@ class PaidRun(PurchasedRun):
         What was written is undone where a later step here fails.
         """
         request, approval = found.request, self._approval(found)
-        budgets = self.ledger.budgets(self.hook.account(), self.conn_id, self.options.budgets)
-        limit = self.options.max_cost_usd
-        self.ledger.check(entry, estimate, limit=limit, budgets=budgets, approval=approval)
+        budgets: list[Budget] = []
+        if self._reserved is None:
+            budgets = self.ledger.budgets(self.hook.account(), self.conn_id, self.options.budgets)
+            limit = self.options.max_cost_usd
+            self.ledger.check(entry, estimate, limit=limit, budgets=budgets, approval=approval)
         ready, witness = prepare.ready(
             opened, found.fingerprint, entry.token, options=self.options, hook=self.hook, journal=self.journal
         )
         for record in purchases.left_behind(self.journal.records, found.fingerprint):
-            log.warning("%s", advice.left_behind(record))
+            self.log.warning("%s", advice.left_behind(record))
         if self.journal.backend is None:
-            log.warning("%s", advice.NO_JOURNAL)
+            self.log.warning("%s", advice.NO_JOURNAL)
         intent = self.journal.new_intent(
             request,
             found.fingerprint,
@@ -169,10 +178,12 @@ class PaidRun(PurchasedRun):
             **witness,
         )
         try:
-            joint = self.journal.joint(intent)
-            written = self.ledger.reserve(entry, estimate, budgets=budgets, approval=approval, joint=joint)
+            written = False
+            if self._reserved is None:
+                joint = self.journal.joint(intent)
+                written = self.ledger.reserve(entry, estimate, budgets=budgets, approval=approval, joint=joint)
             self.journal.intend(intent, written=written)
-            log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
+            self.log.info("Submitting %s with %s; estimated cost %s", request.mode, request.model, estimate.explained())
             # Before the submit, so that the Video tab knows of it if the worker dies in the middle of it.
             self._show("submitting", request=request, estimated_usd=estimate.usd)
         except BaseException as problem:
@@ -181,6 +192,16 @@ class PaidRun(PurchasedRun):
                 self.ledger.released(entry)
             raise
         return ready
+
+    @contextmanager
+    def _released_if_it_fails(self) -> Iterator[None]:
+        """Release a reservation that was made with those of a whole table, where this purchase fails unsent."""
+        try:
+            yield
+        except self.host.interruptions:
+            if self._reserved is not None:
+                self.ledger.released(self._reserved)
+            raise
 
     def _beyond_limit(self, error: SpendLimitExceeded, entry: Entry, estimate: Estimate, found: inputs.Inputs) -> Next:
         """Return what the author wants where a limit does not allow a purchase."""
@@ -207,7 +228,7 @@ class PaidRun(PurchasedRun):
         try:
             self._move("paid", self.hook.submit(request, client_id=entry.token))
             # The log is the last place that knows the id if this process dies before the next line.
-            log.info("Request %s was accepted by xAI; it will be billed", self.state.request_id)
+            self.log.info("Request %s was accepted by xAI; it will be billed", self.state.request_id)
             self._note_id()
         except AmbiguousSubmit as error:
             self.journal.note(note=error.what)
@@ -248,7 +269,7 @@ class PaidRun(PurchasedRun):
         self.state = replace(self.state, allowed=ledger.Approval(amount, by, conn_id, fingerprint))
         # From here on a lost trigger is no lost question.
         self.host.keep("asked_usd", None)
-        log.info("%s approved the purchase", by)
+        self.log.info("%s approved the purchase", by)
         return self._run()
 
     def _approval(self, found: inputs.Inputs) -> ledger.Approval | None:

@@ -14,7 +14,7 @@ backend          location                                                 guaran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from airflow_provider_grokvideo.core.billing.budgets import Overrun, Scope
@@ -64,8 +64,8 @@ class Ledger(Protocol):
     def entries(self, start: float | None = None, end: float | None = None) -> list[Entry]:
         """Return the purchases reserved at or after `start` and before `end`, oldest first."""
 
-    def used(self, scope: Scope) -> int:
-        """Return the ticks that count against a budget."""
+    def used(self, scope: Scope, *, without: Collection[str] = ()) -> int:
+        """Return the ticks that count against a budget, besides the purchases with these tokens."""
 
 
 class NoLedger:
@@ -137,6 +137,6 @@ class NoLedger:
         """Return an empty list."""
         return []
 
-    def used(self, scope: Scope) -> int:
+    def used(self, scope: Scope, *, without: Collection[str] = ()) -> int:
         """Return 0."""
         return 0

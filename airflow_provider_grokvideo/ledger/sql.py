@@ -8,7 +8,7 @@ counts earlier purchases too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -182,9 +182,9 @@ class SqlLedger:
         """Return the purchases reserved at or after `start` and before `end`, oldest first."""
         return self._database.read(lambda connection: _entries(connection, _within(start, end)))
 
-    def used(self, scope: Scope) -> int:
-        """Return the ticks that count against a budget."""
-        return self._database.read(lambda connection: _used(connection, scope))
+    def used(self, scope: Scope, *, without: Collection[str] = ()) -> int:
+        """Return the ticks that count against a budget, besides the purchases with these tokens."""
+        return self._database.read(lambda connection: _used_without(connection, scope, [*without]))
 
 
 def open_sqlite(path: str, told: str | None = None) -> SqlLedger:

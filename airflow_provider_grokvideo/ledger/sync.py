@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_provider_grokvideo.core.billing import entries as ledger_entries
 from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.purchases.records import Record
@@ -35,6 +37,26 @@ def follow(ledger: Ledger, record: Record, entry: Entry | None, *, dry_run: bool
         if not dry_run:
             ledger.change(wanted.token, lambda known: ledger_entries.reconciled(known, record))
     return changes
+
+
+def follow_rows(ledger: Ledger, records: Sequence[Record], entries: Sequence[Entry]) -> list[Entry]:
+    """Update the purchases of a table's rows from their records; write only what differs.
+
+    Args:
+        ledger: The ledger.
+        records: The journal's records of all rows.
+        entries: The ledger's entries of the task instance.
+
+    Returns:
+        The entries without a record.
+    """
+    known = {entry.token: entry for entry in entries}
+    for record in records:
+        entry = known.pop(record.token, None)
+        is_same = entry is not None and entry.request_id == record.request_id
+        if not is_same or ledger_entries.reconciled(entry, record) != entry:
+            follow(ledger, record, entry)
+    return list(known.values())
 
 
 Change = tuple[Entry | None, Entry]
