@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_grokvideo.emulator.error import EmulatorError
-from airflow_provider_grokvideo.emulator.faults import read_fault
+from airflow_provider_grokvideo.emulator.faults import FaultQueue, read_fault
 from airflow_provider_grokvideo.emulator.ledger import Seen, Start
 from airflow_provider_grokvideo.emulator.tempo import Tempo
 from airflow_provider_grokvideo.emulator.world import KEY, World
@@ -143,6 +143,11 @@ class Emulator:
         read = read_fault(fault, **options)
         with self._world.lock:
             self._world.faults.add(read)
+
+    def clear_faults(self) -> None:
+        """Forget the queued faults; jobs and records stay."""
+        with self._world.lock:
+            self._world.faults = FaultQueue()
 
     def set_tempo(self, tempo: str) -> None:
         """Set the tempo of later requests."""

@@ -71,6 +71,9 @@ class BulkRun:
         self._started = services.clock()
         self._kept = Kept(self._started)
         self._stop: GrokVideoError | None = None
+        """Why nothing more is submitted."""
+        self._blind: GrokVideoError | None = None
+        """Why polls cannot find the end of a request, either."""
         self._unanswered = 0
         self._said_at = self._started
 
@@ -99,7 +102,9 @@ class BulkRun:
             return self._resumed(set())
         found = rounds.parse(event)
         due = None if found.ended is None else set(found.ended)
-        return self._resumed(due, found.as_error(self.options.run.grokvideo_conn_id))
+        # What a few requests have met is asked again, before it ends the table.
+        problem = None if found.ended else found.as_error(self.options.run.grokvideo_conn_id)
+        return self._resumed(due, problem)
 
     def respond(self, event: object) -> BulkNext:
         """Submit what was approved, if it is still what the question showed."""
@@ -130,7 +135,7 @@ class BulkRun:
         self._open(fresh=False)
         if problem is not None:
             # It would end the next wait, too.
-            self._stop = problem
+            self._blind = problem
             return self._finish()
         return self._rounds(due)
 
@@ -199,6 +204,8 @@ class BulkRun:
         """Deliver and submit until there is something to wait for, or nothing left to do."""
         while True:
             self._deliver(due)
+            if self._blind is not None:
+                return self._finish()
             self._submit()
             flight = self._flight()
             at = self._next_look()
@@ -244,7 +251,7 @@ class BulkRun:
             if len(self._kept.stuck) >= MOST_STUCK:
                 self._stop = work.error
         elif outcome.effect_of(work.error) == "stop":
-            self._stop = work.error
+            self._blind = work.error
 
     def _submit(self) -> None:
         """Submit rows while there is room, in the order of the table."""
@@ -326,7 +333,7 @@ class BulkRun:
 
     def _finish(self) -> BulkNext:
         """End this try: store what could not be stored before, write the table, say what the rows came to."""
-        if self._kept.stuck:
+        if self._kept.stuck and self._blind is None:
             log.info("%d videos could not be stored; trying once more", len(self._kept.stuck))
             due = set(self._kept.stuck)
             self._keep(stuck=())
@@ -334,7 +341,7 @@ class BulkRun:
         self._money.release(self._opened)
         self._progress(force=True)
         problem = self._write()
-        error = self._stop or self._opened.problem or self._verdict() or problem
+        error = self._blind or self._stop or self._opened.problem or self._verdict() or problem
         self._show(error)
         if error is not None:
             raise error
