@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pendulum
 from typing_extensions import assert_never
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.options import RunOptions
     from airflow_provider_grokvideo.execution.ports import Next, Order, WaitFor
     from airflow_provider_grokvideo.execution.run import PaidRun
+    from airflow_provider_grokvideo.journal.items import Items
+    from airflow_provider_grokvideo.journal.sql import SqlJournal
+    from airflow_provider_grokvideo.storage.directories import Storage
 
 log = logging.getLogger(__name__)
 
@@ -217,16 +219,67 @@ def backend_of(owner: Owner, store: Any, *, first: bool = False) -> Backend | No
         first: This is the first try, so that no earlier one can have bought: a backend of lower precedence that is
             unavailable stops nothing.
     """
-    mine: Backend | None = None
-    for place in (_files, _database, _former_database, partial(_state, store)):
+
+    def database(journal: SqlJournal | None) -> Backend | None:
+        return None if journal is None else journal.of(owner)
+
+    places: list[Callable[[], Backend | None]] = [
+        lambda: None if (tree := _tree()) is None else FileBackend(tree, owner),
+        lambda: database(_database()),
+        lambda: database(_former_database()),
+        lambda: None if store is None else TaskStateBackend(store, owner, _KEPT),
+    ]
+    return _merged(places, lambda other, mine: _move(other.records(), mine, mine.records()), first=first)
+
+
+def open_items(context: Context) -> Items | None:
+    """Open the journal of the rows of the task instance that runs; None where nothing keeps one.
+
+    The places, and their errors, are those of :func:`open_journal`.
+    """
+    ti = context.get("ti")
+    if ti is None:
+        return None
+    first = getattr(ti, "try_number", None) == 1 and not getattr(context.get("dag_run"), "clear_number", None)
+    return items_of(owner_in(context), context.get("task_state_store"), first=first)
+
+
+def items_of(owner: Owner, store: Any, *, first: bool = False) -> Items | None:
+    """Return where the journal of a table's rows is, with everything that the backends of lower precedence hold.
+
+    The arguments are those of :func:`backend_of`.
+    """
+    from airflow_provider_grokvideo.journal.items import FileItems, SqlItems, StateItems
+
+    def database(journal: SqlJournal | None) -> Items | None:
+        return None if journal is None else SqlItems(journal, owner)
+
+    places: list[Callable[[], Items | None]] = [
+        lambda: None if (tree := _tree()) is None else FileItems(tree, owner),
+        lambda: database(_database()),
+        lambda: database(_former_database()),
+        lambda: None if store is None else StateItems(store, owner, _KEPT),
+    ]
+    return _merged(places, _move_items, first=first)
+
+
+_KEPT = {"retention": NEVER_EXPIRE}
+
+T = TypeVar("T")
+
+
+def _merged(places: Sequence[Callable[[], T | None]], move: Callable[[T, T], None], *, first: bool) -> T | None:
+    """Return the journal of the first place that has one; `move` brings into it what each later one holds."""
+    mine: T | None = None
+    for number, place in enumerate(places):
         try:
-            other = None if mine is None and place is _former_database else place(owner)
+            other = None if mine is None and number == _FORMER else place()
             if other is None:
                 continue
             if mine is None:
                 mine = other
             else:
-                _move(other.records(), mine)
+                move(other, mine)
         except JournalUnavailable as error:
             if mine is None or not first:
                 raise
@@ -234,36 +287,48 @@ def backend_of(owner: Owner, store: Any, *, first: bool = False) -> Backend | No
     return mine
 
 
-def _files(owner: Owner) -> Backend | None:
+_FORMER = 2
+"""The place that is only read: the SQL database before the settings named another one."""
+
+
+def _tree() -> Storage | None:
     path = (conf.get("grokvideo", "journal_path", fallback="") or "").strip()
     if not path:
         return None
     from airflow_provider_grokvideo.storage.directories import open_tree
 
-    return FileBackend(open_tree(path), owner)
+    return open_tree(path)
 
 
-def _database(owner: Owner) -> Backend | None:
+def _database() -> SqlJournal | None:
     from airflow_provider_grokvideo.ledger.settings import open_sql_journal
 
-    journal = open_sql_journal()
-    return None if journal is None else journal.of(owner)
+    return open_sql_journal()
 
 
-def _former_database(owner: Owner) -> Backend | None:
+def _former_database() -> SqlJournal | None:
     from airflow_provider_grokvideo.ledger.settings import open_former_sql_journal
 
-    journal = open_former_sql_journal()
-    return None if journal is None else journal.of(owner)
+    return open_former_sql_journal()
 
 
-def _state(store: Any, owner: Owner) -> Backend | None:
-    return None if store is None else TaskStateBackend(store, owner, {"retention": NEVER_EXPIRE})
+def _move_items(other: Items, mine: Items) -> None:
+    """Bring the rows of a backend of lower precedence into this one."""
+    before = other.records()
+    there = mine.records() if before else {}
+    for item, records in before.items():
+        _move(records, mine.of(item), there.get(item, []))
 
 
-def _move(before: list[Record], backend: Backend) -> None:
-    """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed."""
-    there = {each.token: each for each in backend.records()}
+def _move(before: list[Record], backend: Backend, held: list[Record]) -> None:
+    """Bring what was bought before `journal_path` was set into the files; one move that was cut short is completed.
+
+    Args:
+        before: The records there.
+        backend: Where they are now.
+        held: What it holds.
+    """
+    there = {each.token: each for each in held}
     for record in before:
         known = there.get(record.token)
         if known is None:

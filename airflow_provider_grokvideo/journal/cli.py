@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_grokvideo.core.errors import JournalUnavailable
+from airflow_provider_grokvideo.core.errors import InvalidInput, JournalUnavailable
 from airflow_provider_grokvideo.core.purchases import repairs as edits
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record, orphans
 from airflow_provider_grokvideo.journal import tables
@@ -76,7 +76,7 @@ def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) 
         metavar="CLASS",
         help="include tasks of this class, derived from an operator of this provider (task state store only)",
     )
-    showing = _task_verb(verbs, "show", show, "show all purchases of one task instance")
+    showing = _task_verb(verbs, "show", show, "show all purchases of one task instance, or of one row of its table")
     for each in (listing, showing):
         each.add_argument("--json", action="store_true", help="print JSON")
     adopting = _task_verb(verbs, "adopt", adopt, "attach a known request id to an unconfirmed submission")
@@ -112,10 +112,10 @@ def list_all(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print all records of one task instance."""
+    """Print all records of one task instance, or of one row of it."""
     owner = _owner(options)
     with open_journals(options) as shelf:
-        records = shelf.backend(owner).records()
+        records = shelf.of_task(owner) if owner.item is None else shelf.backend(owner).records()
     if options.json:
         _say_json(backend=shelf.told, purchases=[each.to_json() for each in records])
     elif records:
@@ -130,10 +130,9 @@ def adopt(options: argparse.Namespace) -> int:
     owner = _owner(options)
     with open_journals(options) as shelf:
         backend = shelf.backend(owner)
+        records = _to_settle(shelf, backend, owner)
         token, now = secrets.token_hex(8), time.time()
-        edit = edits.adopt(
-            backend.records(), owner, options.request_id.strip(), token=token, now=now, force=options.force
-        )
+        edit = edits.adopt(records, owner, options.request_id.strip(), token=token, now=now, force=options.force)
         return _settle(backend, edit)
 
 
@@ -142,7 +141,24 @@ def forget(options: argparse.Namespace) -> int:
     owner = _owner(options)
     with open_journals(options) as shelf:
         backend = shelf.backend(owner)
-        return _settle(backend, edits.forget(backend.records(), owner, force=options.force))
+        records = _to_settle(shelf, backend, owner)
+        return _settle(backend, edits.forget(records, owner, force=options.force))
+
+
+def _to_settle(shelf: Journals, backend: Backend, owner: Owner) -> list[Record]:
+    """Return the purchases that an edit is about.
+
+    Raises:
+        InvalidInput: The task instance buys a table, and no row is named.
+    """
+    records = backend.records()
+    if records or owner.item is not None:
+        return records
+    rows = list(dict.fromkeys(record.owner.item for record in shelf.of_task(owner)))
+    if rows:
+        named = ", ".join(map(repr, rows[:3])) + (", ..." if len(rows) > 3 else "")
+        raise InvalidInput("--item", None, f"the id of one of the {len(rows)} rows of {owner}: {named}")
+    return records
 
 
 def _settle(backend: Backend, edit: edits.Edit) -> int:
@@ -221,6 +237,7 @@ def _task_verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentP
     for word in ("dag_id", "run_id", "task_id"):
         parser.add_argument(word, metavar=word.removesuffix("_id").upper())
     parser.add_argument("--map-index", type=int, default=-1, metavar="N", help="map index of a mapped task")
+    parser.add_argument("--item", metavar="ID", help="id of a row, for a task that makes a table of videos")
     return parser
 
 
@@ -230,7 +247,7 @@ def _help(parser: argparse.ArgumentParser) -> int:
 
 
 def _owner(options: argparse.Namespace) -> Owner:
-    return Owner(options.dag_id, options.run_id, options.task_id, options.map_index)
+    return Owner(options.dag_id, options.run_id, options.task_id, options.map_index, options.item)
 
 
 def _say_json(**parts: str | Iterable[Any]) -> None:

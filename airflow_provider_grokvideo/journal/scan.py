@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record, parse
 from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, task_folder
+from airflow_provider_grokvideo.journal.items import FileItems
 from airflow_provider_grokvideo.storage.directories import LocalTree, Storage, open_tree
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ class Journals(Protocol):
     words: Sequence[str]
 
     def backend(self, owner: Owner) -> Backend:
-        """Return the backend of a task instance."""
+        """Return the backend of a task instance, or of one row of it."""
+
+    def of_task(self, owner: Owner) -> list[Record]:
+        """Return the records of a task instance, then those of its rows."""
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Yield the readable records and a problem for each unreadable one."""
@@ -83,6 +87,11 @@ class FileJournals:
     def backend(self, owner: Owner) -> Backend:
         """Return the backend of a task instance."""
         return FileBackend(self._tree, owner)
+
+    def of_task(self, owner: Owner) -> list[Record]:
+        """Read the files of a task instance and of all its rows."""
+        rows = FileItems(self._tree, owner).records()
+        return [*self.backend(owner.whole).records(), *(record for each in rows.values() for record in each)]
 
     def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read every file whose directories match."""
@@ -128,17 +137,21 @@ class ApiJournals:
         """Return the backend of a task instance."""
         return TaskStateBackend(self._api.store(owner), owner)
 
+    def of_task(self, owner: Owner) -> list[Record]:
+        """Read the value of a task instance."""
+        return _rows_last(TaskStateBackend(self._api.store(owner), owner).all_records())
+
     def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read the journal of each task instance that may have one."""
         for owner in self._api.owners(wanted.dag_id, wanted.run_id, wanted.task_id, also=self._operators):
             try:
-                yield from self.backend(owner).records()
+                yield from self.of_task(owner)
             except JournalCorrupt as error:
                 yield Unreadable(str(owner), error.what)
 
     def has(self, owner: Owner) -> bool:
         """Return whether the task instance still exists in Airflow; a deleted one has lost its journal."""
-        return owner in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)
+        return owner.whole in self._api.owners(owner.dag_id, owner.run_id, owner.task_id, also=self._operators)
 
 
 class SqlJournals:
@@ -158,6 +171,10 @@ class SqlJournals:
         """Return the backend of a task instance."""
         return self._journal.of(owner)
 
+    def of_task(self, owner: Owner) -> list[Record]:
+        """Read the rows of a task instance."""
+        return _rows_last(self._journal.of_task(owner))
+
     def purchases(self, wanted: Wanted) -> Iterator[Record | Unreadable]:
         """Read every row that fits."""
         from airflow_provider_grokvideo.journal.sql import parsed
@@ -173,3 +190,8 @@ class SqlJournals:
     def has(self, owner: Owner) -> bool:
         """Say yes: Airflow never deletes these rows."""
         return True
+
+
+def _rows_last(records: Sequence[Record]) -> list[Record]:
+    """Return records with those of one row one after the other, and those of no row first."""
+    return sorted(records, key=lambda each: (each.owner.item is not None, each.owner.item or "", each.number))

@@ -103,15 +103,13 @@ def billed_usd(record: Record) -> str | None:
     return None if cost is None else str(cost)
 
 
-_OF_THE_HEADING = frozenset({"schema", "dag_id", "run_id", "task_id", "map_index", "number", "phase"})
+_OF_THE_HEADING = frozenset({"schema", "dag_id", "run_id", "task_id", "map_index", "item", "number", "phase"})
 
 
 def _row(record: Record) -> tuple[str, ...]:
-    owner = record.owner
-    task = owner.task_id if owner.map_index < 0 else f"{owner.task_id}[{owner.map_index}]"
     cells = (
         _time(record.intended_at, "%Y-%m-%d %H:%M"),
-        task,
+        record.owner.task,
         _phase(record),
         record.estimated_usd or "-",
         billed_usd(record) or "-",

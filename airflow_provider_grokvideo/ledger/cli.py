@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import os
 import re
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 OLD_ENOUGH = 10
 """Minutes after which a reservation without a journal record counts as that of a dead task: a live one writes the
 record as soon as its inputs are uploaded."""
+
+OLD_ENOUGH_ROW = 24 * 60
+"""The same for a row: a table reserves all its rows at once, and each waits for its turn."""
 
 _WHERE = """\
 The ledger is the first of: --ledger-conn-id, --ledger-path, [grokvideo] ledger_conn_id or ledger_path in the Airflow
@@ -75,9 +79,9 @@ def add(commands: Any) -> None:
     reconcile.add_argument(
         "--older-than",
         type=float,
-        default=OLD_ENOUGH,
         metavar="MINUTES",
-        help=f"release only older reservations without a journal record; default: {OLD_ENOUGH}",
+        help=f"release only older reservations without a journal record; default: {OLD_ENOUGH}, and {OLD_ENOUGH_ROW} "
+        "for a row of a table",
     )
     reconcile.add_argument("--dry-run", action="store_true", help="print the changes without writing them")
     where = reconcile.add_mutually_exclusive_group()
@@ -126,7 +130,11 @@ def show(options: argparse.Namespace) -> int:
 
 
 def bring(options: argparse.Namespace) -> int:
-    """Update the ledger from the journals."""
+    """Update the ledger from the journals, which have a record for each row of a table too.
+
+    A reservation without a record is released if it is old enough: of a row only after a day, because the rows of a
+    table are reserved together and wait for their turn.
+    """
     from airflow_provider_grokvideo.ledger.sync import follow
 
     ledger = _opened(options)
@@ -142,7 +150,7 @@ def bring(options: argparse.Namespace) -> int:
             for record in records
             for change in follow(ledger, record, known.get(record.token), dry_run=options.dry_run)
         ]
-        dead, kept = _dead(known.values(), records, problems, shelf, time.time() - 60 * options.older_than)
+        dead, kept = _dead(known.values(), records, problems, shelf, options.older_than)
         for entry in dead:
             changes.append((entry, ledger_entries.forgotten(entry)))
             if not options.dry_run:
@@ -161,27 +169,44 @@ def bring(options: argparse.Namespace) -> int:
 
 
 def _dead(
-    entries: Iterable[Entry], records: Sequence[Record], problems: Sequence[Unreadable], shelf: Journals, before: float
+    entries: Iterable[Entry],
+    records: Sequence[Record],
+    problems: Sequence[Unreadable],
+    shelf: Journals,
+    older_than: float | None,
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
     """Return the reservations whose tasks died before the submit, and the uncertain ones with the reason."""
     written = {record.token for record in records}
+    now = time.time()
+    # Once for all rows of a task instance.
+    reads, has = functools.cache(functools.partial(_reads, shelf)), functools.cache(shelf.has)
     dead: list[Entry] = []
     kept: list[tuple[Entry, str]] = []
     for entry in entries:
-        if entry.token in written or ledger_entries.forgotten(entry) == entry or entry.reserved_at > before:
+        if (
+            entry.token in written
+            or ledger_entries.forgotten(entry) == entry
+            or entry.reserved_at > now - _age(entry, older_than)
+        ):
             continue
-        if problems and not _reads(shelf, entry.owner):
+        if problems and not reads(entry.owner.whole):
             kept.append((entry, "its journal cannot be read"))
-        elif not shelf.has(entry.owner):
+        elif not has(entry.owner.whole):
             kept.append((entry, "the task instance was deleted in Airflow, and its journal with it"))
         else:
             dead.append(entry)
     return dead, kept
 
 
+def _age(entry: Entry, older_than: float | None) -> float:
+    """Return the seconds after which a reservation without a record counts as that of a dead task."""
+    usual = OLD_ENOUGH if entry.owner.item is None else OLD_ENOUGH_ROW
+    return 60.0 * (usual if older_than is None else older_than)
+
+
 def _reads(shelf: Journals, owner: Owner) -> bool:
     try:
-        shelf.backend(owner).records()
+        shelf.of_task(owner)
     except GrokVideoError:
         return False
     return True
@@ -271,8 +296,7 @@ def _purchases(entries: Sequence[Entry], zone: str) -> list[str]:
     rows = []
     for entry in entries:
         when = pendulum.from_timestamp(entry.reserved_at, tz=zone).strftime("%Y-%m-%d %H:%M")
-        owner = entry.owner
-        task = f"{owner.dag_id}.{owner.task_id}{'' if owner.map_index < 0 else f'[{owner.map_index}]'}"
+        task = f"{entry.owner.dag_id}.{entry.owner.task}"
         outcome = reports.WORDS["outcome"](entry, zone)
         texts = [when, task, entry.model or "-", outcome, entry.request_id or "-"]
         amounts = ["-" if ticks is None else in_dollars(ticks) for ticks in (entry.estimated, entry.billed)]
