@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -176,7 +177,7 @@ class Report:
 
     def _errors(self) -> Iterator[dict[str, Any]]:
         wrong = (each for each in self.lines() if each["status"] not in SUCCEEDED and each["error"])
-        for _, each in zip(range(NAMED_ERRORS), wrong, strict=False):
+        for each in islice(wrong, NAMED_ERRORS):
             yield {
                 "id": None if each["id"] is None else str(each["id"])[:200],
                 "status": each["status"],

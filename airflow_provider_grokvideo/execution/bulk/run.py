@@ -14,10 +14,11 @@ import logging
 import time
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_grokvideo.core.bulk import rounds
-from airflow_provider_grokvideo.core.bulk.rows import summary_of_bad
+from airflow_provider_grokvideo.core.bulk.rows import bad_row, summary_of_bad
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFailed, GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.delivery.store import still_there
@@ -258,10 +259,11 @@ class BulkRun:
         waiting_rows = iter([work for work in self._opened.to_buy if self._may_change(work)])
         while self._may_submit():
             room = self.options.max_in_flight - len(self._flight())
-            jobs = [work for work, _ in zip(waiting_rows, range(room), strict=False)]
+            jobs = list(islice(waiting_rows, max(0, room)))
             if not jobs:
                 return
             Crew(self._bought, self._may_submit).run(jobs, self._progress)
+            self._set_aside()
 
     def _may_submit(self) -> bool:
         return self._goes_on and self._kept.pause_until <= self._now()
@@ -278,6 +280,8 @@ class BulkRun:
             self._unanswered = 0
             self._keep(pauses=0)
             return
+        if self._is_bad(work):
+            return
         log.warning("Row %r: %s", work.row.id, error)
         match outcome.effect_of(error):
             case "row":
@@ -291,6 +295,17 @@ class BulkRun:
                     self._stop = error
             case "stop":
                 self._stop = error
+
+    def _is_bad(self, work: RowWork) -> bool:
+        """Say whether a row has a mistake that the author has left out; a resumed leg meets it only when it submits."""
+        return self.options.on_bad_rows == "skip" and not work.records and isinstance(work.error, InvalidInput)
+
+    def _set_aside(self) -> None:
+        """Move rows with a mistake to the bad ones, as the first leg does."""
+        opened = self._opened
+        found = [work for work in opened.works if self._is_bad(work)]
+        opened.bad += [bad_row(work.row, work.error.field, work.error.what) for work in found]  # type: ignore[union-attr]
+        opened.works[:] = [work for work in opened.works if work not in found]
 
     def _failed(self) -> None:
         """Note that a row failed for good in this try."""
