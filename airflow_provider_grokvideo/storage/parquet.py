@@ -23,6 +23,10 @@ _SMALLEST = Decimal("1E-10")
 """One tick, the smallest part of a dollar that xAI bills (contract §4)."""
 
 
+_NESTED = "nested"
+"""Kind of a cell that is written as JSON text, because rows are not read from nested columns."""
+
+
 class WrongTable(Exception):
     """A table that cannot be read or written; the text says what is expected."""
 
@@ -161,7 +165,7 @@ def _free(column: list[Any]) -> Any:
     kinds = {_kind(value) for value in column if value is not None}
     if not kinds:
         return pa.array(column, pa.string())
-    if len(kinds) == 1 or kinds == {int, float}:
+    if _NESTED not in kinds and (len(kinds) == 1 or kinds == {int, float}):
         try:
             # Of empty lists alone pyarrow cannot tell the type.
             return pa.array(column, pa.list_(pa.string()) if kinds == {list} else None)
@@ -172,7 +176,7 @@ def _free(column: list[Any]) -> Any:
 
 def _kind(value: Any) -> object:
     if isinstance(value, list | tuple | Mapping):
-        return object() if _is_nested(value) else list
+        return _NESTED if _is_nested(value) else list
     if isinstance(value, datetime):
         return datetime, value.tzinfo is None
     return next((kind for kind in (bool, int, float, str, Decimal, date, time) if isinstance(value, kind)), type(value))

@@ -107,7 +107,7 @@ def _check_free(name: str, names: Collection[str], id_column: str) -> None:
         raise InvalidInput(
             _FIELD,
             name,
-            f"names of arguments, or names that look like none; column {name!r}: is this {meant}? Rename it",
+            f"names of arguments, or names unlike them; column {name!r}: is this {meant}? Rename it",
         )
     if name in lines.COLUMNS:
         raise InvalidInput(

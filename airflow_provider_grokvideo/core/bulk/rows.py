@@ -140,6 +140,8 @@ def read(
     _check_size(cells)
     given = _checked_defaults(defaults)
     names.checked_id_column(id_column)
+    # The results of a mapped task are a lazy sequence, which asks Airflow for each item each time.
+    cells = list(cells)
     if not cells:
         return Table((), (), ())
     found = dict.fromkeys(name for keys in _layouts(cells) for name in keys if isinstance(name, str))
