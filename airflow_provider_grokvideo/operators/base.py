@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.run import PaidRun
 
 
-class PaidOperator(BaseOperator):
+class GrokVideoPaidOperator(BaseOperator):
     """Arguments that all operators share, and the hook of their connection.
 
     :param destination: Where to store the MP4: any ObjectStorage URL (``s3://conn@bucket/dir/clip.mp4``) or local
@@ -114,7 +114,7 @@ class PaidOperator(BaseOperator):
         return RunOptions(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
-class GrokVideoBaseOperator(PaidOperator):
+class GrokVideoBaseOperator(GrokVideoPaidOperator):
     """What the operators of one video share; use one of them.
 
     A task runs in four steps: check the request and its price, submit it, wait for it in the triggerer, store the

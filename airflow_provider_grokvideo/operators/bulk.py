@@ -10,7 +10,7 @@ from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.execution import airflow_errors, asset_events
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink
-from airflow_provider_grokvideo.operators.base import PaidOperator
+from airflow_provider_grokvideo.operators.base import GrokVideoPaidOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_grokvideo.execution.bulk.run import BulkRun
 
 
-class GrokVideoBulkOperator(PaidOperator):
+class GrokVideoBulkOperator(GrokVideoPaidOperator):
     """Make a table of videos: all rows are checked and priced before the first is paid.
 
     A row has the arguments of :class:`GrokVideoGenerateOperator`, :class:`GrokVideoEditOperator` or
@@ -41,8 +41,8 @@ class GrokVideoBulkOperator(PaidOperator):
         directory of the first video. It is written again while the task runs.
     :param max_in_flight: Requests that run at xAI at once, 1 to 1000. Default 20: few accounts may run more.
     :param min_success_ratio: The task succeeds if at least this share of the rows has its video. Default 1.0.
-    :param on_row_error: ``"collect"`` goes on with the other rows. ``"stop"`` submits no more after the first row that
-        fails, and stores what is paid.
+    :param on_row_error: ``"collect"`` submits the other rows all the same. ``"stop"`` submits no more after the first
+        row that fails, and stores what is paid.
     :param on_bad_rows: ``"fail"`` buys nothing if a row has a mistake. ``"skip"`` leaves such rows out.
 
     `max_cost_usd` and the approval of ``on_limit="ask"`` are for the whole table. `timeout` is for each row.
@@ -51,10 +51,10 @@ class GrokVideoBulkOperator(PaidOperator):
 
     template_fields: Sequence[str] = (
         "rows", "rows_sql", "sql_conn_id", "id_column", "defaults", "table", "max_in_flight", "min_success_ratio",
-        *PaidOperator.template_fields,
+        *GrokVideoPaidOperator.template_fields,
     )  # fmt: skip
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        **PaidOperator.template_fields_renderers,
+        **GrokVideoPaidOperator.template_fields_renderers,
         "rows": "json",
         "rows_sql": "sql",
         "defaults": "json",
@@ -133,10 +133,11 @@ class GrokVideoBulkOperator(PaidOperator):
 
         own = [name for name in BulkOptions.__dataclass_fields__ if name != "run"]
         options = BulkOptions(self.options(), **{name: getattr(self, name) for name in own})
+        source = task.Source(**{name: getattr(self, name) for name in task.Source.__dataclass_fields__})
         services = BulkServices(
             host=task.TableTask(context, self.grokvideo_conn_id),
             hook=self.hook,
-            source=lambda: task.read_rows(self),
+            source=source.read,
             open_items=lambda: open_items(context),
             new_hook=lambda: GrokVideoHook(self.grokvideo_conn_id),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_grokvideo.core import models
 from airflow_provider_grokvideo.execution.manifest import Source, source_facts, source_in
-from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
+from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator, GrokVideoPaidOperator
 from airflow_provider_grokvideo.operators.bulk import GrokVideoBulkOperator
 from airflow_provider_grokvideo.operators.review import GrokVideoReviewOperator
 
@@ -21,6 +21,7 @@ __all__ = [
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoGenerateOperator",
+    "GrokVideoPaidOperator",
     "GrokVideoReviewOperator",
 ]
 

@@ -25,7 +25,7 @@ Step = purchases.Step | Refused
 def of_this_try(records: Sequence[Record], try_number: int | None) -> Record | None:
     """Return the record that this try wrote last, or saw the end of; None if there is none.
 
-    A row that a try has bought, or whose end it has seen, is not bought again in the same try: what `resubmit_on`
+    A row that a try has bought, or whose end it has seen, is not submitted again in the same try: what `resubmit_on`
     allows is for a later one. A submission that was withdrawn because of an outage does not count.
     """
     for record in reversed(records):

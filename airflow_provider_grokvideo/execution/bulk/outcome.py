@@ -31,7 +31,7 @@ PAUSES = 3
 """Pauses in a row without an accepted submit after which a task stops submitting."""
 
 UNANSWERED = 3
-"""Lost answers in a row after which a task stops submitting: each may be a paid video that nobody can find."""
+"""Lost answers in a row after which a task stops submitting: each may be a paid video that cannot be found."""
 
 ROW_FAILED = "on_row_error is 'stop' and a row failed"
 NO_ANSWERS = f"the answers to {UNANSWERED} submits in a row were lost"
@@ -44,7 +44,7 @@ def effect_of(error: GrokVideoError) -> Effect:
     """Return what an error of a submit means for the other rows.
 
     ``row``: it is a matter of this row. ``pause``: others would meet it too, and later not. ``stop``: others would meet
-    it too, until somebody changes something.
+    it too, until you change something.
     """
     match error:
         case RequestRejected() | VideoFailed() | VideoExpired() | AmbiguousSubmit() | WaitTimeout():
@@ -84,7 +84,7 @@ def verdict(
         told: The counts as words.
         table_uri: The result table.
         resubmit_on: When the author lets a retry submit again.
-        stopped: Why this try submitted no more; a person has to look before another one does.
+        stopped: Why this try submitted no more; you have to look before another one does.
     """
     not_stored = counts.get("submitted", 0)
     if ratio >= wanted and not not_stored:

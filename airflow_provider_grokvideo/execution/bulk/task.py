@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,12 +23,11 @@ from airflow_provider_grokvideo.execution.bulk import ports
 from airflow_provider_grokvideo.execution.task import DEFER_GRACE, INTERRUPTIONS, owner_in, pause
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
 
     from airflow_provider_grokvideo.core.bulk.rows import Table
     from airflow_provider_grokvideo.core.purchases.records import Owner
     from airflow_provider_grokvideo.execution.bulk.run import BulkRun
-    from airflow_provider_grokvideo.operators.bulk import GrokVideoBulkOperator
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +89,35 @@ def table_name(context: Context) -> str:
     return owner.task_id if owner.map_index < 0 else f"{owner.task_id}-{owner.map_index}"
 
 
-def read_rows(operator: GrokVideoBulkOperator) -> Table:
-    """Read the table of a task: a list, a file, or the result of a query.
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a table come from; the operator's arguments of the same names say what each means."""
 
-    Raises:
-        InvalidInput: It cannot be read, or is no table.
-    """
-    cells = _queried(operator, operator.rows_sql) if operator.rows_sql is not None else _given(operator.rows)
-    return tables.read(
-        cells, defaults=operator.defaults, id_column=operator.id_column, destination=operator.destination
-    )
+    rows: Any
+    rows_sql: str | None
+    sql_conn_id: str | None
+    id_column: str
+    defaults: Mapping[str, Any] | None
+    destination: str | None
+
+    def read(self) -> Table:
+        """Read the table: a list, a file, or the result of a query.
+
+        Raises:
+            InvalidInput: It cannot be read, or is no table.
+        """
+        return tables.read(
+            self._cells(), defaults=self.defaults, id_column=self.id_column, destination=self.destination
+        )
+
+    def _cells(self) -> Sequence[Mapping[str, Any]]:
+        if self.rows_sql is None:
+            return _given(self.rows)
+        if self.rows is not None:
+            raise InvalidInput("rows_sql", self.rows_sql, "no rows beside it: a table has one source")
+        from airflow_provider_grokvideo.execution.bulk.queries import query
+
+        return query(self.rows_sql, self.sql_conn_id)
 
 
 def _given(rows: Any) -> Sequence[Mapping[str, Any]]:
@@ -121,16 +140,7 @@ def _given(rows: Any) -> Sequence[Mapping[str, Any]]:
     return list(rows)
 
 
-def _queried(operator: GrokVideoBulkOperator, sql: str) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a query, by the Airflow connection of the database."""
-    from airflow_provider_grokvideo.execution.bulk.queries import query
-
-    if operator.rows is not None:
-        raise InvalidInput("rows_sql", sql, "no rows beside it: a table has one source")
-    return query(sql, operator.sql_conn_id)
-
-
-def do(found: ports.BulkNext, run: BulkRun, operator: GrokVideoBulkOperator, context: Context) -> dict[str, Any]:
+def do(found: ports.BulkNext, run: BulkRun, operator: BaseOperator, context: Context) -> dict[str, Any]:
     """Do what a table says until it finishes; return its summary. Pauses the task by raising, as Airflow wants it."""
     while True:
         match found:
@@ -155,7 +165,7 @@ def do(found: ports.BulkNext, run: BulkRun, operator: GrokVideoBulkOperator, con
                 assert_never(found)
 
 
-def _defer(flight: Sequence[values.WaitFor], run: BulkRun, operator: GrokVideoBulkOperator) -> NoReturn:
+def _defer(flight: Sequence[values.WaitFor], run: BulkRun, operator: BaseOperator) -> NoReturn:
     from airflow_provider_grokvideo.triggers.bulk import GrokVideoBulkTrigger
 
     now, options = time.time(), run.options.run
