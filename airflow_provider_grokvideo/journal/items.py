@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROWS_IN_STATE = 20
 """The most rows of a table whose journal is in the task state store. Airflow keeps 64 kB for a task instance: 3.2 kB
-for each of 20 rows. A delivered row with its manifest takes 1.7 kB, with a prompt of 300 characters and long URLs."""
+for each of 20 rows. A delivered row with its manifest takes 1.9 kB, with a prompt of 300 characters and long URLs."""
 
 READERS = 8
 """Files that are read at the same moment: an object store takes 20 to 100 ms for each."""

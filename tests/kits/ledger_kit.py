@@ -159,6 +159,17 @@ def reserve(ledger: SqlLedger, tell: Callable[[Any], None], token: str, ticks: i
     return len(ledger.reserve(bought(token, ticks), limits(*declared)))
 
 
+def table(prefix: str, count: int, ticks: int | None = USD, **facts: Any) -> list[Entry]:
+    """Return the reservations of a table's rows."""
+    items = [f"{prefix}-{number}" for number in range(count)]
+    return [bought(item, ticks, **{"owner": replace(OWNER, item=item), **facts}) for item in items]
+
+
+def reserve_table(ledger: SqlLedger, tell: Callable[[Any], None], prefix: str, count: int, ticks: int) -> int:
+    """Reserve a table against ten dollars per day, and return how many budgets had no room."""
+    return len(ledger.reserve_all(table(prefix, count, ticks), limits(10)))
+
+
 def add_ticks(ledger: SqlLedger, tell: Callable[[Any], None], token: str, times: int) -> None:
     """Add one tick to the bill of a purchase, again and again."""
 

@@ -358,6 +358,7 @@ def test_an_entry_as_json():
         "run_id": "manual__1",
         "task_id": "make",
         "map_index": 2,
+        "item": None,
         "try_number": 1,
         "mode": "generation",
         "model": "grok-imagine-video-1.5",
