@@ -1,6 +1,6 @@
 """Fifty videos in a real Airflow with four worker slots: waiting in the worker, the usual way to defer, and ours.
 
-``python scripts/benchmarks/airflow_runs.py --out build/bench-airflow.json`` runs three DAGs one after the other, about
+``python -m benchmarks.airflow_runs --out build/bench-airflow.json`` runs three DAGs one after the other, about
 eleven minutes. Airflow's four components, SQLite and the emulator share this machine. Each DAG maps one task over all
 videos. Each video takes 30 s at the emulator; all are the same eight seconds of 480p, so that they are rendered once,
 before the first run. The package is a copy with its bytecode, as an installation has it. At the end each video is a
@@ -29,17 +29,13 @@ from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped, unused-ignore]
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from processes import Family, ProcessFailed, clean_environment, tail
 from stack import AirflowStack
 
 from benchmarks import costs
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-SCRIPTS = REPOSITORY / "scripts"
-DAGS = SCRIPTS / "benchmarks" / "dags"
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAGS = REPOSITORY / "benchmarks" / "dags"
 
 VIDEOS = 50
 SECONDS = 30.0
@@ -102,7 +98,7 @@ def measure(
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": json.dumps(emulator.connection),
             "GROKVIDEO_BENCH_OUT": str(home / "videos"),
             "GROKVIDEO_BENCH_VIDEOS": str(videos),
-            "PYTHONPATH": os.pathsep.join((str(costs.installed_copy(home)), str(SCRIPTS))),
+            "PYTHONPATH": os.pathsep.join((str(costs.installed_copy(home)), str(REPOSITORY))),
         }
         stack = running.enter_context(AirflowStack(home / "airflow", DAGS, env, parallelism=SLOTS))
         say("warming up")
