@@ -204,7 +204,7 @@ async def _shown(user: Airflow, owner: Owner) -> Shown:
         card = await _card(user, owner)
     except HTTPException as nothing:
         if nothing.status_code == 404:
-            ours = str(found.get("operator_name") or found.get("operator")).startswith("GrokVideo")
+            ours = str(found.get("operator") or found.get("operator_name")).startswith("GrokVideo")
             told = NOTHING_YET if ours else "This task does not make a Grok video."
             raise HTTPException(404, told) from None
         raise

@@ -158,7 +158,7 @@ async def source(shelf: MediaCache, airflow: Airflow, card: Card, owner: Owner) 
     # Without a sidecar, only a file in the task's rendered argument may be shown.
     task = await airflow.task_instance(owner)
     rendered = task.get("rendered_fields") or {}
-    ours = str(task.get("operator_name") or task.get("operator")).startswith("GrokVideo")
+    ours = str(task.get("operator") or task.get("operator_name")).startswith("GrokVideo")
     if not ours or str(rendered.get(made_from.field)) != made_from.address:
         raise HTTPException(403, "The task's arguments do not name this file")
     return found
