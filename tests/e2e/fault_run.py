@@ -20,7 +20,7 @@ from stack import AirflowStack
 from airflow_provider_grokvideo.emulator import Emulator
 from airflow_provider_grokvideo.emulator.ledger import Start
 
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 180.0
 
 
 class Clock:

@@ -72,22 +72,29 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(stack_factory: StackFactory, emulator: Emulator, out: Path) -> Iterator[AirflowStack]:
-    """Airflow that notices within seconds what died; by default it takes minutes."""
+    """Airflow that notices within half a minute what died; by default it takes minutes.
+
+    A component that is only slow on a busy machine must not count as dead.
+    """
     connection = {"conn_type": "grokvideo", "host": emulator.base_url, "password": emulator.api_key}
     env = {
         "AIRFLOW_CONN_GROKVIDEO_DEFAULT": json.dumps(connection),
-        "AIRFLOW_CONN_GROKVIDEO_HASTY": json.dumps({**connection, "extra": {"submit_timeout": 3}}),
+        "AIRFLOW_CONN_GROKVIDEO_HASTY": json.dumps({**connection, "extra": {"submit_timeout": 10}}),
         "GROKVIDEO_TEST_OUTPUT": str(out / "videos"),
         "GROKVIDEO_TEST_MARKERS": str(out / "markers"),
         "GROKVIDEO_TEST_JOURNAL": str(out / "journal"),
         "GROKVIDEO_TEST_LEDGER": f"{emulator.base_url.removesuffix('/v1')}/_emulator/ledger",
+        # LocalExecutor of Airflow 3.3 sends its workers more tasks than `parallelism` (apache/airflow#71914). They wait
+        # in a pipe of 64 kB, some 40 tasks. A scheduler that writes into a full one while all workers are dead stands
+        # still forever (apache/airflow#70526): it would start new workers after the write.
+        "AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "16",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "30",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
     }
     running = stack_factory(DAGS, env, parallelism=6)
@@ -104,7 +111,7 @@ def crashing(stack: AirflowStack, emulator: Emulator) -> None:
         stack.api.trigger(dag_id, run_id=RUN)
 
 
-def until(seen: Callable[[], bool], what: str, timeout: float = 120.0) -> None:
+def until(seen: Callable[[], bool], what: str, timeout: float = 300.0) -> None:
     """Wait until something is the case; that it is not in time is an error."""
     deadline = time.monotonic() + timeout
     while not seen():
@@ -166,7 +173,7 @@ def settled(
     with ThreadPoolExecutor(3) as people:
         list(people.map(settle, tasks, purchases(emulator, out / "videos", tasks)))
     clear(stack, tasks)
-    return stack.api.wait_run(tasks[0]["dag_id"], tasks[0]["dag_run_id"], timeout=120)
+    return stack.api.wait_run(tasks[0]["dag_id"], tasks[0]["dag_run_id"], timeout=400)
 
 
 def told(text: str) -> str:
@@ -195,7 +202,7 @@ def test_a_worker_killed_at_any_point(stack: AirflowStack, emulator: Emulator, o
         "sql": {},
     }[backend]
 
-    stack.api.wait_run(dag_id, RUN, timeout=400)
+    stack.api.wait_run(dag_id, RUN, timeout=900)
     first = stack.api.task_instances(dag_id, RUN)
     unconfirmed = [ti for ti in first if ti["map_index"] in stopping]
     logged = {
@@ -212,10 +219,13 @@ def test_a_worker_killed_at_any_point(stack: AirflowStack, emulator: Emulator, o
     struck = {int(marker.name): marker for marker in (out / "markers" / dag_id / RUN / "make").iterdir()}
     for index, text in enumerate(points):
         tally.add(told(text), backend, [found[index]], faults=int(index in struck), person=index in stopping)
+    sleepers = {text: struck[index] for index, text in enumerate(points) if text in REFUSED}
     assert "success" == state
     assert set(range(len(points))) == set(struck)
-    woken = {text: struck[index].read_text() for index, text in enumerate(points) if text in REFUSED}
-    assert set(REFUSED) == set(woken)
+    assert set(REFUSED) == set(sleepers)
+    # A sleeper wakes beside the next try, and no state of Airflow says when it is done.
+    until(lambda: all(marker.read_text() for marker in sleepers.values()), "each sleeper says what it met")
+    woken = {text: marker.read_text() for text, marker in sleepers.items()}
     assert {} == {text: met for text, met in woken.items() if not re.match(REFUSED[text][backend], met)}
     assert [] == [points[index] for index, each in found.items() if not each.is_right]
     journals = {ti["map_index"]: journal_of(stack, backend, out, ti)[-1] for ti in last}
@@ -228,13 +238,13 @@ def test_the_triggerer_killed_while_fifty_wait(
 ):
     """Fifty requests that wait in a triggerer which dies are waited for by the next one, and bought once."""
     stack.api.trigger("waiting", run_id=RUN)
-    until(lambda: states(stack, "waiting") == {("wait", "deferred"): 50}, "50 requests wait", timeout=180)
+    until(lambda: states(stack, "waiting") == {("wait", "deferred"): 50}, "50 requests wait")
     assert 50 == bought(emulator, "waiting")
 
     stack.kill("triggerer", signal.SIGKILL)
     stack.restart("triggerer")
     clock.skip(200_000)
-    state = stack.api.wait_run("waiting", RUN, timeout=180)
+    state = stack.api.wait_run("waiting", RUN, timeout=400)
 
     judge(stack, emulator, out, tally, "waiting", RUN, "triggerer killed while 50 requests wait")
     assert "success" == state
@@ -248,7 +258,7 @@ def test_the_scheduler_killed(stack: AirflowStack, emulator: Emulator, clock: Cl
     stack.restart("scheduler")
     until(lambda: 4 == tried_again(stack, run_id, "hold"), "the new scheduler starts the orphaned tasks again")
     clock.skip(200_000)
-    state = stack.api.wait_run("mixed", run_id, timeout=180)
+    state = stack.api.wait_run("mixed", run_id, timeout=400)
 
     judge(stack, emulator, out, tally, "mixed", run_id, "scheduler killed while 6 wait and 4 run")
     assert "success" == state
@@ -262,7 +272,7 @@ def test_everything_killed_at_once(stack: AirflowStack, emulator: Emulator, cloc
     assert [] == stack.family.leftovers()
     clock.skip(200_000)
     stack.restart_all()
-    state = stack.api.wait_run("mixed", run_id, timeout=180)
+    state = stack.api.wait_run("mixed", run_id, timeout=400)
 
     judge(stack, emulator, out, tally, "mixed", run_id, "all of Airflow killed while 6 wait and 4 run")
     assert "success" == state
@@ -321,7 +331,7 @@ def test_lost_answers(stack: AirflowStack, emulator: Emulator, out: Path, tally:
             place = f"lost_answers/{RUN}/{policy}/{index} "
             emulator.script(fault, on="submit", prompt=place, times=TIMES.get(fault, 1))
     stack.api.trigger("lost_answers", run_id=RUN)
-    stack.api.wait_run("lost_answers", RUN, timeout=120)
+    stack.api.wait_run("lost_answers", RUN, timeout=400)
     first = stack.api.task_instances("lost_answers", RUN)
     unconfirmed = [ti for ti in first if ti["state"] == "failed"]
     stopped = {(ti["task_id"], ti["map_index"]) for ti in unconfirmed}

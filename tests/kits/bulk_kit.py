@@ -40,15 +40,20 @@ def context_of(ti: TaskInstance, store: StateStore | None = None) -> dict[str, A
 
 
 def drive_table(
-    make: Callable[[], GrokVideoBulkOperator], ti: TaskInstance | None = None, store: StateStore | None = None,
-    between: Callable[[int], None] = lambda leg: None, most: int = 200,
-) -> Course:  # fmt: skip
-    """Take a task from execute to its end; `between` is called before each resumed leg, with its number."""
+    make: Callable[[], GrokVideoBulkOperator],
+    ti: TaskInstance | None = None,
+    store: StateStore | None = None,
+    *,
+    first: Callable[[GrokVideoBulkOperator, dict[str, Any]], Any] = lambda task, context: task.execute(context),
+    between: Callable[[int], object] = lambda leg: None,
+    most: int = 200,
+) -> Course:
+    """Take a task from execute to its end; `first` runs the first leg, `between` is called before each other one."""
     course = Course(ti or TaskInstance())
     context = context_of(course.ti, store)
 
     def begin() -> Any:
-        return make().execute(context)
+        return first(make(), context)
 
     leg = begin
     for number in range(1, most):

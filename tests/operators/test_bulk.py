@@ -10,10 +10,12 @@ import pytest
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 from airflow_kit import StateStore, TaskInstance
 from bulk_kit import FAST, again, by_id, context_of, drive_table, lines_of, rows_of, table_task
+from review_kit import PAUSES, TI_ID, Desk, said
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow_provider_grokvideo.core.errors import (
     AuthenticationFailed,
+    GrokVideoError,
     InvalidInput,
     RateLimited,
     RowsFailed,
@@ -43,6 +45,16 @@ def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "clips"
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Be the supervisor that a task sends its question to."""
+    from airflow.sdk.execution_time import task_runner
+
+    found = Desk()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", found, raising=False)
+    return found
 
 
 def starts_of(emulator) -> Counter[str]:
@@ -326,6 +338,63 @@ def test_a_limit_can_skip_the_table(sql, grokvideo_emulator, out):
         drive_table(table_task(out, rows_of(3), max_cost_usd=0.10, on_limit="skip"))
 
     assert [] == grokvideo_emulator.starts
+
+
+def test_an_approval_is_for_the_rows_that_were_shown(sql, grokvideo_emulator, out, desk):
+    """A table above its limit waits for a response, shows number, sum and a sample, and buys what was approved."""
+    ti = TaskInstance()
+    ti.id = TI_ID
+    make = table_task(out, rows_of(4), max_cost_usd=0.10, on_limit="ask")
+
+    with pytest.raises(PAUSES):
+        make().execute(context_of(ti))
+    (question,) = desk.questions
+    assert "Buy 4 videos for 0.2 USD?" == question["subject"]
+    assert "Clip 0" in question["body"]
+    assert [] == grokvideo_emulator.starts
+
+    course = drive_table(make, ti, first=lambda task, context: task.execute_after_response(context, said("Buy")))
+
+    assert {"delivered": 4} == course.result["counts"]
+
+
+def test_an_approval_does_not_hold_for_other_rows(sql, grokvideo_emulator, out, desk):
+    """A table that was changed after the question is not bought on the ground of the answer."""
+    ti = TaskInstance()
+    ti.id = TI_ID
+    words = {"max_cost_usd": 0.10, "on_limit": "ask"}
+    with pytest.raises(PAUSES):
+        table_task(out, rows_of(4), **words)().execute(context_of(ti))
+
+    with pytest.raises(SpendLimitExceeded, match="approved other rows"):
+        table_task(out, rows_of(5), **words)().execute_after_response(context_of(ti), said("Buy"))
+    assert [] == grokvideo_emulator.starts
+
+
+def test_a_question_that_is_refused_or_lost_buys_nothing(sql, grokvideo_emulator, out, desk):
+    """A refusal skips the task; a wait for the response that was lost fails it for a retry."""
+    ti = TaskInstance()
+    ti.id = TI_ID
+    make = table_task(out, rows_of(4), max_cost_usd=0.10, on_limit="ask")
+    with pytest.raises(PAUSES):
+        make().execute(context_of(ti))
+
+    with pytest.raises(GrokVideoError, match="the response about the price"):
+        make().resume_execution("__fail__", {"error": "Trigger timeout"}, context_of(ti))
+    with pytest.raises(AirflowSkipException):
+        make().execute_after_response(context_of(ti), said("Do not buy"))
+    assert [] == grokvideo_emulator.starts
+
+
+def test_a_lost_decision_about_the_price_is_made_again(sql, grokvideo_emulator, out):
+    """Where what a try has kept between its legs is lost, the rest of the table is checked against its limit again."""
+    ti = TaskInstance()
+    rows = rows_of(4)
+    make = table_task(out, rows, max_in_flight=2, max_cost_usd=0.20)
+    course = drive_table(make, ti, between=lambda leg: ti.xcoms.pop("grokvideo_bulk", None))
+
+    assert {"delivered": 4} == course.result["counts"]
+    assert 4 == len(grokvideo_emulator.starts)
 
 
 def test_rows_that_are_not_sent_give_their_money_back(sql, grokvideo_emulator, out):

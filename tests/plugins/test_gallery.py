@@ -11,6 +11,7 @@ from airflow_double import Double, iso
 from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.plugins import app as page_app
+from airflow_provider_grokvideo.plugins import gallery
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow
 
 NOW = 1_800_000_000.0
@@ -18,7 +19,8 @@ NOW = 1_800_000_000.0
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch):
-    """Let each test begin with a process that has read nothing, and without a ledger."""
+    """Let each test begin with a process that has read nothing, without a ledger, and with time for slow machines."""
+    monkeypatch.setattr(gallery, "READING", 60.0)
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", "none")
     page_app.application.cache_clear()
     yield
@@ -284,13 +286,17 @@ async def test_an_odd_card_hides_no_other(odd):
 
 async def test_a_card_that_airflow_never_gives_does_not_keep_the_others(monkeypatch):
     """Its reading has an end."""
-    monkeypatch.setattr("airflow_provider_grokvideo.plugins.gallery.READING", 0.5)
-    ask = Airflow.card
+    loop = asyncio.get_running_loop()
+    now, ask, others_are_read = loop.time, Airflow.card, asyncio.Event()
 
     async def slow(self, owner):
         if owner.task_id == "hung":
+            await others_are_read.wait()
+            monkeypatch.setattr(loop, "time", lambda: now() + gallery.READING)
             await asyncio.Event().wait()
-        return await ask(self, owner)
+        card = await ask(self, owner)
+        others_are_read.set()
+        return card
 
     monkeypatch.setattr(Airflow, "card", slow)
     double = Double()

@@ -100,15 +100,15 @@ class Kept:
         return {**asdict(self), "stuck": [*self.stuck]}
 
 
-def kept_from(value: object, now: float) -> Kept:
-    """Return what an earlier leg kept; a begin where that is lost or of another version."""
+def kept_from(value: object) -> Kept | None:
+    """Return what an earlier leg kept; None where that is lost or of another version."""
     if not isinstance(value, Mapping):
-        return Kept(now)
+        return None
     known = {each.name: value[each.name] for each in fields(Kept) if each.name in value}
     try:
         return Kept(**{**known, "stuck": tuple(map(str, known.get("stuck", ())))})
     except TypeError:
-        return Kept(now)
+        return None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,9 @@ class BulkRun:
 
     def lost(self, problem: object) -> BulkNext:
         """Go on where the trigger was lost or never ran: every request is polled once."""
+        if self._host.recall("asked_usd") is not None:
+            what = f"the triggerer stopped waiting for the response about the price ({problem})"
+            raise GrokVideoError(what, advice="Nothing was submitted. A retry or clear asks again.")
         log.warning("The triggerer stopped waiting (%s); every request is polled now", problem)
         return self._resumed(None)
 
@@ -131,7 +134,11 @@ class BulkRun:
         return len(self._flight()) if hasattr(self, "_opened") else 0
 
     def _resumed(self, due: set[str] | None, problem: GrokVideoError | None = None) -> BulkNext:
-        self._kept = kept_from(self._host.recall(KEPT), self._started)
+        kept = kept_from(self._host.recall(KEPT))
+        if kept is None:
+            # What was decided about the price is not known any more, so it is decided again.
+            return self.begin()
+        self._kept = kept
         self.options = self.options.check()
         self._open(fresh=False)
         if problem is not None:

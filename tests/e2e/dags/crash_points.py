@@ -38,7 +38,11 @@ MARKERS = Path(os.environ.get("GROKVIDEO_TEST_MARKERS", "markers"))
 LEDGER = os.environ.get("GROKVIDEO_TEST_LEDGER", "")
 """Address of the emulator's ledger."""
 
-SLEEP_SECONDS = 120.0
+SLEEP_SECONDS = 400.0
+"""Covers Airflow's heartbeat timeout, and the next try's wait for a worker."""
+
+_slept = threading.Event()
+"""Set in the process of a task that has slept until the next try had bought."""
 
 POINTS = {
     "before-intent": "before the intent is written",
@@ -114,14 +118,15 @@ def _wrap(
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if when is not None and not when.items() <= kwargs.items():
             return original(*args, **kwargs)
-        sleeper = before is not None and _reach(before)
+        if before is not None:
+            _reach(before)
         if meanwhile is not None:
             _once_accepted(meanwhile)
         try:
             result = original(*args, **kwargs)
         except BaseException as error:
-            if sleeper:
-                _marker().write_text(f"{type(error).__name__}: {error}")
+            if _slept.is_set():
+                _met(error)
             raise
         if after is not None:
             _reach(after)
@@ -130,11 +135,11 @@ def _wrap(
     setattr(owner, name, wrapped)
 
 
-def _reach(point: str) -> bool:
-    """Die here if the prompt asks for it; return True if this task has slept instead and the next try has bought."""
+def _reach(point: str) -> None:
+    """Die here if the prompt asks for it, or sleep until the next try has bought."""
     asked = _asked(point)
     if asked is None or not _first_time():
-        return False
+        return
     worker = os.getppid()
     if asked == " frozen with its worker":
         os.kill(worker, signal.SIGSTOP)
@@ -142,14 +147,25 @@ def _reach(point: str) -> bool:
             _sleep_until_accepted(_prompt())
         finally:
             os.kill(worker, signal.SIGCONT)
-        return True
+        _slept.set()
+        return
     if asked:
         os.kill(worker, signal.SIGKILL)
     if asked == " only its worker":
         _sleep_until_accepted(_prompt())
-        return True
+        _slept.set()
+        return
     os.kill(os.getpid(), signal.SIGKILL)
-    return False
+
+
+def _met(error: BaseException) -> None:
+    """Write down what a sleeper met first.
+
+    The reservation refuses it where the journal shares the ledger's database; elsewhere the intent does, which comes
+    after the reservation.
+    """
+    if not _marker().read_text():
+        _marker().write_text(f"{type(error).__name__}: {error}")
 
 
 def _once_accepted(point: str) -> None:
@@ -168,7 +184,7 @@ def _once_accepted(point: str) -> None:
 def _sleep_until_accepted(prompt: str) -> None:
     deadline = time.monotonic() + SLEEP_SECONDS
     while time.monotonic() < deadline:
-        with urllib.request.urlopen(LEDGER, timeout=10) as answer:
+        with urllib.request.urlopen(LEDGER, timeout=60) as answer:
             if any(start["prompt"] == prompt for start in json.load(answer)["starts"]):
                 return
         time.sleep(0.05)
