@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from example_dags import Run, load
+from postgres_fixtures import connection_uri, needs_postgres, postgres_server
+
+__all__ = ["needs_postgres", "postgres_server"]
 
 
 @pytest.fixture
@@ -33,3 +37,16 @@ def run(airflow_db, grokvideo_emulator, grokvideo_connection, tmp_path: Path) ->
         )
 
     return run_example
+
+
+@pytest.fixture
+def shop_db(postgres_server, monkeypatch) -> None:
+    """Make a database with three products, one of which has a clip, and the Airflow connection ``shop_db`` to it."""
+    engine = sa.create_engine(postgres_server.url("psycopg2"), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS products")
+        connection.exec_driver_sql("CREATE TABLE products (sku INTEGER, name TEXT, price NUMERIC, has_clip INTEGER)")
+        connection.exec_driver_sql(
+            "INSERT INTO products VALUES (7, 'kettle', 29.9, 0), (8, 'lamp', 55, 1), (9, 'kite', 12, 0)"
+        )
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", connection_uri(postgres_server))

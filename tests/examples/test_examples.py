@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import socket
+from decimal import Decimal
 
 import pytest
 from example_dags import EXAMPLES, load
@@ -110,6 +111,36 @@ def test_many_prompts(run, grokvideo_emulator):
     assert 5 == len(grokvideo_emulator.starts)
     assert 0.90 == done.results["total_cost"]
     assert_price("many_prompts.py", 0.90, grokvideo_emulator)
+
+
+def test_bulk_from_csv(run, grokvideo_emulator):
+    """One clip per row of the file that is shipped, and the second task finds each in the result table."""
+    done = run("bulk_from_csv.py")
+
+    assert "success" == done.state
+    assert {"kettle": 4.0, "bicycle": 4.0, "watch": 4.0, "lamp": 6.0, "kite": 6.0} == {
+        name.split("/")[-1][:-4]: seconds for name, seconds in done.clips.items()
+    }
+    assert {"delivered": 5} == done.results["clips"]["counts"]
+    assert 5 == len(done.results["publish"])
+    assert f"file://{done.folder}/products/kite.mp4" == done.results["publish"]["Kite"]
+    assert_price("bulk_from_csv.py", 1.20, grokvideo_emulator)
+
+
+def test_bulk_from_sql(run, grokvideo_emulator, shop_db):
+    """One clip per row of the query, and a Parquet table with the columns of the database and their types."""
+    import pyarrow.parquet as pq
+
+    done = run("bulk_from_sql.py")
+    table = pq.read_table(done.folder / "shop" / "clips.parquet").to_pylist()
+
+    assert "success" == done.state
+    assert {"shop/7.mp4": 4.0, "shop/9.mp4": 4.0} == done.clips
+    assert [("7", "kettle", Decimal("29.9")), ("9", "kite", Decimal(12))] == [
+        (row["id"], row["name"], row["price"]) for row in table
+    ]
+    assert 2 == len(grokvideo_emulator.starts)
+    assert_price("bulk_from_sql.py", 0.40, grokvideo_emulator, said=("0.20",))
 
 
 def test_submit_now_sense_later_and_fetch_again(run, grokvideo_emulator):

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from ledger_kit import Place
-from postgres import NotInstalled, Postgres, find_programs
+from postgres import Postgres
+from postgres_fixtures import connection_uri, needs_postgres, postgres_server
 
 from airflow_provider_grokvideo.ledger.sql import SqlLedger
 
-
-@pytest.fixture(scope="session")
-def needs_postgres() -> None:
-    """Skip where there is no PostgreSQL, with what to install; GROKVIDEO_NEED_POSTGRES=1 makes that a failure."""
-    try:
-        find_programs()
-    except NotInstalled as reason:
-        if os.environ.get("GROKVIDEO_NEED_POSTGRES") == "1":
-            pytest.fail(str(reason))
-        pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="session")
-def postgres_server(needs_postgres: None) -> Iterator[Postgres]:
-    """Start a server."""
-    with Postgres(settings={"max_connections": "120"}) as server:
-        yield server
-
-
-def connection_uri(server: Postgres, database: str = "postgres") -> str:
-    """Return the URI of an Airflow connection to a database of a server."""
-    return f"{server.dsn.replace('postgresql:', 'postgres:').rpartition('/')[0]}/{database}"
+__all__ = ["needs_postgres", "postgres_server"]
 
 
 @pytest.fixture
