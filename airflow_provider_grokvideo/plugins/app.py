@@ -259,7 +259,7 @@ async def _listed(shelves: TableCache, table: Shown, status: str | None, offset:
         raise HTTPException(404, "This task does not make a table of videos")
     told: dict[str, Any] = {"rows": [], "number": 0, "counts": {}, "notice": None}
     try:
-        found = await shelves.find(table.card, table.owner)
+        found = await shelves.find(table.card, table.owner, believed=0.0)
     except HTTPException as refused:
         return {**told, "notice": refused.detail}
     page, number = found.page(status, offset, limit)

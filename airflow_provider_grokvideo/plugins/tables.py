@@ -143,12 +143,13 @@ class TableCache:
         self._compared: Kept[str, float] = Kept(KEPT, KEPT)
         self._lock = threading.Lock()
 
-    async def find(self, card: Card, owner: Owner) -> Table:
+    async def find(self, card: Card, owner: Owner, *, believed: float = BELIEVED) -> Table:
         """Return the result table of a task instance.
 
         Args:
             card: Its card.
             owner: The task instance; the user may see it.
+            believed: Seconds for which a cached table is taken without a look at its record.
 
         Raises:
             HTTPException: There is none, it is another task's, damaged, too large, or its storage does not respond.
@@ -156,24 +157,25 @@ class TableCache:
         uri = None if card.rows is None else card.rows.table_uri
         if not uri:
             raise HTTPException(404, NO_TABLE)
-        known = self._fresh(uri)
+        known = self._fresh(uri, believed)
         if known is None:
             try:
-                known = await _LANES.run(media.lane_of(uri), self._read, uri, owner.whole)
+                known = await _LANES.run(media.lane_of(uri), self._read, uri, owner.whole, believed)
             except Busy:
                 raise HTTPException(504, NO_ANSWER) from None
         _check_owner(known.record, owner.whole)
         return known
 
-    def _fresh(self, uri: str) -> Table | None:
+    def _fresh(self, uri: str, believed: float) -> Table | None:
         with self._lock:
-            known, until = self._known.get(uri), self._compared.get(uri) or 0.0
-        return known if time.monotonic() < until else None
+            known, at = self._known.get(uri), self._compared.get(uri)
+        return known if at is not None and time.monotonic() < at + believed else None
 
-    def _read(self, uri: str, owner: Owner) -> Table:
+    def _read(self, uri: str, owner: Owner, believed: float) -> Table:
         """Return a table in a thread, from the cache if its record is the same."""
-        if (fresh := self._fresh(uri)) is not None:
+        if (fresh := self._fresh(uri, believed)) is not None:
             return fresh
+        now = time.monotonic()
         try:
             table = self._current(uri, owner)
         except HTTPException:
@@ -184,13 +186,16 @@ class TableCache:
             raise HTTPException(404, NOT_HERE) from None
         with self._lock:
             self._known.put(uri, table, table.weight())
-            self._compared.put(uri, time.monotonic() + BELIEVED, 1)
+            self._compared.put(uri, now, 1)
         return table
 
     def _current(self, uri: str, owner: Owner) -> Table:
         if not uri.lower().endswith((".jsonl", ".parquet")):
             raise HTTPException(404, NOT_HERE)
-        place, name = media.opened(uri)
+        try:
+            place, name = media.opened(uri)
+        except HTTPException:
+            raise HTTPException(404, NOT_HERE) from None
         record = table_records.read_record(place, name)
         if record is None:
             raise HTTPException(404, NOT_HERE)
