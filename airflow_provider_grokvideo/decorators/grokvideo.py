@@ -150,7 +150,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
         return inner.start(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on with what the function returned at the start of this try."""
+        """Resume what the function returned at the start of this try."""
         from airflow_provider_grokvideo.core.bulk import returned
 
         ti: Any = context["ti"]
