@@ -51,6 +51,7 @@ class Opened:
         left: Rows that are not in the table any more and whose video is paid and not stored.
         carried: Names of the free columns.
         items: The journals.
+        content: Hash of what the table asks for.
         problem: Why the table could not be read again; only its paid rows are known then.
     """
 
@@ -59,6 +60,7 @@ class Opened:
     left: list[RowWork]
     carried: tuple[str, ...]
     items: Items
+    content: str = ""
     problem: GrokVideoError | None = None
 
     @property
@@ -138,7 +140,10 @@ class Opener:
         works = [RowWork(row, records.get(row.id, [])) for row in table.rows]
         known = {row.id for row in table.rows}
         left = [_left_over(item, held) for item, held in records.items() if item not in known]
-        found = Opened(works, list(table.bad), [each for each in left if each is not None], table.carried, items)
+        found = Opened(
+            works, list(table.bad), [each for each in left if each is not None], table.carried, items,
+            tables.content_of(table.rows),
+        )  # fmt: skip
         for work in found.left:
             log.warning("Row %r is not in the table any more; %s", work.row.id, advice.left_behind(work.records[-1]))
         return found
