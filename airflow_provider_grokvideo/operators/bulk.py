@@ -22,31 +22,33 @@ if TYPE_CHECKING:
 class GrokVideoBulkOperator(GrokVideoPaidOperator):
     """Make a table of videos: all rows are checked and priced before the first is paid.
 
-    A row has the arguments of :class:`GrokVideoGenerateOperator`, :class:`GrokVideoEditOperator` or
-    :class:`GrokVideoExtendOperator` as columns, and `id`, `mode` (``generate`` by default, ``edit``, ``extend``) and
-    `destination` if it wants to; further columns are carried through to the result table. Each row is a purchase of
-    its own: a retry or clear submits only rows that were not paid, whatever crashed.
+    The columns of a row are arguments of :class:`GrokVideoGenerateOperator`, :class:`GrokVideoEditOperator` or
+    :class:`GrokVideoExtendOperator`, by their names, and optionally `id`, `mode` (``generate`` by default, ``edit`` or
+    ``extend``) and `destination`. Other columns are copied to the result table. An empty cell is an argument that is
+    not given. Each row is a purchase of its own: a retry or clear submits only rows that were not paid.
 
-    The task returns counts, cost and the URL of the result table, which has a line for every row.
+    The task returns counts, cost and the place of the result table, which has a line for every row.
 
-    :param rows: A list of mappings, or a path or URL of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file, also
-        ``.gz``. Another bulk task's result is its result table.
-    :param rows_sql: A query instead of `rows`.
-    :param sql_conn_id: Airflow connection of the database of `rows_sql`.
-    :param id_column: The column with the unique name of a row. A table without it names each row by its content.
+    :param rows: A list of mappings, or a path or URL of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file; all but
+        Parquet also with ``.gz``. The result of another bulk task stands for its result table.
+    :param rows_sql: An SQL query instead of `rows`.
+    :param sql_conn_id: Airflow connection of the database that `rows_sql` is run in.
+    :param id_column: The column with the unique id of a row. The id of a row in a table without such a column is a hash
+        of its cells.
     :param defaults: Arguments for rows that do not have them.
     :param destination: Where each video goes, with columns of the row in braces: ``s3://bucket/clips/{id}.mp4``. A
-        directory gets ``{id}.mp4``.
+        directory gets ``{id}.mp4``. Required, unless each row has a `destination` of its own.
     :param table: Where the result table goes: a ``.jsonl`` or ``.parquet`` file. None puts ``<task id>.jsonl`` into the
-        directory of the first video. It is written again while the task runs.
+        directory of the first video. It is written several times while the task runs.
     :param max_in_flight: Requests that run at xAI at once, 1 to 1000. Default 20: few accounts may run more.
-    :param min_success_ratio: The task succeeds if at least this share of the rows has its video. Default 1.0.
+    :param min_success_ratio: The task succeeds if at least this share of the rows has its video. Rows that
+        `on_bad_rows` leaves out do not count. Default 1.0.
     :param on_row_error: ``"collect"`` submits the other rows all the same. ``"stop"`` submits no more after the first
-        row that fails, and stores what is paid.
+        row that fails; videos that are paid are still stored.
     :param on_bad_rows: ``"fail"`` buys nothing if a row has a mistake. ``"skip"`` leaves such rows out.
 
-    `max_cost_usd` and the approval of ``on_limit="ask"`` are for the whole table. `timeout` is for each row.
-    ``on_moderated="skip"`` does not count moderated rows in `min_success_ratio`.
+    `max_cost_usd`, and the approval of ``on_limit="ask"``, apply to the whole table. `timeout` applies to each row.
+    With ``on_moderated="skip"`` moderated rows do not count in `min_success_ratio`.
     """
 
     template_fields: Sequence[str] = (
@@ -62,7 +64,7 @@ class GrokVideoBulkOperator(GrokVideoPaidOperator):
     operator_extra_links = (GrokVideoLink(),)
 
     _run: BulkRun | None = None
-    """The run of this leg, for :meth:`on_kill`, to which Airflow gives nothing."""
+    """The run of this leg, for :meth:`on_kill`, to which Airflow passes no arguments."""
 
     def __init__(
         self,

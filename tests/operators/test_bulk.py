@@ -515,6 +515,67 @@ def test_a_table_that_is_gone_loses_no_paid_row(sql, grokvideo_emulator, out, tm
     assert 3 == len(grokvideo_emulator.starts)
 
 
+def test_a_table_that_changes_while_it_runs_buys_no_row_that_was_not_priced(sql, grokvideo_emulator, out, tmp_path):
+    """Rows that were added or edited after the price was checked wait for the next try, which checks it again."""
+    source = tmp_path / "wishes.jsonl"
+
+    def write(rows):
+        source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    rows = rows_of(2)
+    write(rows)
+    make = table_task(out, str(source), max_in_flight=1, max_cost_usd=0.15)
+    with pytest.raises(RowsFailed) as caught:
+        drive_table(make, between=lambda leg: write([rows[0], {**rows[1], "duration": 15}]))
+
+    assert caught.value.retry_helps
+    assert {"Clip 0": 1} == starts_of(grokvideo_emulator)
+    assert {"a0": "delivered", "a1": "not_sent"} == by_id(lines_of(out / "make.jsonl"), "status")
+
+    with pytest.raises(SpendLimitExceeded):
+        drive_table(make, again(TaskInstance()))
+    write([*rows[::-1]])
+    course = drive_table(make, again(again(TaskInstance())), between=lambda leg: write(rows))
+
+    assert {"delivered": 2} == course.result["counts"]
+    assert {"Clip 0": 1, "Clip 1": 1} == starts_of(grokvideo_emulator)
+
+
+def test_a_result_table_is_a_table_of_requests(sql, grokvideo_emulator, out, tmp_path):
+    """Another task buys the same prompts from it; what comes from an input that it does not have is a bad row."""
+    first = drive_table(table_task(out, rows_of(2)))
+    made = first.result["table_uri"]
+    other = TaskInstance(task_id="second")
+    second = drive_table(
+        table_task(tmp_path / "again", first.result, task_id="second", defaults={"duration": 1}), other
+    )
+    lines = [{**line, "mode": "image-to-video"} for line in lines_of(made)]
+    with pytest.raises(InvalidInput, match=r"row 1 .*column mode"):
+        drive_table(table_task(tmp_path / "third", lines, task_id="third"))
+
+    assert {"delivered": 2} == second.result["counts"]
+    assert {"Clip 0": 2, "Clip 1": 2} == starts_of(grokvideo_emulator)
+
+
+@pytest.mark.parametrize("destination", ["{id}.mp4", "", "{id}/{id}.mp4", "clip-{id}.mp4"])
+def test_an_empty_table_has_its_result_table_where_the_videos_would_be(sql, out, destination):
+    """No directory is named after a column."""
+    course = drive_table(table_task(out, [], destination=f"{out}/{destination}".rstrip("/")))
+
+    assert f"{out}/make.jsonl" == course.result["table_uri"]
+    assert [] == lines_of(out / "make.jsonl")
+
+
+def test_a_table_that_cannot_be_read_leaves_the_result_table_as_it_was(sql, out):
+    """A misspelt column in a retry takes no line from what is known."""
+    rows = rows_of(2)
+    drive_table(table_task(out, rows))
+    with pytest.raises(InvalidInput, match="promt"):
+        drive_table(table_task(out, [{"id": "a0", "promt": "Clip"}]), again(TaskInstance()))
+
+    assert ["delivered", "delivered"] == [line["status"] for line in lines_of(out / "make.jsonl")]
+
+
 def test_a_broken_table_in_a_retry_loses_no_paid_row(sql, grokvideo_emulator, out):
     """A mistake that is made between tries stops new purchases, and what was paid before is stored anyway."""
     rows = rows_of(2)

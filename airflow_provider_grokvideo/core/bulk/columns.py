@@ -38,6 +38,13 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 MODES = tuple(ARGUMENTS)
 DEFAULT_MODE = "generate"
 
+RESULT_MODES: dict[str, tuple[str, ...]] = {
+    "text-to-video": (),
+    "image-to-video": ("image",),
+    "reference-to-video": ("reference_images", "reference_audios", "last_frame", "keyframes"),
+}
+"""Modes in a result table that are ``generate`` in a table of requests, and the inputs of which each has one."""
+
 ALL_ARGUMENTS = tuple(dict.fromkeys(name for names in ARGUMENTS.values() for name in names))
 """Arguments of any mode."""
 
@@ -96,6 +103,12 @@ def sorted_out(names: Collection[str], id_column: str) -> Columns:
     if own_id is None and id_column != "id":
         raise InvalidInput("id_column", id_column, f"a column of the table ({', '.join(names)})")
     return Columns(own_id, frozenset(arguments & set(names)), free, dropped)
+
+
+def mode_of_result(value: object) -> tuple[object, tuple[str, ...]]:
+    """Return the mode of a request for a mode in a result table, and the inputs of which the row needs one."""
+    needs = RESULT_MODES.get(value) if isinstance(value, str) else None
+    return (value, ()) if needs is None else (DEFAULT_MODE, needs)
 
 
 def _check_free(name: str, names: Collection[str], id_column: str) -> None:

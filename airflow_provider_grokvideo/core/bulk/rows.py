@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,6 +165,20 @@ def bad_row(row: Row, field: str | None, problem: str) -> BadRow:
     return BadRow(row.number, row.id, field, problem, prompt, row.mode, model, row.carried)
 
 
+def content_of(rows: Iterable[Row]) -> str:
+    """Return a hash of what rows ask for, in whatever order; free columns do not count."""
+    return hashlib.sha256("\n".join(sorted(map(_asked, rows))).encode(errors="backslashreplace")).hexdigest()
+
+
+def _asked(row: Row) -> str:
+    facts = [row.id, row.mode, row.destination, row.arguments]
+    try:
+        return json.dumps(facts, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError):
+        # No request can be made of it.
+        return json.dumps(row.id)
+
+
 def summary_of_bad(bad: Sequence[BadRow], most: int = 20) -> str:
     """Return the bad rows as text, one per line, and how many more there are."""
     shown = [str(each) for each in bad[:most]]
@@ -231,7 +245,7 @@ def _draft(
     if columns.id is not None:
         with _faults_of(draft, columns.id):
             draft.id = values.row_id(cell.get(columns.id))
-    mode = cell.get("mode")
+    mode, needs = names.mode_of_result(cell.get("mode")) if columns.dropped else (cell.get("mode"), ())
     with _faults_of(draft, "mode"):
         draft.mode = _mode(mode if values.is_given(mode) else given.get("mode", names.DEFAULT_MODE))
         draft.arguments.update(by_mode[draft.mode])
@@ -240,6 +254,8 @@ def _draft(
             _take(draft, name, value, columns)
         except BadCell as error:
             draft.fault(name if isinstance(name, str) else None, error.problem)
+    if needs and not draft.arguments.keys() & set(needs):
+        draft.fault("mode", f"is {cell['mode']}, and the row has no {needs[0]}; a result table does not keep inputs")
     for name in names.REQUIRED.get(draft.mode or "", ()):
         if name not in draft.arguments:
             draft.fault(name, f"is empty; mode {draft.mode} needs it")

@@ -52,6 +52,7 @@ class Opened:
         carried: Names of the free columns.
         items: The journals.
         records: Of all rows that were ever in the table, by their ids, as they were read.
+        content: Hash of what the table asks for.
         problem: Why the table could not be read again; only its paid rows are known then.
     """
 
@@ -61,6 +62,7 @@ class Opened:
     carried: tuple[str, ...]
     items: Items
     records: dict[str, list[Record]]
+    content: str = ""
     problem: GrokVideoError | None = None
 
     @property
@@ -142,7 +144,13 @@ class Opener:
         removed = {item: held for item, held in records.items() if item not in known}
         left = [_left_over(item, held) for item, held in removed.items()]
         found = Opened(
-            works, list(table.bad), [each for each in left if each is not None], table.carried, items, records
+            works,
+            list(table.bad),
+            [each for each in left if each is not None],
+            table.carried,
+            items,
+            records,
+            tables.content_of(table.rows),
         )
         for item, held in removed.items():
             for record in purchases.orphans(held):

@@ -68,10 +68,17 @@ class BulkOptions:
         """Return where the result table goes: `table`, or a file of this name in the directory of the first video."""
         if self.table is not None:
             return str(self.table)
-        if not destinations:
+        first = destinations[0] if destinations else self._place_without_rows()
+        if not first:
             return None
-        head, slash, _ = destinations[0].rpartition("/")
+        head, slash, _ = first.rpartition("/")
         return f"{head}{slash}{name}.jsonl"
+
+    def _place_without_rows(self) -> str:
+        """Return the destination up to the first column that it names; a directory ends in a slash."""
+        text = str(self.run.destination or "")
+        is_directory = "{" not in text and not text.lower().endswith((".mp4", "/"))
+        return f"{text}/" if text and is_directory else text.partition("{")[0]
 
 
 def _ratio(value: object) -> float:

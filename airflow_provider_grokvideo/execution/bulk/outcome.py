@@ -37,6 +37,17 @@ ROW_FAILED = "on_row_error is 'stop' and a row failed"
 NO_ANSWERS = f"the answers to {UNANSWERED} submits in a row were lost"
 """Why a try submits no more."""
 
+
+def changed() -> RowsFailed:
+    """Return the error of a table that is not the one any more whose price was checked in this try."""
+    error = RowsFailed(
+        "the table has changed since this try began, so nothing more was submitted",
+        advice="A retry or clear checks and prices the table as it is now; what is paid is not submitted again.",
+    )
+    error.retry_helps = True
+    return error
+
+
 Effect = Literal["row", "pause", "stop"]
 
 

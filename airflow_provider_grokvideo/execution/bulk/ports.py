@@ -85,6 +85,7 @@ class Kept:
         stopped: Why nothing more is submitted in this try; empty where that is not so.
         stuck: Requests whose video could not be stored in this try.
         written_at: Epoch seconds when the result table was last written.
+        content: Hash of the table that this try has checked and priced.
     """
 
     started: float
@@ -94,6 +95,7 @@ class Kept:
     stopped: str = ""
     stuck: tuple[str, ...] = ()
     written_at: float = 0.0
+    content: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plain JSON."""

@@ -107,7 +107,7 @@ class Report:
         self.table_uri = table_uri
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of the result table, in the order of the rows."""
+        """Yield the lines of the result table: the rows, those with a mistake, those no longer in the table."""
         yield from map(line, self._works)
         yield from map(bad_line, self._bad)
         yield from map(line, self._left)

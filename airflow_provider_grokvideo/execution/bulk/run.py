@@ -141,6 +141,9 @@ class BulkRun:
         self._kept = kept
         self.options = self.options.check()
         self._open(fresh=False)
+        if self._opened.content != kept.content and self._opened.to_buy:
+            # Neither the limits nor an approval know of its rows.
+            self._stop = outcome.changed()
         if problem is not None:
             # It would end the next wait, too.
             self._blind = problem
@@ -154,7 +157,7 @@ class BulkRun:
         self._money = Money(self.options, self._services)
         self._money.follow(self._opened)
         places = [work.row.destination for work in self._opened.works if work.row.destination]
-        place = self.options.table_place(places or [str(self.options.run.destination or "")], self._name)
+        place = self.options.table_place(places, self._name)
         self.report = Report(self._opened.works, self._opened.bad, self._opened.left, place)
 
     def _check(self) -> None:
@@ -172,6 +175,8 @@ class BulkRun:
             raise error
         if bad:
             log.warning("%s. These rows are left out", summary_of_bad(bad))
+        if not self._opened.works:
+            log.info("There is no row to buy a video for")
         self._check_places()
 
     def _check_places(self) -> None:
@@ -196,7 +201,7 @@ class BulkRun:
         missing = [work for work in self._opened.works if not self._is_in_place(work)]
         Crew(self._rows.fetch).run(missing)
         stored = sum(status_of(work) in SUCCEEDED for work in self._opened.works)
-        self._kept = Kept(self._started, began_with=stored)
+        self._kept = Kept(self._started, began_with=stored, content=self._opened.content)
         if stored:
             log.info("%d rows were delivered before; no new charge", stored)
 
@@ -220,6 +225,8 @@ class BulkRun:
             if not flight and at is None:
                 return self._finish()
             self._progress(force=self.options.run.deferrable)
+            if self._now() - self._kept.written_at >= BETWEEN_TABLES:
+                self._write()
             if self.options.run.deferrable:
                 self._pause_task()
                 return WaitForRows(tuple(flight)) if flight else RunAgain(at or self._now())
@@ -383,8 +390,6 @@ class BulkRun:
 
     def _pause_task(self) -> None:
         """Write down what a later leg needs."""
-        if self._now() - self._kept.written_at >= BETWEEN_TABLES:
-            self._write()
         self._host.keep(KEPT, self._kept.to_json())
         self._show()
 
@@ -392,7 +397,7 @@ class BulkRun:
         self._kept = replace(self._kept, **changes)  # type: ignore[arg-type]
 
     def _progress(self, *, force: bool = False) -> None:
-        """Log how far the table is, and write it, from time to time."""
+        """Log from time to time how far the table is."""
         now = self._now()
         if not force and now - self._said_at < BETWEEN_LINES:
             return
@@ -402,7 +407,8 @@ class BulkRun:
 
     def _write(self) -> GrokVideoError | None:
         """Write the result table; return what kept it from being written."""
-        if self.report.table_uri is None:
+        if self.report.table_uri is None or self._opened.problem is not None:
+            # Where the rows are not known the table stays as it was.
             return None
         self._keep(written_at=self._now())
         try:
