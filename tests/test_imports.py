@@ -37,7 +37,7 @@ print(*sorted(set(sys.modules) - before))
 """
 
 
-@pytest.mark.parametrize("module", ["operators.grokvideo", "sensors.grokvideo"])
+@pytest.mark.parametrize("module", ["operators.grokvideo", "sensors.grokvideo", "decorators.grokvideo"])
 def test_parsing_a_dag_file_loads_no_heavy_module(module):
     """Importing operators or sensors loads neither the request models nor anything that talks, stores or renders."""
     code = NEW.format(module=f"{OURS}.{module}")

@@ -91,6 +91,19 @@ def test_every_module_that_is_named_is_there(kind):
         assert [name for name in item["python-modules"] if import_module(name)] == item["python-modules"]
 
 
+def test_the_decorator_is_one_of_airflows():
+    """Airflow finds the decorator under ``task.grokvideo``, and it makes the provider's operator."""
+    from airflow.sdk import task
+
+    @task.grokvideo
+    def clip() -> str:
+        return "A ball"
+
+    ((name, path),) = [(each["name"], each["class-name"]) for each in INFO["task-decorators"]]
+    assert "grokvideo" == name
+    assert load(path).__module__ == clip.operator_class.__module__
+
+
 def test_the_hook_is_what_the_connection_says():
     """Connection type, hook class and hook name agree, so that a connection finds its hook."""
     hook = load(CONNECTION["hook-class-name"])

@@ -11,7 +11,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factor
 from airflow_provider_grokvideo.compat import wanted
 from airflow_provider_grokvideo.core.bulk import columns
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput, JournalUnavailable
-from airflow_provider_grokvideo.execution import airflow_errors
+from airflow_provider_grokvideo.execution import airflow_errors, task
 from airflow_provider_grokvideo.links.grokvideo import GrokVideoLink, XAIRequestLink
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator, GrokVideoPaidOperator
 from airflow_provider_grokvideo.operators.grokvideo import (
@@ -45,8 +45,11 @@ _OF_ALL = (
     "resubmit_on", "max_cost_usd", "budgets", "on_limit", "response_timeout", "assigned_users",
 )  # fmt: skip
 _OF_ONE = (*_OF_ALL, "wait_for_completion")
-_MISSING = "What {name}() returned is not in XCom any more (key {key}), so this try cannot go on"
-_RETRY = "A retry calls the function again; if it returns the same, nothing is submitted twice."
+_RETRY = "A retry calls the function again and finds in the journal what was submitted."
+_NO_RETRY = (
+    "There is no journal, so a retry would submit again. The request id is in the log; GrokVideoSensor fetches its "
+    "video."
+)
 
 
 class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
@@ -151,14 +154,8 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume what the function returned at the start of this try."""
-        from airflow_provider_grokvideo.core.bulk import returned
-
-        ti: Any = context["ti"]
-        kept = ti.xcom_pull(task_ids=ti.task_id, key=KEPT, map_indexes=ti.map_index)
-        if (found := returned.from_kept(kept)) is None:
-            raise JournalUnavailable(_MISSING.format(name=self._name, key=KEPT), advice=_RETRY)
         with _as_airflow_takes_it():
-            inner = self._operator(found)
+            inner = self._operator(self._kept(context))
         return inner.resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
@@ -174,6 +171,31 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
         offered = {**context, **self.op_kwargs}
         value = self.python_callable(*self.op_args, **wanted(self.python_callable, self.op_args, offered))
         return self.render_template(value, context) if isinstance(value, str | Mapping) else value
+
+    def _kept(self, context: Context) -> Returned:
+        """Return what the function returned at the start of this try.
+
+        Raises:
+            JournalUnavailable: It is not there. The function is not called again: it may return something else.
+        """
+        from airflow_provider_grokvideo.core.bulk import returned
+
+        ti: Any = context["ti"]
+        cause: Exception | None = None
+        try:
+            found = returned.from_kept(ti.xcom_pull(task_ids=ti.task_id, key=KEPT, map_indexes=ti.map_index))
+        except Exception as problem:  # noqa: BLE001 - whatever XCom raises, the request may be paid
+            found, cause = None, problem
+        if found is not None:
+            return found
+        why = f": {type(cause).__name__}: {cause}" if cause else ""
+        has_journal = _has_journal(context)
+        error = JournalUnavailable(
+            f"what {self._name}() returned cannot be read from XCom (key {KEPT}){why}",
+            advice=_RETRY if has_journal else _NO_RETRY,
+        )
+        error.retry_helps = has_journal
+        raise error from cause
 
     def _given(self) -> dict[str, Any]:
         """Return the arguments of a request that the decorator has."""
@@ -205,6 +227,14 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
         """Return the arguments of the operator that makes the video, besides those of the request."""
         own = {name: getattr(self, name) for name in names}
         return {"task_id": self.task_id, "outlets": self.outlets, "execution_timeout": self.execution_timeout, **own}
+
+
+def _has_journal(context: Context) -> bool:
+    """Return whether a retry cannot submit a second time: it finds the request, or has to read the journal first."""
+    try:
+        return task.backend_of(task.owner_in(context), context.get("task_state_store")) is not None
+    except GrokVideoError:
+        return True
 
 
 @contextmanager

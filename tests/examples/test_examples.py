@@ -143,6 +143,19 @@ def test_bulk_from_sql(run, grokvideo_emulator, shop_db):
     assert_price("bulk_from_sql.py", 0.40, grokvideo_emulator, said=("0.20",))
 
 
+def test_decorated_functions(run, grokvideo_emulator, tmp_path, monkeypatch):
+    """Functions decide on one clip, its extension and a table of clips."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
+    done = run("decorated_functions.py")
+    names = {path.split("/")[-1]: seconds for path, seconds in done.clips.items()}
+
+    assert "success" == done.state
+    assert {"today.mp4": 4.0, "today-longer.mp4": 8.0, "cup-1.mp4": 2.0, "pan-7.mp4": 2.0, "jug-3.mp4": 2.0} == names
+    assert {"delivered": 3} == done.results["turntables"]["counts"]
+    assert done.results["report"].startswith("3 of 3 clips")
+    assert_price("decorated_functions.py", 0.74, grokvideo_emulator)
+
+
 def test_submit_now_sense_later_and_fetch_again(run, grokvideo_emulator):
     """The sensors deliver what another task bought, and buy nothing."""
     done = run("submit_now_sense_later.py")

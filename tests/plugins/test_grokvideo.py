@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_grokvideo.decorators.grokvideo import GrokVideoDecoratedOperator
 from airflow_provider_grokvideo.operators import grokvideo as operators
 from airflow_provider_grokvideo.operators.base import GrokVideoBaseOperator
 from airflow_provider_grokvideo.plugins.grokvideo import TASK_TYPES, GrokVideoPlugin
@@ -14,5 +15,5 @@ def test_the_tab_is_on_every_task_type_of_ours():
     ours = {each.__name__ for each in classes if issubclass(each, GrokVideoBaseOperator)} - {"GrokVideoBaseOperator"}
     (tab,) = [view for view in GrokVideoPlugin.external_views if view["destination"] == "task_instance"]
 
-    assert ours | {GrokVideoSensor.__name__} == set(TASK_TYPES)
+    assert ours | {GrokVideoSensor.__name__, GrokVideoDecoratedOperator.__name__} == set(TASK_TYPES)
     assert {"task_instance.operator": [*TASK_TYPES]} == tab["applies_to"]
