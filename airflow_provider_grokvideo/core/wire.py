@@ -12,6 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_grokvideo.core.answers import (
+    excerpt,
+    first_number,
+    first_text,
+    json_object,
+    number_of,
+    object_in,
+    readable,
+    status_word,
+    text_of,
+    ticks_of,
+)
+from airflow_provider_grokvideo.core.error_answers import (
+    OF_ANYBODY,
+    ErrorAnswer,
+    error_of_a_document,
+    is_of_a_framework,
+    read_error,
+)
 from airflow_provider_grokvideo.core.errors import (
     AmbiguousSubmit,
     AuthenticationFailed,
@@ -31,9 +50,6 @@ _FAILED = {"failed", "error", "cancelled", "canceled"}
 _EXPIRED = {"expired"}
 _PENDING = {"pending", "queued", "processing", "in_progress", "running", "submitted"}
 
-_OF_ANYBODY = {"error", "success", "succeeded", "complete", "completed", "ok"}
-"""A status word that every gateway uses ends a video only beside a part of the API's answer (contract §5.1)."""
-
 _PARTS_OF_A_VIDEO = frozenset({"url", "duration", "respect_moderation", "file_output", "storage_error"})
 
 _QUERY_FAILED = {408, 409, 429}
@@ -48,59 +64,19 @@ _NOT_PASSED_ON = frozenset({*range(400, 408), 410, 411, *range(413, 418), 421, 4
 _OF_THE_WAY = frozenset({*range(300, 400), 405, 406, 407, 411, 417, 421, 426, 428, 431, 451, 499})
 """On a poll these come from what lies between: the API has no reason for them (contract §7)."""
 
-_OF_THE_CALL = re.compile(
-    r"(?:unauthenticated|resource[-_]exhausted|permission-denied|not-found|rate[-_]limit|unavailable$|internal$|[45]\d\d$)",
-    re.I,
-)
-"""Codes of an error that is about a call (contract §7); those of a failed video are other words (contract §5.1)."""
-
-_MOST_TICKS = 10**18
-"""A bill of a hundred million dollars is none."""
-
 _WORD_LENGTH = 60
 
 _LONGEST_ID = 512
-
-_TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 _WORDS_OF_A_JOB = frozenset(
     {"status", "video", "response", "data", "request_id", "id", "progress", "error", "code", "url"}
 )
 """A poll's answer with none of these keys is not the API's (contract §5.1)."""
 
-_BESIDE_AN_ERROR = frozenset({"code", "error", "usage", "type", "param", "request_id", "model"})
-"""Where `error` is a text without a `code`, other keys than these are those of a web framework or gateway."""
-
-_PARTS_OF_AN_ERROR = frozenset({"code", "message", "type", "param"})
-"""What a nested error of the API has (contract §7); Google's has ``status`` and ``details``, others ``errors``."""
-
-_OF_A_FRAMEWORK = frozenset(
-    {"message", "messages", "detail", "details", "title", "instance", "reason", "errors", "fault", "exception"}
-    | {"error_description", "error_uri", "path", "timestamp", "trace", "traceid", "trace_id", "requestid"}
-    | {"statuscode", "status_code", "statustext", "success", "ok"}
-)
-"""Keys beside an error or a status word, in lower case, that web frameworks and gateways use and the API does not."""
-
 _AN_ID = re.compile(r'\\*"request_id\\*"\s*:\s*\\*"([^"\\]{1,600})\\*"')
 """A request id anywhere in a text, in JSON and in JSON that is a text in JSON."""
 
 _AN_ERROR = re.compile(r'"errors?\\*"\s*:\s*(?!null|\[\]|\{\}|\s)')
-
-_STRONG_MODERATION = re.compile(
-    r"imagine:content-moderated|violates? (?:\w+ ){0,3}usage guidelines|safety_check_type", re.I
-)
-_MODERATION = re.compile(r"moderat|content[ _-]polic|usage[ _-]guideline", re.I)
-_MONEY = re.compile(r"\bcredits?\b|spending[ _-]?limit", re.I)
-_BILLING = re.compile(r"\bbilling\b|\bpayment\b", re.I)
-_KEY_ID = re.compile(r"api[ _-]?key[ _-]?id\b", re.I)
-_KEY_NAME = r"\b(?:api[ _-]?keys?|bearer token)\b"
-_BAD = (
-    r"\b(?:incorrect|invalid|missing|expired|blocked|disabled|revoked|deleted|wrong|malformed|unknown|required|valid"
-    r"|not (?:found|exist|active|recognized)|no)\b"
-)
-_FEW_WORDS = r"[^.;:\w]+(?:[\w'-]+[^.;:\w]+){0,4}"
-_BAD_KEY = re.compile(f"{_BAD}{_FEW_WORDS}{_KEY_NAME}|{_KEY_NAME}{_FEW_WORDS}{_BAD}", re.I)
-"""The key and what is wrong with it stand close together; elsewhere in a sentence the key is only named."""
 
 _CAPABILITY = re.compile(r"permission|not (?:allowed|authorized|permitted|enabled)|access|\bacls?\b", re.I)
 _BLOCKED = re.compile(r"\b(?:blocked|disabled|suspended|banned|deactivated)\b", re.I)
@@ -111,44 +87,6 @@ class Accepted:
     """The service accepted a submit and will bill it."""
 
     request_id: str
-
-
-@dataclass(frozen=True)
-class _Complaint:
-    """The words of an error answer, wherever they stood."""
-
-    code: str
-    text: str
-    cost_ticks: int | None
-
-    is_the_apis: bool = True
-
-    def speaks_of_key(self) -> bool:
-        """Whether the key is what is wrong; "API key ID" only names it (contract §7)."""
-        by_code = self.code.startswith("unauthenticated")
-        return self.is_the_apis and (by_code or bool(_BAD_KEY.search(_KEY_ID.sub("ID", self.text))))
-
-    def speaks_of_the_call(self) -> bool:
-        """Whether the error is about the poll and not about the video."""
-        return bool(_OF_THE_CALL.match(self.code)) or self.speaks_of_key()
-
-    def speaks_of_money(self, status: int) -> bool:
-        """Whether the team cannot pay; a rate limit may mention the billing page."""
-        words = f"{self.code} {self.text}"
-        return self.is_the_apis and bool(_MONEY.search(words) or (status != 429 and _BILLING.search(words)))
-
-    def refuses_content(self) -> bool:
-        """Whether the content rules speak, by marks that nothing else has (contract §7)."""
-        return self.is_the_apis and bool(_STRONG_MODERATION.search(f"{self.code} {self.text}"))
-
-    def speaks_of_moderation(self) -> bool:
-        return self.is_the_apis and bool(_MODERATION.search(f"{self.code} {self.text}"))
-
-    def speaks_of_retention(self) -> bool:
-        return bool(re.search(r"\bzdr\b|zero[ _-]data[ _-]retention|\bupload_url\b", self.text, re.IGNORECASE))
-
-    def __str__(self) -> str:
-        return ": ".join(part for part in (self.code, self.text) if part) or "no explanation"
 
 
 def decode(
@@ -174,35 +112,35 @@ def decode(
         The job, or an error of the poll, which says nothing about the video: `RateLimited` and `ServiceUnavailable` are
         temporary, `AuthenticationFailed` and `RequestRejected` (a redirect) are not.
     """
-    answer = _json_object(body)
-    request_id = request_id or _first_text(answer, "request_id", "id")
+    answer = json_object(body)
+    request_id = request_id or first_text(answer, "request_id", "id")
     if status == 202 or (status in (200, 204) and not body.strip()):
         return _pending(request_id, answer)
     if 200 <= status < 300:
         if answer is None or (answer and not _WORDS_OF_A_JOB & answer.keys()):
             return _not_the_apis(status, body, answer).about(request_id=request_id)
         return _from_document(request_id, answer, uploads=uploads)
-    complaint = _complaint(body, answer)
-    if status in _OF_THE_WAY or (status != 429 and not complaint.is_the_apis):
+    error = read_error(body, answer)
+    if status in _OF_THE_WAY or (status != 429 and not error.is_the_apis):
         # A proxy, a challenge or a captive portal speaks: it knows neither the video nor the key.
         return _not_the_apis(status, body, answer).about(request_id=request_id)
-    return _from_complaint(request_id, status, headers, complaint, now)
+    return _from_error(request_id, status, headers, error, now)
 
 
-def _from_complaint(
-    request_id: str, status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None
+def _from_error(
+    request_id: str, status: int, headers: Mapping[str, str], error: ErrorAnswer, now: float | None
 ) -> Job | GrokVideoError:
     """Decode an error of the API on a poll (§6.4, §7)."""
-    if 400 <= status < 500 and status != 429 and complaint.refuses_content():
-        return Moderated(request_id, complaint.code, complaint.text, complaint.cost_ticks)
+    if 400 <= status < 500 and status != 429 and error.refuses_content():
+        return Moderated(request_id, error.code, error.text, error.cost_ticks)
     if status in (404, 410):
-        return Expired(request_id, str(complaint))
+        return Expired(request_id, str(error))
     about_the_call = status in {401, 402, 403} | _QUERY_FAILED or not 400 <= status < 500
-    if about_the_call or complaint.speaks_of_key():
-        return _refusal(status, headers, complaint, now).about(request_id=request_id)
-    if complaint.speaks_of_moderation():
-        return Moderated(request_id, complaint.code, complaint.text, complaint.cost_ticks)
-    return Failed(request_id, complaint.code or f"http_{status}", complaint.text, complaint.cost_ticks)
+    if about_the_call or error.speaks_of_key():
+        return _refusal(status, headers, error, now).about(request_id=request_id)
+    if error.speaks_of_moderation():
+        return Moderated(request_id, error.code, error.text, error.cost_ticks)
+    return Failed(request_id, error.code or f"http_{status}", error.text, error.cost_ticks)
 
 
 def decode_submit(
@@ -214,32 +152,32 @@ def decode_submit(
     on. A 5xx, a gateway's time-out, or a success without a usable request id proves nothing: the request may have been
     accepted and billed, so the submission is ambiguous.
     """
-    answer = _json_object(body)
+    answer = json_object(body)
     if 200 <= status < 300:
-        request_id = _first_text(answer, "request_id", "id")
+        request_id = first_text(answer, "request_id", "id")
         request_id = request_id if is_request_id(request_id) else _only_id(body)
         if request_id:
             return Accepted(request_id)
-        return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {_clean(body)!r}")
-    complaint = _complaint(body, answer)
+        return AmbiguousSubmit(f"the service answered HTTP {status} without a request id: {excerpt(body)!r}")
+    error = read_error(body, answer)
     if status >= 500:
-        return AmbiguousSubmit(f"the service answered the submit with HTTP {status} ({complaint})")
-    if _is_foreign(status, body, complaint):
+        return AmbiguousSubmit(f"the service answered the submit with HTTP {status} ({error})")
+    if _is_foreign(status, body, error):
         if status not in _NOT_PASSED_ON:
-            return AmbiguousSubmit(f"a gateway answered the submit with HTTP {status} ({complaint})")
+            return AmbiguousSubmit(f"a gateway answered the submit with HTTP {status} ({error})")
         return _not_the_apis(status, body, answer)
     unfit = status != 429 and (
-        complaint.refuses_content()
-        or (status not in _ABOUT_THE_CALL and complaint.speaks_of_moderation() and not complaint.speaks_of_key())
+        error.refuses_content()
+        or (status not in _ABOUT_THE_CALL and error.speaks_of_moderation() and not error.speaks_of_key())
     )
     if 400 <= status < 500 and unfit:
         return VideoModerated(
-            f"content moderation refused the request with HTTP {status} ({complaint})",
-            code=complaint.code or "moderated",
-            cost_usd=None if (cost := usd(complaint.cost_ticks)) is None else f"{cost.normalize():f}",
+            f"content moderation refused the request with HTTP {status} ({error})",
+            code=error.code or "moderated",
+            cost_usd=None if (cost := usd(error.cost_ticks)) is None else f"{cost.normalize():f}",
             advice="Nothing was accepted. Change the prompt or the input media; the same input would be refused again.",
         )
-    return _refusal(status, headers, complaint, now)
+    return _refusal(status, headers, error, now)
 
 
 def _only_id(body: bytes | str) -> str:
@@ -248,7 +186,7 @@ def _only_id(body: bytes | str) -> str:
     Polling an id that is none costs nothing; an id that is lost is a paid video that nobody can fetch. A page is not
     searched, and where an error is told, a ``request_id`` may be a gateway's own.
     """
-    text = _readable(body)
+    text = readable(body)
     if text.startswith("<") or _AN_ERROR.search(text):
         return ""
     found = {value.strip() for value in _AN_ID.findall(text)}
@@ -265,30 +203,30 @@ def decode_document(
     status: int, headers: Mapping[str, str], body: bytes | str, *, now: float | None = None
 ) -> dict[str, Any] | GrokVideoError:
     """Decode the response to any other call: its JSON object, or an error."""
-    answer = _json_object(body)
+    answer = json_object(body)
     if 200 <= status < 300:
         if answer is not None:
             return answer
         return ServiceUnavailable(f"the service answered HTTP {status} without a JSON object")
-    complaint = _complaint(body, answer)
-    if _is_foreign(status, body, complaint):
+    error = read_error(body, answer)
+    if _is_foreign(status, body, error):
         return _not_the_apis(status, body, answer)
-    return _refusal(status, headers, complaint, now)
+    return _refusal(status, headers, error, now)
 
 
-def _is_foreign(status: int, body: bytes | str, complaint: _Complaint) -> bool:
+def _is_foreign(status: int, body: bytes | str, error: ErrorAnswer) -> bool:
     """Say whether an error that answers another call than a poll comes from something between us and the API.
 
     The JSON reader's text for 422 and an empty body are the API's own; 413 and 429 mean the same whoever says them.
     """
-    if complaint.is_the_apis or status < 400 or status in (413, 429) or not body.strip():
+    if error.is_the_apis or status < 400 or status in (413, 429) or not body.strip():
         return False
     return status != 422 or body.lstrip()[:1] in (b"<", "<", b"{", "{")
 
 
 def _not_the_apis(status: int, body: bytes | str, answer: Mapping[str, Any] | None) -> ServiceUnavailable:
     """Return the error of an answer that is not in the API's form and says nothing about videos or keys (§6.4)."""
-    shown = _clean(body) if answer is None else foreign(json.dumps(answer))
+    shown = excerpt(body) if answer is None else foreign(json.dumps(answer))
     what = f"HTTP {status}{_ODD.get(status, '')} with a response that is not the API's: {shown[:150]!r}"
     if 300 <= status < 400:
         what = f"HTTP {status}, a redirect; redirects are not followed because they lose the API key"
@@ -313,8 +251,8 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
     inner = answer.get("response")
     if isinstance(inner, dict) and ("video" in inner or "error" in inner):
         answer = {**answer, **inner}
-    word = _word(answer)
-    if (word in _OF_ANYBODY or _is_of_a_framework(answer)) and not _has_a_part_of_an_end(answer):
+    word = status_word(answer)
+    if (word in OF_ANYBODY or is_of_a_framework(answer)) and not _has_a_part_of_an_end(answer):
         return _not_the_apis(200, b"", answer).about(request_id=request_id)
     if word in _FAILED:
         # An error that is only a text is believed here, whatever it says: the contract has it (§5.1, P13).
@@ -325,8 +263,8 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
         return _done(request_id, answer, uploads=uploads)
     if not word and answer.get("error"):
         # Without a status word only a whole error is believed: gateways answer {"error": "..."} with 200, too.
-        complaint = _complaint_of_a_document(answer)
-        if not complaint.is_the_apis or not complaint.code or complaint.speaks_of_the_call():
+        error = error_of_a_document(answer)
+        if not error.is_the_apis or not error.code or error.speaks_of_the_call():
             return _not_the_apis(200, b"", answer).about(request_id=request_id)
         return _failed(request_id, answer)
     unknown = foreign(word, _WORD_LENGTH) if word and word not in _PENDING else None
@@ -335,36 +273,36 @@ def _from_document(request_id: str, answer: dict[str, Any], *, uploads: bool) ->
 
 def _has_a_part_of_an_end(answer: dict[str, Any]) -> bool:
     """Say whether more than a status word speaks for an end: gateways add ``data``, ``model`` and an ``error``, too."""
-    if _link(answer) or _ticks(answer) is not None or _PARTS_OF_A_VIDEO & _object(answer, "video").keys():
+    if _link(answer) or ticks_of(answer) is not None or _PARTS_OF_A_VIDEO & object_in(answer, "video").keys():
         return True
-    complaint = _complaint_of_a_document(answer)
-    return complaint.is_the_apis and bool(complaint.code) and not complaint.speaks_of_the_call()
+    error = error_of_a_document(answer)
+    return error.is_the_apis and bool(error.code) and not error.speaks_of_the_call()
 
 
 def _done(request_id: str, answer: dict[str, Any], *, uploads: bool) -> Job:
-    video = _object(answer, "video")
+    video = object_in(answer, "video")
     url = _link(answer)
     stored = _stored_file(video)
     if not url:
         if video.get("respect_moderation") is False:
-            return Moderated(request_id, "respect_moderation", "the result was withheld", _ticks(answer))
+            return Moderated(request_id, "respect_moderation", "the result was withheld", ticks_of(answer))
         if not uploads and stored is None:
-            return Failed(request_id, "missing_url", "the service reported done but sent no link", _ticks(answer))
+            return Failed(request_id, "missing_url", "the service reported done but sent no link", ticks_of(answer))
     return Done(
         request_id=request_id,
         url=url,
-        duration=_first_number(video.get("duration"), answer.get("duration")),
-        model=foreign(_text(answer.get("model")) or "", 100) or None,
-        cost_ticks=_ticks(answer),
+        duration=first_number(video.get("duration"), answer.get("duration")),
+        model=foreign(text_of(answer.get("model")) or "", 100) or None,
+        cost_ticks=ticks_of(answer),
         file=stored,
-        storage_error=foreign(_text(video.get("storage_error")) or "", 300) or None,
+        storage_error=foreign(text_of(video.get("storage_error")) or "", 300) or None,
     )
 
 
 def _failed(request_id: str, answer: dict[str, Any]) -> Job:
-    complaint = _complaint_of_a_document(answer)
-    kind = Moderated if complaint.speaks_of_moderation() else Failed
-    return kind(request_id, complaint.code or "unknown", complaint.text, complaint.cost_ticks)
+    error = error_of_a_document(answer)
+    kind = Moderated if error.speaks_of_moderation() else Failed
+    return kind(request_id, error.code or "unknown", error.text, error.cost_ticks)
 
 
 _NO_CAPABILITY = (
@@ -373,10 +311,10 @@ _NO_CAPABILITY = (
 )
 
 
-def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now: float | None) -> GrokVideoError:
+def _refusal(status: int, headers: Mapping[str, str], error: ErrorAnswer, now: float | None) -> GrokVideoError:
     """Return the error of an answer that is about the call and not about a video (§7)."""
-    said = f"the service answered HTTP {status} ({complaint})"
-    if status == 402 or (status in (403, 429) and complaint.speaks_of_money(status)):
+    said = f"the service answered HTTP {status} ({error})"
+    if status == 402 or (status in (403, 429) and error.speaks_of_money(status)):
         return OutOfCredits(said)
     if status == 429:
         return RateLimited(said, retry_after=retry_after(headers, now))
@@ -385,13 +323,13 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
             f"the service redirected (HTTP {status}); redirects are not followed because they lose the API key",
             advice="Set the connection's host to the final URL, https://api.x.ai/v1 by default.",
         )
-    if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and complaint.speaks_of_key()):
-        words = str(complaint)
-        lacks = status == 403 and not complaint.speaks_of_key() and _CAPABILITY.search(words)
+    if status in (401, 403) or (400 <= status < 500 and status not in (408, 409) and error.speaks_of_key()):
+        words = str(error)
+        lacks = status == 403 and not error.speaks_of_key() and _CAPABILITY.search(words)
         return AuthenticationFailed(said, advice=_NO_CAPABILITY if lacks and not _BLOCKED.search(words) else None)
     if status in (408, 409) or status >= 500 or status < 200:
         return ServiceUnavailable(said)
-    if complaint.speaks_of_retention():
+    if error.speaks_of_retention():
         return RequestRejected(
             said,
             advice=(
@@ -402,132 +340,33 @@ def _refusal(status: int, headers: Mapping[str, str], complaint: _Complaint, now
     return RequestRejected(said)
 
 
-def _complaint(body: bytes | str, answer: dict[str, Any] | None) -> _Complaint:
-    if answer is None:
-        return _Complaint("", _clean(body), None, is_the_apis=False)
-    error = answer.get("error")
-    nested = error if isinstance(error, dict) else {}
-    code = _text(nested.get("code")) or _text(answer.get("code")) or _text(nested.get("type")) or ""
-    text = _text(nested.get("message")) or _text(error) or _text(answer.get("message")) or _text(answer.get("detail"))
-    return _Complaint(foreign(code, 200), foreign(text or ""), _ticks(answer), is_the_apis=_is_an_error(answer))
-
-
-def _complaint_of_a_document(answer: Mapping[str, Any]) -> _Complaint:
-    """Read the error beside a status word; in an error answer the API has no such word."""
-    return _complaint(b"", {name: value for name, value in answer.items() if name != "status"})
-
-
-def _is_an_error(answer: Mapping[str, Any]) -> bool:
-    """Say whether an object is an error in one of the API's forms (contract §7), and not one of a gateway."""
-    error = answer.get("error")
-    if _is_of_a_framework(answer) or _word(answer) in _OF_ANYBODY:
-        return False
-    if isinstance(error, dict):
-        return _text(error.get("message")) is not None and error.keys() <= _PARTS_OF_AN_ERROR
-    if not isinstance(error, str):
-        return False
-    return isinstance(answer.get("code"), str) or answer.keys() <= _BESIDE_AN_ERROR
-
-
-def _is_of_a_framework(answer: Mapping[str, Any]) -> bool:
-    """Say whether an object has a key that the API does not use; a ``status`` of the API is a word."""
-    numbered = isinstance(answer.get("status"), int)
-    return numbered or any(name.lower() in _OF_A_FRAMEWORK for name in answer)
-
-
 def _link(answer: Mapping[str, Any]) -> str | None:
     """Return the video's address; the order is that of §6.4."""
-    video = _object(answer, "video")
+    video = object_in(answer, "video")
     data = answer.get("data")
     first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
     # A login page's {"url": ..., "status": "success"} is no video: a flat link comes with its length, a listed one with
     # the id, or with a status word that is not anybody's (contract §5.1).
-    word = _word(answer)
-    own_word = bool(word) and word not in _OF_ANYBODY
+    word = status_word(answer)
+    own_word = bool(word) and word not in OF_ANYBODY
     flat = answer.get("url") if own_word or "duration" in answer else None
     listed = first.get("url") if own_word or "id" in answer else None
     candidates = (
         video.get("url"),
-        _object(video, "file_output").get("public_url"),
+        object_in(video, "file_output").get("public_url"),
         flat,
         listed,
     )
     return next((link for link in candidates if isinstance(link, str) and link.strip()), None)
 
 
-def _word(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("status") or "").strip().lower()
-
-
 def _stored_file(video: Mapping[str, Any]) -> StoredFile | None:
-    stored = _object(video, "file_output")
-    file_id = _text(stored.get("file_id"))
+    stored = object_in(video, "file_output")
+    file_id = text_of(stored.get("file_id"))
     # It becomes a part of a path.
-    return StoredFile(file_id, _text(stored.get("public_url"))) if file_id and is_request_id(file_id) else None
-
-
-def _ticks(answer: Mapping[str, Any]) -> int | None:
-    ticks = _object(answer, "usage").get("cost_in_usd_ticks")
-    if isinstance(ticks, str) and ticks.isascii() and ticks.isdigit() and len(ticks) < 20:
-        ticks = int(ticks)
-    if isinstance(ticks, float) and 0 <= ticks < 2**53 and ticks.is_integer():
-        ticks = int(ticks)
-    return ticks if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= _MOST_TICKS else None
+    return StoredFile(file_id, text_of(stored.get("public_url"))) if file_id and is_request_id(file_id) else None
 
 
 def _progress(answer: Mapping[str, Any]) -> int | None:
-    number = _number(answer.get("progress"))
+    number = number_of(answer.get("progress"))
     return None if number is None else max(0, min(100, int(number)))
-
-
-def _first_number(*values: object) -> float | None:
-    return next((number for value in values if (number := _number(value)) is not None), None)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
-        return float(value)
-    return None
-
-
-def _text(value: object) -> str | None:
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _object(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = value.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _first_text(answer: Mapping[str, Any] | None, *names: str) -> str:
-    return next((text for name in names if answer and (text := _text(answer.get(name)))), "")
-
-
-def _json_object(body: bytes | str) -> dict[str, Any] | None:
-    answer = _json(body)
-    if answer is None:
-        # A byte of another encoding in one field, or a NUL at the end, must not hide the others.
-        answer = _json(_readable(body))
-    return answer if isinstance(answer, dict) else None
-
-
-def _json(body: bytes | str) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _readable(body: bytes | str) -> str:
-    text = body if isinstance(body, str) else body.decode("utf-8", "replace")
-    # What guards JSON against being run as a script stands before it.
-    return text.strip("\ufeff\x00 \t\r\n").removeprefix(")]}'").lstrip(", \r\n")
-
-
-def _clean(body: bytes | str) -> str:
-    """Return the readable beginning of a body that is not JSON, such as a gateway's HTML page."""
-    beginning = body[:4_000]
-    text = _TAG.sub(" ", beginning if isinstance(beginning, str) else beginning.decode("utf-8", "replace"))
-    return foreign(" ".join(text.split()), 300)
