@@ -1,21 +1,19 @@
 """Download of a video from a temporary link to a file on this worker.
 
 The link gets no API key, no cookie and no user name: it is a public or signed URL on another origin (contract §5.4).
-The SSRF guard checks every hop (``addresses.py``), the bytes go to disk and into the hash as they arrive, and an
-interrupted download is resumed if the server can do that (``responses.py``).
+The SSRF guard (``addresses.py``) checks every hop (``hops.py``), the bytes go to disk and into the hash as they arrive,
+and an interrupted download is resumed if the server can do that (``responses.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import socket
 import ssl
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -23,13 +21,22 @@ from typing import BinaryIO
 import httpx
 from typing_extensions import assert_never
 
-from airflow_provider_grokvideo.client import addresses, tls
+from airflow_provider_grokvideo.client import addresses
 from airflow_provider_grokvideo.client.account import DEFAULT_BASE_URL
 from airflow_provider_grokvideo.client.allowed import FIELD, NOTHING_ALLOWED, Allowed
-from airflow_provider_grokvideo.client.exchange import Sending, unusable, watchdog
 from airflow_provider_grokvideo.client.logs import cut_logs
-from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput, ServiceUnavailable
+from airflow_provider_grokvideo.core.errors import DeliveryFailed, InvalidInput
 from airflow_provider_grokvideo.delivery import packing, responses
+from airflow_provider_grokvideo.delivery.hops import (
+    Clock,
+    Faulty,
+    Getter,
+    Resolve,
+    client_of,
+    failed,
+    proxy_for,
+    system_addresses,
+)
 from airflow_provider_grokvideo.provider_info import __version__
 
 MAX_BYTES = 500 * 1024 * 1024
@@ -47,19 +54,9 @@ USER_AGENT = f"airflow-provider-grokvideo/{__version__}"
 
 _LOG = logging.getLogger(__name__)
 
-Resolve = Callable[[str, int], Sequence[str]]
-
 
 class LinkExpired(DeliveryFailed):
     """The link has expired (400, 401, 403, 404 or 410); the caller may get a new one from xAI."""
-
-
-class _Faulty(Exception):
-    """Carries a transient fault from where it happened to where the next try is decided."""
-
-    def __init__(self, fault: responses.Transient) -> None:
-        super().__init__(fault.what)
-        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -142,23 +139,23 @@ def fetch(
         LinkExpired: The link has expired.
         DeliveryFailed: Anything else: refused address, wrong type, too large, too slow, or too many failed tries.
     """
-    clock = _Clock(time.monotonic() + total_seconds, total_seconds, connect_seconds, silence_seconds)
-    way = _Way(allow_loopback, user_agent, clock, resolve or system_addresses, allowed)
+    clock = Clock(time.monotonic() + total_seconds, total_seconds, connect_seconds, silence_seconds)
+    getter = Getter(allow_loopback, user_agent, clock, resolve or system_addresses, allowed)
     with into.open("wb") as file:
         arrival = _Arrival(file)
         attempt = 1
         while True:
             arrival.is_last = attempt == responses.TRIES
             try:
-                _try(url, arrival, way, max_bytes)
+                _try(url, arrival, getter, max_bytes)
                 break
-            except _Faulty as faulty:
+            except Faulty as faulty:
                 fault = faulty.fault
             if fault.restart:
                 arrival.restart()
             seconds = responses.pause_before(attempt, fault)
             if seconds is None or time.monotonic() + seconds >= clock.end:
-                raise _failed(url, f"failed after {_times(attempt)}: {fault.what}")
+                raise failed(url, f"failed after {_times(attempt)}: {fault.what}")
             log.info("Download of %s: %s; trying again in %.1f s", addresses.without_query(url), fault.what, seconds)
             pause(seconds)
             attempt += 1
@@ -170,7 +167,7 @@ def _unpacked(url: str, file: Path, fetched: Fetched, label: str | None, max_byt
     try:
         plain = packing.unpack(file, label, max_bytes)
     except packing.Unusable as error:
-        raise _failed(url, str(error)) from error
+        raise failed(url, str(error)) from error
     if plain is not None:
         return replace(fetched, sha256=plain.sha256, bytes=plain.bytes, odd=(*fetched.odd, plain.odd))
     odd = (f"it is labelled {label} and is not",) if label else ()
@@ -196,7 +193,7 @@ def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = N
     if httpx.URL(base_url).host != httpx.URL(DEFAULT_BASE_URL).host:
         return
     hop = addresses.Hop(f"https://{KNOWN_HOST}/", "https", KNOWN_HOST, 443)
-    _client(_proxy_for(hop), httpx.Timeout(CONNECT_SECONDS)).close()
+    client_of(proxy_for(hop), httpx.Timeout(CONNECT_SECONDS)).close()
     found: list[str] = []
 
     def look_up() -> None:
@@ -212,140 +209,31 @@ def check_reachable(base_url: str, allowed: Allowed, resolve: Resolve | None = N
         raise InvalidInput(f"connection extra {FIELD}", None, f"an entry for this network: {refused.why}")
 
 
-def system_addresses(host: str, port: int) -> Sequence[str]:
-    """Return all addresses of a host by the system's resolver.
-
-    Raises:
-        OSError: There are none.
-    """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-@dataclass(frozen=True)
-class _Clock:
-    end: float
-    total: float
-    connect: float
-    silence: float
-
-    def check(self, url: str, got: int) -> None:
-        if time.monotonic() > self.end:
-            raise _failed(url, f"took longer than {self.total:g} s; {got} bytes had arrived")
-
-    def timeout(self) -> httpx.Timeout:
-        left = max(0.01, self.end - time.monotonic())
-        return httpx.Timeout(min(self.silence, left), connect=min(self.connect, left))
-
-
-@dataclass(frozen=True)
-class _Way:
-    allow_loopback: bool
-    user_agent: str
-    clock: _Clock
-    resolve: Resolve
-    allowed: Allowed = NOTHING_ALLOWED
-
-    @contextmanager
-    def ask(self, url: str, link: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
-        """Send one GET to a checked address, never to an unresolved name."""
-        hop = addresses.parse(url, allow_loopback=self.allow_loopback, allowed=self.allowed)
-        if isinstance(hop, addresses.AddressRefused):
-            raise _not_followed(link, url, hop)
-        proxy = _proxy_for(hop)
-        found = self._addresses(hop, link, proxied=proxy is not None)
-        if (found and addresses.is_loopback(addresses.read(found[0]))) or hop.host == self.allowed.plain:
-            proxy = None
-        request_headers = {
-            "User-Agent": self.user_agent,
-            "Accept": "video/mp4, video/*;q=0.9, */*;q=0.1",
-            # A compressed answer would have neither the announced length nor the bytes to be hashed.
-            "Accept-Encoding": "identity",
-            **headers,
-        }
-        # A client per hop: none of them can carry a cookie, and each has the proxy its host needs.
-        with self._client(link, proxy) as client:
-            sending = Sending()
-            # Headers that drip are many reads, each in time; the watchdog counts from the first.
-            with watchdog(sending, self.clock.end):
-                response = self._send(client, hop, request_headers, [] if proxy else found, sending)
-                try:
-                    yield response
-                finally:
-                    response.close()
-
-    def _client(self, link: str, proxy: str | None) -> httpx.Client:
-        try:
-            return _client(proxy, self.clock.timeout())
-        except ServiceUnavailable as error:
-            raise DeliveryFailed(
-                f"The download of {addresses.without_query(link)} was not begun: {error.what}",
-                advice=f"{DeliveryFailed.advice} Correct the setting in the environment of workers and triggerer.",
-            ) from error
-
-    def _addresses(self, hop: addresses.Hop, link: str, *, proxied: bool) -> Sequence[str]:
-        try:
-            found = self.resolve(hop.host, hop.port)
-        except (OSError, UnicodeError) as error:
-            if proxied:
-                return []
-            raise _Faulty(responses.Transient(f"{hop.host} cannot be resolved ({error})")) from error
-        refused = addresses.judge(hop, found, allow_loopback=self.allow_loopback, allowed=self.allowed)
-        if refused is not None:
-            raise _not_followed(link, hop.url, refused)
-        return found
-
-    def _send(
-        self, client: httpx.Client, hop: addresses.Hop, headers: dict[str, str], found: Sequence[str], sending: Sending
-    ) -> httpx.Response:
-        name = httpx.URL(hop.url)
-        trace = {"trace": sending.trace}
-        if not found:
-            return client.send(client.build_request("GET", name, headers=headers, extensions=trace), stream=True)
-        host = name.netloc.decode("ascii")
-        for last, address in _with_last(found):
-            # The certificate is checked against the name; only the connection goes by address.
-            request = client.build_request(
-                "GET",
-                name.copy_with(host=address),
-                headers={**headers, "Host": host},
-                extensions={"sni_hostname": hop.host, **trace},
-            )
-            try:
-                return client.send(request, stream=True)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                if last:
-                    raise
-        raise AssertionError("judge() refuses hosts without an address")
-
-
-def _try(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+def _try(link: str, arrival: _Arrival, getter: Getter, max_bytes: int) -> None:
     """Download the link once; return when the file is complete."""
     try:
-        _follow(link, arrival, way, max_bytes)
+        _follow(link, arrival, getter, max_bytes)
     except httpx.TimeoutException as error:
-        way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(responses.Transient(f"no response in time ({type(error).__name__})")) from error
+        getter.clock.check(link, arrival.part.bytes)
+        raise Faulty(responses.Transient(f"no response in time ({type(error).__name__})")) from error
     except httpx.RemoteProtocolError as error:
-        way.clock.check(link, arrival.part.bytes)
-        raise _Faulty(
-            responses.Transient(f"the connection was interrupted after {arrival.part.bytes} bytes")
-        ) from error
+        getter.clock.check(link, arrival.part.bytes)
+        raise Faulty(responses.Transient(f"the connection was interrupted after {arrival.part.bytes} bytes")) from error
     except UnicodeError as error:
-        raise _failed(link, "was not followed: it is not a valid URL") from error
+        raise failed(link, "was not followed: it is not a valid URL") from error
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-        way.clock.check(link, arrival.part.bytes)
+        getter.clock.check(link, arrival.part.bytes)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | ssl.SSLError):
-            raise _failed(link, f"could not be written to this worker's disk: {error}") from error
-        raise _Faulty(responses.Transient(f"{type(error).__name__}: {error}")) from error
+            raise failed(link, f"could not be written to this worker's disk: {error}") from error
+        raise Faulty(responses.Transient(f"{type(error).__name__}: {error}")) from error
 
 
-def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+def _follow(link: str, arrival: _Arrival, getter: Getter, max_bytes: int) -> None:
     # As in a Location: a blank has no place in an address, and some servers leave those of a file name.
     url = link.strip().replace(" ", "%20")
     for _ in range(MAX_REDIRECTS + 1):
-        way.clock.check(link, arrival.part.bytes)
-        with way.ask(url, link, arrival.part.headers()) as response:
+        getter.clock.check(link, arrival.part.bytes)
+        with getter.ask(url, link, arrival.part.headers()) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             meaning = responses.meaning(
                 response.status_code,
@@ -362,34 +250,34 @@ def _follow(link: str, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
                 arrival.begin(meaning, weak=headers.get("etag", "").startswith("W/"))
                 arrival.coding = headers.get("content-encoding", "").strip().lower().replace("identity", "") or None
                 arrival.odd = [] if meaning.odd is None else [meaning.odd]
-                _receive(link, response, arrival, way, max_bytes)
+                _receive(link, response, arrival, getter, max_bytes)
                 return
             if isinstance(meaning, responses.DeadLink):
                 raise LinkExpired(f"The link {addresses.without_query(link)} has expired (HTTP {meaning.status})")
             if isinstance(meaning, responses.Transient):
-                raise _Faulty(meaning)
+                raise Faulty(meaning)
             if isinstance(meaning, responses.Hopeless):
                 said = f": {responses.excerpt(_beginning(response))!r}" if meaning.show_body else ""
-                raise _failed(link, f"returned {meaning.what}{said}")
+                raise failed(link, f"returned {meaning.what}{said}")
             assert_never(meaning)
-    raise _failed(link, f"was redirected more than {MAX_REDIRECTS} times")
+    raise failed(link, f"was redirected more than {MAX_REDIRECTS} times")
 
 
-def _receive(link: str, response: httpx.Response, arrival: _Arrival, way: _Way, max_bytes: int) -> None:
+def _receive(link: str, response: httpx.Response, arrival: _Arrival, getter: Getter, max_bytes: int) -> None:
     total = arrival.part.total
     if total is not None and total > max_bytes:
-        raise _failed(link, f"is too large: {total} bytes; at most {max_bytes} are allowed")
+        raise failed(link, f"is too large: {total} bytes; at most {max_bytes} are allowed")
     # As they come: asked for in chunks, httpx would hold back what is there until a chunk is full.
     for chunk in response.iter_raw():
         if arrival.part.bytes + len(chunk) > max_bytes:
-            raise _failed(link, f"is too large: more than {max_bytes} bytes")
+            raise failed(link, f"is too large: more than {max_bytes} bytes")
         arrival.add(chunk)
-        way.clock.check(link, arrival.part.bytes)
+        getter.clock.check(link, arrival.part.bytes)
     got = arrival.part.bytes
     if total is not None and got != total:
-        raise _Faulty(responses.Transient(f"{got} of {total} bytes arrived", restart=got > total))
+        raise Faulty(responses.Transient(f"{got} of {total} bytes arrived", restart=got > total))
     if not got:
-        raise _Faulty(responses.Transient("an empty file", restart=True))
+        raise Faulty(responses.Transient("an empty file", restart=True))
 
 
 def _beginning(response: httpx.Response) -> bytes:
@@ -402,39 +290,6 @@ def _beginning(response: httpx.Response) -> bytes:
     except httpx.HTTPError:
         pass
     return read[:2048]
-
-
-def _client(proxy: str | None, timeout: httpx.Timeout) -> httpx.Client:
-    """Make a client of httpx.
-
-    Raises:
-        ServiceUnavailable: A proxy setting or a file of certificates cannot be used; the message names it.
-    """
-    try:
-        return httpx.Client(verify=tls.trust(), trust_env=False, proxy=proxy, follow_redirects=False, timeout=timeout)
-    except Exception as problem:
-        raise unusable(problem) from problem
-
-
-def _proxy_for(hop: addresses.Hop) -> str | None:
-    if urllib.request.proxy_bypass(hop.host):
-        return None
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(hop.scheme) or proxies.get("all")
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
-
-
-def _with_last(items: Sequence[str]) -> Iterator[tuple[bool, str]]:
-    return ((number == len(items), item) for number, item in enumerate(items, 1))
-
-
-def _not_followed(link: str, url: str, refused: addresses.AddressRefused) -> DeliveryFailed:
-    where = "" if url == link else f" to {addresses.without_query(url)}"
-    return _failed(link, f"was not followed{where}: {refused.why}")
-
-
-def _failed(link: str, what: str) -> DeliveryFailed:
-    return DeliveryFailed(f"The download of {addresses.without_query(link)} {what}")
 
 
 def _times(number: int) -> str:

@@ -1,6 +1,6 @@
 """Responses of download servers, and the retry policy of downloads.
 
-Data in, data out; ``download.py`` sends the requests.
+Data in, data out; ``hops.py`` sends the requests.
 """
 
 from __future__ import annotations

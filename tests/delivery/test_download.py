@@ -15,7 +15,8 @@ import pytest
 from delivery_kit import body, ranged, redirect
 
 from airflow_provider_grokvideo.core.errors import DeliveryFailed
-from airflow_provider_grokvideo.delivery.download import LinkExpired, fetch, system_addresses
+from airflow_provider_grokvideo.delivery.download import LinkExpired, fetch
+from airflow_provider_grokvideo.delivery.hops import system_addresses
 
 DATA = os.urandom(700_000)
 
