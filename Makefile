@@ -53,7 +53,7 @@ test-ui: env
 	@GROKVIDEO_NEED_BROWSER=1 GROKVIDEO_SCREENSHOTS=$(if $(SCREENSHOTS),docs/images) $(PY) -m pytest -m ui $(ARGS)
 
 bench: env
-	@$(PY) scripts/bench.py $(if $(QUICK),--quick) $(ARGS)
+	@$(PY) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 scale-out: env
 	@$(PY) scripts/scale_out.py $(ARGS)
@@ -65,7 +65,7 @@ check: env
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	MYPYPATH=scripts $(PY) -m mypy scripts
+	MYPYPATH=scripts $(PY) -m mypy scripts benchmarks
 	$(PY) -c 'from importlinter.cli import lint_imports_command as main; main()'
 	$(PY) scripts/check_docs.py
 
@@ -79,4 +79,4 @@ build:
 
 clean:
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find airflow_provider_grokvideo dags_examples scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find airflow_provider_grokvideo benchmarks dags_examples scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 try:
@@ -44,6 +45,15 @@ except ImportError:
     NEVER_EXPIRE = None  # type: ignore[assignment]
 
 
+def wanted(function: Callable[..., Any], args: Collection[Any], offered: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return those of the keyword arguments that a decorated function takes besides its positional ones."""
+    try:
+        from airflow.sdk.bases.decorator import determine_kwargs
+    except ImportError:
+        from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[no-redef,attr-defined,unused-ignore]
+    return determine_kwargs(function, args, offered)
+
+
 def metrics() -> Any:
     """Return Airflow's metrics client; its first use reads files and may resolve a host name."""
     try:
@@ -67,4 +77,5 @@ __all__ = [
     "TaskDeferred",
     "conf",
     "metrics",
+    "wanted",
 ]

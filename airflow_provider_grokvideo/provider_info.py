@@ -30,6 +30,9 @@ def get_provider_info() -> dict[str, object]:
         "operators": [_module("operators")],
         "sensors": [_module("sensors")],
         "triggers": [_module("triggers", "grokvideo", "bulk")],
+        "task-decorators": [
+            {"name": "grokvideo", "class-name": "airflow_provider_grokvideo.decorators.grokvideo.grokvideo_task"}
+        ],
         "retry-policies": [_module("policies")],
         "connection-types": [
             {

@@ -161,7 +161,7 @@ def broken_citations(repository: Path) -> Iterator[str]:
     document = repository / "docs" / "contract.md"
     text = document.read_text(encoding="utf-8") if document.exists() else ""
     sections, rows = set(_SECTION.findall(text)), set(_ROW.findall(text))
-    for folder in (PACKAGE, "dags_examples", "scripts", "tests"):
+    for folder in (PACKAGE, "benchmarks", "dags_examples", "scripts", "tests"):
         for path in sorted((repository / folder).rglob("*.py")):
             name = path.relative_to(repository)
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -105,7 +105,8 @@ def show_table(context: Context, facts: Mapping[str, Any], *, error: GrokVideoEr
     """
     try:
         counts = dict(facts["counts"])
-        outcome: Outcome = "waiting" if facts["in_flight"] else "delivered"
+        is_open = facts["in_flight"] or counts.get("not_sent") or counts.get("submitted")
+        outcome: Outcome = "waiting" if is_open else "delivered"
         if error is not None:
             outcome = "trouble" if counts.get("submitted") else "failed" if facts["cost_usd"] else "refused"
         told: dict[str, Any] = {

@@ -299,8 +299,7 @@ class TaskLedger:
 
     def release_rows(self, entries: Sequence[Entry]) -> None:
         """Release reservations of rows for which nothing was sent."""
-        if entries:
-            self._try(lambda ledger: ledger.release_all([entry.token for entry in entries]))
+        self._try(lambda ledger: ledger.release_all([entry.token for entry in entries]))
 
     def accepted(self, entry: Entry, request_id: str) -> None:
         """Book that a submission was accepted."""

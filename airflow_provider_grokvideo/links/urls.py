@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
 
 def query(owner: Owner) -> str:
-    """Return a task instance as a URL query."""
-    words = {"dag_id": owner.dag_id, "run_id": owner.run_id, "task_id": owner.task_id, "map_index": owner.map_index}
-    return urlencode(words, quote_via=quote)
+    """Return a task instance, or a row of its table, as a URL query."""
+    return urlencode(owner.words(), quote_via=quote)
 
 
 def page(owner: Owner) -> str:

@@ -150,11 +150,15 @@ class GrokVideoBaseOperator(GrokVideoPaidOperator):
 
     def execute(self, context: Context) -> Any:
         """Find what earlier tries bought, else submit; then wait or defer; return the manifest."""
+        return self.start(context)
+
+    def start(self, context: Context) -> Any:
+        """Do what :meth:`execute` does, for a task that another operator carries out."""
         return self._carry_out(context, lambda run: run.run())
 
     def execute_again(self, context: Context, event: Any = None) -> Any:
         """Start over after a pause; the journal knows what was done."""
-        return self.execute(context)
+        return self.start(context)
 
     def execute_complete(self, context: Context, event: Any = None) -> Any:
         """Check the trigger's event, poll once more for a fresh link and the final cost, and deliver."""

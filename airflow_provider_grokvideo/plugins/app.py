@@ -19,14 +19,16 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
+from airflow_provider_grokvideo.core.bulk.lines import Status
 from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.links.urls import base_path
-from airflow_provider_grokvideo.plugins import media, spend
+from airflow_provider_grokvideo.plugins import media, rows, spend
 from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
 from airflow_provider_grokvideo.plugins.gallery import Catalogue
 from airflow_provider_grokvideo.plugins.live_status import Polls
+from airflow_provider_grokvideo.plugins.tables import TableCache, with_rows
 from airflow_provider_grokvideo.plugins.view import Shown
 
 STATIC = Path(__file__).parent / "static"
@@ -42,6 +44,12 @@ END_OF_TIME = 250_000_000_000.0
 
 MOST = 500
 """Videos on one page."""
+
+ROWS = 100
+"""Rows of a table on one page."""
+
+MOST_ROWS = 1_000_000
+"""Largest offset of a page of rows; tables have at most 100,000."""
 
 LONGEST_PROMPT = 5_000
 """Characters of a prompt in the gallery; the service takes 4,096."""
@@ -64,10 +72,16 @@ HEADERS = {
 }
 
 
-def _owner(dag_id: str, run_id: str, task_id: str, map_index: Annotated[str | None, Query()] = None) -> Owner:
-    """Return the task instance of a query; for an unmapped one Airflow leaves its placeholder."""
+def _owner(
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    map_index: Annotated[str | None, Query()] = None,
+    item: Annotated[str | None, Query()] = None,
+) -> Owner:
+    """Return the task instance of a query, or a row of it; for an unmapped one Airflow leaves its placeholder."""
     index = int(map_index) if map_index and re.fullmatch(r"\d{1,9}", map_index, re.ASCII) else -1
-    return Owner(dag_id, run_id, task_id, index)
+    return Owner(dag_id, run_id, task_id, index, item or None)
 
 
 Named = Annotated[Owner, Depends(_owner)]
@@ -78,7 +92,7 @@ def application() -> FastAPI:
     """Return the application, built once per process."""
     app = FastAPI(title="Grok videos", docs_url=None, redoc_url=None, openapi_url=None)
     catalogue = Catalogue(newest_first=_release() >= (3, 2))
-    polls, shelf = Polls(), media.MediaCache()
+    polls, shelf, shelves = Polls(), media.MediaCache(), TableCache()
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.middleware("http")
@@ -114,9 +128,10 @@ def application() -> FastAPI:
             listed, truncated = await catalogue.recent(user, start, end, limit)
             shown = views.joined(listed)
             spent, booked = await spend.of_period(user, shown, start, end)
+        videos = await with_rows(shelves, shown, limit)
         return JSONResponse(
             {
-                "videos": [view for each in shown if (view := _brief(each, catalogue, now, booked)) is not None],
+                "videos": [view for each in videos if (view := _brief(each, catalogue, now, booked)) is not None],
                 "truncated": truncated,
                 "shown": len(shown),
                 "spend": spent,
@@ -128,7 +143,7 @@ def application() -> FastAPI:
     async def one(request: Request, owner: Named, poll: bool = False) -> JSONResponse:
         now = time.time()
         async with Airflow(request) as user:
-            found = await _shown(user, owner)
+            found = await _row(shelves, await _shown(user, owner.whole), owner)
             others = [each for each in await catalogue.of_run(user, owner) if _view(each, catalogue, now)]
             found = next(iter(views.joined([found], others)))
             entry = None if found.card.cost_usd else await spend.of_request(owner, found.card.request_id)
@@ -145,10 +160,22 @@ def application() -> FastAPI:
             view = views.polled_at(view, job, at)
         return JSONResponse(view)
 
+    @app.get("/api/rows")
+    async def rows_of_table(
+        request: Request,
+        owner: Named,
+        status: Status | None = None,
+        offset: Annotated[int, Query(ge=0, le=MOST_ROWS)] = 0,
+        limit: Annotated[int, Query(ge=1, le=ROWS)] = 60,
+    ) -> JSONResponse:
+        async with Airflow(request) as user:
+            table = Shown(owner.whole, await _card(user, owner.whole))
+        return JSONResponse(await _listed(shelves, table, status, offset, limit))
+
     @app.get("/api/request")
     async def at_service(request: Request, owner: Named) -> JSONResponse:
         async with Airflow(request) as user:
-            card = (await _shown(user, owner)).card
+            card = (await _row(shelves, await _shown(user, owner.whole), owner)).card
         if not card.conn_id or not card.request_id:
             raise HTTPException(404, "This task has no request at xAI")
         job, at = await polls.at(card.conn_id, card.request_id)
@@ -156,7 +183,7 @@ def application() -> FastAPI:
 
     @app.api_route("/media/{what}", methods=["GET", "HEAD"])
     async def file(request: Request, what: str, owner: Named, download: bool = False) -> Response:
-        return await _file(shelf, request, what, owner, download=download)
+        return await _file(shelf, shelves, request, what, owner, download=download)
 
     return app
 
@@ -176,15 +203,20 @@ async def _page(request: Request, name: str) -> Response:
     return FileResponse(STATIC / name, media_type="text/html")
 
 
-async def _file(shelf: media.MediaCache, request: Request, what: str, owner: Owner, *, download: bool) -> Response:
+async def _file(
+    shelf: media.MediaCache, shelves: TableCache, request: Request, what: str, owner: Owner, *, download: bool
+) -> Response:
     async with Airflow(request) as user:
-        card = await _card(user, owner)
+        whole = Shown(owner.whole, await _card(user, owner.whole))
+        if what == "table":
+            return media.respond((await shelves.find(whole.card, owner)).file, request, attachment=True)
+        card = (await _row(shelves, whole, owner)).card
         if what == "source":
             return media.respond(await media.source(shelf, user, card, owner), request)
         if what == "poster":
             return media.respond(await media.poster(shelf, user, card), request)
         if what not in ("video", "sidecar"):
-            raise HTTPException(404, "Expected video, poster, source or sidecar")
+            raise HTTPException(404, "Expected video, poster, source, sidecar or table")
         found = await media.video(shelf, user, card)
     if what == "sidecar":
         return JSONResponse(media.sidecar(found))
@@ -204,11 +236,35 @@ async def _shown(user: Airflow, owner: Owner) -> Shown:
         card = await _card(user, owner)
     except HTTPException as nothing:
         if nothing.status_code == 404:
-            ours = str(found.get("operator_name") or found.get("operator")).startswith("GrokVideo")
+            ours = str(found.get("operator") or found.get("operator_name")).startswith("GrokVideo")
             told = NOTHING_YET if ours else "This task does not make a Grok video."
             raise HTTPException(404, told) from None
         raise
     return Shown(owner, card, task_of(found))
+
+
+async def _row(shelves: TableCache, table: Shown, owner: Owner) -> Shown:
+    """Return the row of a table that the address names; the task instance itself if it names none."""
+    if owner.item is None:
+        return table
+    row = (await shelves.find(table.card, owner)).row(owner.item)
+    if row is None:
+        raise HTTPException(404, "The result table has no row of this id")
+    return rows.shown(row, table)
+
+
+async def _listed(shelves: TableCache, table: Shown, status: str | None, offset: int, limit: int) -> dict[str, Any]:
+    """Return rows of a table; if it cannot be read, a notice instead of an error: the counts are shown all the same."""
+    if table.card.rows is None:
+        raise HTTPException(404, "This task does not make a table of videos")
+    told: dict[str, Any] = {"rows": [], "number": 0, "counts": {}, "notice": None}
+    try:
+        found = await shelves.find(table.card, table.owner, believed=0.0)
+    except HTTPException as refused:
+        return {**told, "notice": refused.detail}
+    page, number = found.page(status, offset, limit)
+    now = time.time()
+    return {**told, "rows": [rows.brief(row, table, now) for row in page], "number": number, "counts": found.counts()}
 
 
 async def _notice(shelf: media.MediaCache, user: Airflow, card: Card) -> str | None:

@@ -20,6 +20,7 @@ TASK_TYPES = (
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoReviewOperator",
+    "GrokVideoDecoratedOperator",
     "GrokVideoSensor",
 )
 """Names only: importing the classes would slow down each process that loads plugins. A test compares them."""

@@ -107,7 +107,7 @@ class MediaCache:
         """
         until, found = self._known.get(uri) or (0.0, None)
         if found is None or time.monotonic() > until:
-            found = await _in_thread(_lane(uri), _find, uri)
+            found = await _in_thread(lane_of(uri), _find, uri)
             self._known.put(uri, (time.monotonic() + BELIEVED, found), weight([uri, found.sidecar]))
         return found
 
@@ -158,7 +158,7 @@ async def source(shelf: MediaCache, airflow: Airflow, card: Card, owner: Owner) 
     # Without a sidecar, only a file in the task's rendered argument may be shown.
     task = await airflow.task_instance(owner)
     rendered = task.get("rendered_fields") or {}
-    ours = str(task.get("operator_name") or task.get("operator")).startswith("GrokVideo")
+    ours = str(task.get("operator") or task.get("operator_name")).startswith("GrokVideo")
     if not ours or str(rendered.get(made_from.field)) != made_from.address:
         raise HTTPException(403, "The task's arguments do not name this file")
     return found
@@ -194,7 +194,7 @@ async def _in_thread(lane: str, work: Callable[..., T], *given: Any) -> T:
         raise HTTPException(504, NO_ANSWER) from None
 
 
-def _lane(uri: str) -> str:
+def lane_of(uri: str) -> str:
     """Return the name of an address's threads: scheme and connection, or the mount point of a local path."""
     scheme, _, rest = uri.partition("://") if "://" in uri else ("file", "", uri)
     if scheme.lower() in ("file", "local"):
@@ -239,7 +239,7 @@ def _told(card: Card, name: str) -> str:
 
 def _find(uri: str) -> Found:
     try:
-        return _looked_into(*_opened(uri), uri)
+        return _looked_into(*opened(uri), uri)
     except HTTPException:
         raise
     except Exception as problem:  # noqa: BLE001 - storage raises what it likes
@@ -261,10 +261,15 @@ def _looked_into(place: Place, name: str, uri: str) -> Found:
     beside = _sidecar(place, name)
     stands_for = f"{uri}\n{size}\n{(beside or {}).get('request_id')}\n{(beside or {}).get('sha256')}"
     tag = f'"{hashlib.sha256(stands_for.encode()).hexdigest()[:24]}"'
-    return Found(place, name, size, format_.mime, beside, tag, _lane(uri))
+    return Found(place, name, size, format_.mime, beside, tag, lane_of(uri))
 
 
-def _opened(uri: str) -> tuple[Place, str]:
+def opened(uri: str) -> tuple[Place, str]:
+    """Return the storage of an address and the file's name in it, without reading.
+
+    Raises:
+        HTTPException: It is not an absolute path or URL of a storage.
+    """
     directory, slash, name = uri.rpartition("/")
     scheme = uri.partition("://")[0].lower() if "://" in uri else "file"
     local = scheme in ("file", "local")

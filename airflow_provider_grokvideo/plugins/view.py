@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pendulum
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
-from airflow_provider_grokvideo.core.cards import YEAR_10000, Card, Outcome, dollars
+from airflow_provider_grokvideo.core.bulk.lines import STATUSES
+from airflow_provider_grokvideo.core.cards import YEAR_10000, Card, Outcome, Rows, dollars
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
 from airflow_provider_grokvideo.core.media import source_of
 from airflow_provider_grokvideo.core.polling.latency import Curve
@@ -94,7 +95,8 @@ class Shown:
     @property
     def label(self) -> str:
         """Name of the task instance as Airflow's UI writes it."""
-        return label(self.owner, self.task.label or self.card.label)
+        named = label(self.owner, self.task.label or self.card.label)
+        return named if self.owner.item is None else f"{named} · {self.owner.item}"
 
 
 def joined(shown: Sequence[Shown], others: Sequence[Shown] = ()) -> list[Shown]:
@@ -148,9 +150,15 @@ def view(
             "run_id": shown.owner.run_id,
             "task_id": shown.owner.task_id,
             "map_index": shown.owner.map_index,
+            "item": shown.owner.item,
         },
         "label": shown.label,
-        "links": {"task": tab(shown.owner, root), "page": page(shown.owner), "run": run(shown.owner, root)},
+        "links": {
+            "task": tab(shown.owner, root),
+            "page": page(shown.owner),
+            "run": run(shown.owner, root),
+            "table": None if shown.owner.item is None else page(shown.owner.whole),
+        },
         "outcome": outcome,
         "headline": _headline(outcome, card, problem),
         "mode": card.mode,
@@ -169,7 +177,8 @@ def view(
         "took_seconds": round(finished - submitted, 1) if finished and submitted and finished >= submitted else None,
         "video": video(shown),
         "sidecar": f"media/sidecar?{query(shown.owner)}" if made.get("sidecar_uri") else None,
-        "waiting": _waiting(card, submitted or card.at, curve) if outcome == "waiting" else None,
+        "waiting": _waiting(card, submitted or card.at, curve) if outcome == "waiting" and card.rows is None else None,
+        "rows": _rows(shown),
         "problem": problem,
         "task": {
             "state": shown.task.state,
@@ -382,6 +391,8 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
             what = f"the worker stopped while it submitted the request; the task's state is {task.state}"
             return "unconfirmed", _problem(f"{what}. The request may have been accepted and billed", _UNCONFIRMED)
         return "waiting", problem
+    if card.rows is not None:
+        return _merged_table(card, card.rows, task, problem)
     if task.state not in ENDED or card.outcome not in ("waiting", "asking"):
         return card.outcome, problem
     said = f"the task's state is {task.state}"
@@ -391,6 +402,38 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
         return "delivered" if made.get("uri") else "done" if made.get("url") else "refused", unanswered
     advice = "Clear the task to fetch the video: with a journal it resumes the request, with no new charge."
     return "trouble", _problem(f"{said}, and the request is still running at xAI", advice)
+
+
+def _merged_table(
+    card: Card, rows: Rows, task: Task, problem: dict[str, Any] | None
+) -> tuple[Outcome, dict[str, Any] | None]:
+    """Return the outcome of a table, as :func:`_merged`."""
+    if task.state == "awaiting_input":
+        return "asking", problem
+    if task.state not in ENDED or card.outcome != "waiting":
+        return card.outcome, problem
+    if task.state == "success":
+        return "delivered", problem
+    paid = max(rows.in_flight, rows.counts.get("submitted", 0))
+    said = f"the task's state is {task.state}"
+    if paid:
+        told = f"{said}, and {paid:,} paid rows are not stored yet"
+        return "trouble", _problem(told, "Clear the task to fetch their videos, with no new charge.")
+    return "trouble", _problem(f"{said}, and it has not sent all rows", "Clear the task to send the others.")
+
+
+def _rows(shown: Shown) -> dict[str, Any] | None:
+    """Return the state of a table for the page, without the address of its result table."""
+    rows = shown.card.rows
+    if rows is None:
+        return None
+    return {
+        "total": rows.total,
+        "counts": {status: rows.counts[status] for status in STATUSES if rows.counts.get(status)},
+        "in_flight": rows.in_flight,
+        "file": file_name(rows.table_uri),
+        "download": f"media/table?{query(shown.owner)}" if rows.table_uri else None,
+    }
 
 
 def _is_unconfirmed(card: Card) -> bool:
@@ -405,6 +448,9 @@ def _problem(message: str, advice: str) -> dict[str, Any]:
 
 def _headline(outcome: Outcome, card: Card, problem: Mapping[str, Any] | None) -> str:
     made = card.manifest or {}
+    if card.rows is not None:
+        stored = card.rows.counts.get("delivered", 0) + card.rows.counts.get("done", 0)
+        return f"{stored:,} of {card.rows.total:,} rows have their video"
     if outcome == "waiting" and _is_unconfirmed(card):
         return "Unconfirmed; searching for its video"
     if outcome == "delivered" and made.get("reused"):

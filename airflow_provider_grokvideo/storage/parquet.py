@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -129,6 +129,23 @@ def page(file: IO[bytes], status: str | None, start: int, end: int | None) -> tu
         table = table.filter(pc.equal(table["status"], status))
     length = None if end is None else max(0, end - start)
     return table.slice(start, length).to_pylist(), table.num_rows
+
+
+def own_lines(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a result table, with our own columns only, in little memory.
+
+    Raises:
+        WrongTable: pyarrow is missing, or the table is too large.
+    """
+    check_installed()
+    import pyarrow.parquet as pq
+
+    source = pq.ParquetFile(file)
+    names = [name for name in COLUMNS if name in source.schema_arrow.names]
+    size = 0
+    for batch in source.iter_batches(batch_size=1000, columns=names):
+        size = checked_size(size + batch.nbytes)
+        yield from batch.to_pylist()
 
 
 def _typed(column: list[Any], kind: Kind) -> Any:

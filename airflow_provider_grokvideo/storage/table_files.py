@@ -18,8 +18,9 @@ from airflow_provider_grokvideo.core.billing import money
 from airflow_provider_grokvideo.core.bulk.cells import storable
 from airflow_provider_grokvideo.core.bulk.lines import COLUMNS, Kind
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.core.redaction import foreign
-from airflow_provider_grokvideo.storage import parquet
+from airflow_provider_grokvideo.storage import parquet, table_records
 from airflow_provider_grokvideo.storage.destination import checked_path, expanded
 from airflow_provider_grokvideo.storage.names import LONGEST_NAME, hidden
 from airflow_provider_grokvideo.storage.parquet import LARGEST_TABLE, WrongTable, encodable, to_json
@@ -63,13 +64,20 @@ def check_table(uri: str | os.PathLike[str]) -> None:
         file.place.check_names((file.name,))
 
 
-def write_table(uri: str | os.PathLike[str], lines: Iterable[Mapping[str, Any]], carried: Sequence[str]) -> None:
+def write_table(
+    uri: str | os.PathLike[str],
+    lines: Iterable[Mapping[str, Any]],
+    carried: Sequence[str],
+    *,
+    owner: Owner | None = None,
+) -> None:
     """Write a result table; a reader gets the earlier table or this one, and always a whole one.
 
     Args:
         uri: A file ending in ``.jsonl`` or ``.parquet``.
         lines: Lines with the columns of :data:`COLUMNS` and the free columns; a missing one is empty.
         carried: Names of the free columns, in order.
+        owner: The task instance that writes it, for the record beside it; without one there is no record.
 
     Raises:
         InvalidInput: It has another suffix, or pyarrow is missing.
@@ -89,6 +97,8 @@ def write_table(uri: str | os.PathLike[str], lines: Iterable[Mapping[str, Any]],
         with _storage_of(file, "written"):
             file.place.prepare()
             file.place.put(whole, file.name)
+            if owner is not None:
+                table_records.write_record(file.place, file.name, whole, owner)
 
 
 def read_lines(
@@ -116,6 +126,21 @@ def read_lines(
             found = [line for line in map(_parsed, content.splitlines()) if status in (None, line["status"])]
             lines, count = found[start:end], len(found)
         return [_plain_line(line) for line in lines], count
+
+
+def lines_in(content: bytes, *, is_parquet: bool) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a result table as plain JSON, with the columns of :data:`COLUMNS` only.
+
+    Args:
+        content: The file.
+        is_parquet: Whether it is Parquet, or else JSONL.
+
+    Raises:
+        WrongTable: pyarrow is missing, or the table is too large. A damaged table raises whatever its reader raises.
+    """
+    found = parquet.own_lines(BytesIO(content)) if is_parquet else map(_parsed, content.splitlines())
+    for line in found:
+        yield _plain_line({name: line.get(name) for name in COLUMNS})
 
 
 def _file(uri: str | os.PathLike[str]) -> _File:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from airflow_provider_grokvideo.core.bulk.rows import check_number
+from airflow_provider_grokvideo.core.bulk.rows import FILE_SUFFIXES, check_number
 from airflow_provider_grokvideo.core.errors import DeliveryFailed, GrokVideoError, InvalidInput, shorten
 from airflow_provider_grokvideo.core.redaction import foreign
 from airflow_provider_grokvideo.storage import parquet, places
@@ -23,7 +23,6 @@ from airflow_provider_grokvideo.storage.parquet import LARGEST_TABLE, WrongTable
 _FIELD = "rows"
 _NOTHING_SENT = "Nothing was sent or billed."
 _DELIMITERS = ",;\t|"
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _PIECE = 1024 * 1024
 
 
@@ -44,9 +43,9 @@ def read_cells(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     shown = foreign(text, 200)
     name = text.lower()
     is_packed = name.endswith(".gz")
-    suffix = next((each for each in _SUFFIXES if name.removesuffix(".gz").endswith(each)), None)
+    suffix = next((each for each in FILE_SUFFIXES if name.removesuffix(".gz").endswith(each)), None)
     if suffix is None or (is_packed and suffix == ".parquet"):
-        raise InvalidInput(_FIELD, shown, f"a file ending in {', '.join(_SUFFIXES)}; all but Parquet also with .gz")
+        raise InvalidInput(_FIELD, shown, f"a file ending in {', '.join(FILE_SUFFIXES)}; all but Parquet also with .gz")
     with _reading(shown), _opened(text, shown) as file:
         if suffix == ".parquet":
             return parquet.cells(file)

@@ -14,9 +14,9 @@ from pathlib import Path
 def crowd_service(folder: Path) -> Iterator[str]:
     """Run the lean service of the benchmarks in a process of its own and yield its address."""
     port_file = folder / "port"
-    scripts = Path(__file__).resolve().parents[2] / "scripts"
+    repository = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "benchmarks.server", "--port-file", str(port_file)]
-    with subprocess.Popen(command, cwd=scripts) as process:
+    with subprocess.Popen(command, cwd=repository) as process:
         try:
             deadline = time.monotonic() + 30
             while not port_file.exists() and time.monotonic() < deadline:

@@ -167,3 +167,31 @@ def test_it_says_where_it_looked_and_what_is_missing(tmp_path, ledger, journal, 
     assert [2, 2, 2] == codes
     assert "no.db" in said
     assert "there is no directory" in said
+
+
+def test_rows_are_booked_like_single_purchases(ledger, journal, capsys):
+    """Each row's record is followed, and the lines name the row."""
+    rows = [replace(known("a", "delivered", manifest={"cost_usd": 0.07}), owner=row_of(item)) for item in ("x", "y")]
+    hold(journal, *(replace(each, token=f"t-{each.owner.item}", request_id=each.owner.item) for each in rows))
+    ledger.reserve(replace(reserved("a"), token="t-x", owner=row_of("x")), [])
+
+    assert 0 == reconcile(ledger, journal)
+    assert {("x", 7 * CENT), ("y", 7 * CENT)} == {(each.owner.item, each.billed) for each in ledger.entries()}
+    assert "films.a row 'x' of manual__1: reserved, 0.05 USD -> settled, done, 0.07 USD" in capsys.readouterr().out
+
+
+def test_a_row_waits_for_its_turn_for_a_day(ledger, journal):
+    """A table reserves all rows at once: one without a record is dead after a day, or as --older-than says."""
+    entry = replace(reserved("a"), owner=row_of("x"))
+    ledger.reserve(entry, [])
+
+    assert 1 == reconcile(ledger, journal)
+    assert 0 == reconcile(ledger, journal, "--older-than", "10")
+    ledger.reserve(replace(entry, token="t-old", reserved_at=time.time() - 25 * 3600), [])
+    assert 0 == reconcile(ledger, journal)
+    assert 0 == sum(each.counted for each in ledger.entries())
+
+
+def row_of(item: str) -> Owner:
+    """Return a row of a task."""
+    return replace(owner("a"), item=item)

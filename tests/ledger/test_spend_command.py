@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -215,3 +216,22 @@ def test_what_cannot_be_meant_is_an_error(path, capsys, words, said):
     """The message names the word and what is allowed."""
     assert 2 == main([*report(path), *words])
     assert said in capsys.readouterr().err
+
+
+def test_rows_count_within_their_task_and_are_listed_with_their_id(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """--by task adds the rows up; --entries names each."""
+    path = str(tmp_path / "rows.db")
+    ledger = open_sqlite(path)
+    for item in ("a", "b"):
+        entry = bought(item, "2026-10-26T10:00:00")
+        ledger.reserve(replace(entry, owner=replace(entry.owner, item=item)), [])
+    period = ["--ledger-path", path, "--since", "2026-10-01", "--until", "2026-10-31"]
+    main(["spend", *period, "--by", "task", "--format", "json"])
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    main(["spend", *period, "--entries", "--format", "json"])
+    listed = json.loads(capsys.readouterr().out)["purchases"]
+    main(["spend", *period, "--entries"])
+
+    assert ("films.make", 2, "0.10") == (group["task"], group["purchases"], group["billed_usd"])
+    assert ["a", "b"] == [each["item"] for each in listed]
+    assert "films.make row 'a'" in capsys.readouterr().out

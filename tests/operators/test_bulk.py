@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from bulk_kit import FAST, again, by_id, context_of, drive_table, lines_of, rows
 from review_kit import PAUSES, TI_ID, Desk, said
 
 from airflow_provider_grokvideo.compat import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.errors import (
     AuthenticationFailed,
     GrokVideoError,
@@ -21,6 +24,11 @@ from airflow_provider_grokvideo.core.errors import (
     RowsFailed,
     SpendLimitExceeded,
 )
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
+from airflow_provider_grokvideo.execution.task import items_of
+from airflow_provider_grokvideo.ledger.sql import open_sqlite
+
+OWNER = Owner("films", "manual__1", "make")
 
 pytestmark = pytest.mark.usefixtures("grokvideo_connection")
 
@@ -38,6 +46,13 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 @pytest.fixture
 def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give tasks the SQL journal and a ledger; return its file."""
+    monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def journal_and_ledger(journal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give tasks a ledger beside each kind of journal; return its file."""
     monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", str(tmp_path / "ledger.db"))
     return tmp_path / "ledger.db"
 
@@ -408,6 +423,22 @@ def test_rows_that_are_not_sent_give_their_money_back(sql, grokvideo_emulator, o
     course = drive_table(table_task(out, rows_of(4), budgets=budget), TaskInstance(run_id="other"))
 
     assert {"delivered": 4} == course.result["counts"]
+
+
+@pytest.mark.parametrize("row", [None, {"id": "b", "prompt": ""}], ids=["removed", "bad"])
+def test_a_row_that_is_left_out_keeps_the_money_of_its_unconfirmed_submission(journal_and_ledger, out, row):
+    """What a worker that died may have bought for a row counts in budgets, whatever became of the row since."""
+    lost = replace(OWNER, item="b")
+    entry = Entry("t1", time.time(), "grokvideo_default", lost, 1, estimated=500_000_000)
+    record = Record(lost, 1, "t1", "intent", "f" * 64, "f" * 64, time.time(), 1, 1, estimated_usd="0.05")
+    open_sqlite(str(journal_and_ledger)).reserve_all([entry], [])
+    items_of(OWNER, None).of("b").create(record)
+    rows = [*rows_of(2), *([] if row is None else [row])]
+
+    drive_table(table_task(out, rows, on_bad_rows="skip"), TaskInstance(try_number=2))
+
+    (there,) = [each for each in open_sqlite(str(journal_and_ledger)).entries() if each.token == "t1"]
+    assert ("reserved", "unconfirmed", 500_000_000) == (there.state, there.outcome, there.counted)
 
 
 def test_the_state_store_takes_few_rows_and_says_so(grokvideo_emulator, out):

@@ -19,7 +19,6 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from benchmarks.server import Connection, Service
 from crowd_kit import crowd_service
 
 from airflow_provider_grokvideo.client.account import Account
@@ -31,6 +30,7 @@ from airflow_provider_grokvideo.core.requests import TextToVideo
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.triggers import poller
 from airflow_provider_grokvideo.triggers.grokvideo import GrokVideoTrigger
+from benchmarks.server import Connection, Service
 
 SOON = 0.02
 """Seconds that a video of the desk takes: two or three looks."""

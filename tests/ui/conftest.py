@@ -52,6 +52,9 @@ TROUBLES = {
     "lost_answer": "An echo in a tunnel",
 }
 
+TABLE_TROUBLES = {"moderated:b": "A fight that nobody should see", "failed:internal_error": "A clock without hands"}
+"""Of rows of a table."""
+
 
 @dataclass
 class Studio:
@@ -151,7 +154,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     passwords.write_text(json.dumps(PASSWORDS))
     # Every look tells the progress: with every second answer empty, the triggerer's looks could get all that tell it.
     with Emulator(tempo="seconds:4", quirks={"pending_body": "json"}) as emulator:
-        for fault, prompt in TROUBLES.items():
+        for fault, prompt in (*TROUBLES.items(), *TABLE_TROUBLES.items()):
             emulator.script(fault, prompt=prompt)
         emulator.script("wrong_bytes", prompt="A letter in a bottle", times=9)
         connection = {
@@ -174,10 +177,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
             env["AIRFLOW__GROKVIDEO__JOURNAL_PATH"] = str(tmp_path_factory.mktemp("journal"))
         with AirflowStack(home, HERE / "dags", env, login=("admin", PASSWORDS["admin"])) as stack:
             studio = Studio(stack, emulator, out)
-            for dag_id in ("films", "troubles", "secret_films", "reviewed"):
+            for dag_id in ("films", "troubles", "secret_films", "reviewed", "tables"):
                 studio.runs[dag_id] = stack.api.trigger(dag_id)
             studio.wait("films", _ended)
             studio.wait("secret_films", _ended)
+            studio.wait("tables", _ended)
             studio.wait("reviewed", lambda found: _ended([ti for ti in found if ti["task_id"] == "film"]))
             studio.wait("troubles", lambda found: _ended([ti for ti in found if ti["task_id"] != "asking"]))
             emulator.set_tempo("seconds:3600")

@@ -21,11 +21,14 @@ def shown(studio, what: str) -> tuple[str, str]:
         "waiting": (studio.page("patience", "waiting"), ".waiting"),
         "moderated": (studio.page("troubles", "moderated"), ".panel"),
         "unconfirmed": (studio.page("troubles", "doubtful"), ".panel"),
+        "a table": (studio.page("tables", "postcards"), ".row-card"),
     }[what]
 
 
 @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 400)], ids=["light", "dark and narrow"])
-@pytest.mark.parametrize("what", ["gallery", "no videos", "an edit", "a video", "waiting", "moderated", "unconfirmed"])
+@pytest.mark.parametrize(
+    "what", ["gallery", "no videos", "an edit", "a video", "waiting", "moderated", "unconfirmed", "a table"]
+)
 def test_everything_has_a_name_a_role_and_enough_contrast(studio, open_page, what, dark, width):
     """In both themes: WCAG 2.2 AA as far as a machine can judge it."""
     address, part = shown(studio, what)

@@ -43,7 +43,7 @@ def test_the_gallery_lists_only_what_a_user_may_see(studio):
 
     assert {"patience"} == {view["key"]["dag_id"] for view in guest["videos"]}
     assert ["patience"] == [line["dag_id"] for line in guest["spend"]["by_dag"]]
-    assert {"films", "troubles", "patience", "secret_films", "reviewed"} == {
+    assert {"films", "troubles", "patience", "secret_films", "reviewed", "tables"} == {
         view["key"]["dag_id"] for view in admin["videos"]
     }
 

@@ -22,6 +22,9 @@ from airflow_provider_grokvideo.core.errors import InvalidInput, shorten
 
 MOST_ROWS = 100_000
 
+FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+"""Ends of the names of files that are tables; all but Parquet also with ``.gz``."""
+
 _FIELD = "rows"
 
 

@@ -51,6 +51,7 @@ class Opened:
         left: Rows that are not in the table any more and whose video is paid and not stored.
         carried: Names of the free columns.
         items: The journals.
+        records: Of all rows that were ever in the table, by their ids, as they were read.
         content: Hash of what the table asks for.
         problem: Why the table could not be read again; only its paid rows are known then.
     """
@@ -60,7 +61,8 @@ class Opened:
     left: list[RowWork]
     carried: tuple[str, ...]
     items: Items
-    content: str = ""
+    records: dict[str, list[Record]]
+    content: str
     problem: GrokVideoError | None = None
 
     @property
@@ -139,13 +141,15 @@ class Opener:
         records = items.records()
         works = [RowWork(row, records.get(row.id, [])) for row in table.rows]
         known = {row.id for row in table.rows}
-        left = [_left_over(item, held) for item, held in records.items() if item not in known]
+        removed = {item: held for item, held in records.items() if item not in known}
+        left = [_left_over(item, held) for item, held in removed.items()]
         found = Opened(
-            works, list(table.bad), [each for each in left if each is not None], table.carried, items,
+            works, list(table.bad), [each for each in left if each is not None], table.carried, items, records,
             tables.content_of(table.rows),
         )  # fmt: skip
-        for work in found.left:
-            log.warning("Row %r is not in the table any more; %s", work.row.id, advice.left_behind(work.records[-1]))
+        for item, held in removed.items():
+            for record in purchases.orphans(held):
+                log.warning("Row %r is not in the table any more; %s", item, advice.left_behind(record))
         return found
 
     def _check(self, found: Opened) -> None:

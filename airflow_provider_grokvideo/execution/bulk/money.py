@@ -47,8 +47,8 @@ class Money:
     def follow(self, opened: Opened) -> None:
         """Bring the ledger up to the journal, and take up the reservations of an earlier leg or try."""
         owner = self._services.host.owner
-        records = {work.row.id: work.records for work in (*opened.works, *opened.left)}
-        self._held = self._ledger.follow_items(records, owner, has_journal=True)
+        # A row that was removed may have an unconfirmed submission, whose reservation stays.
+        self._held = self._ledger.follow_items(opened.records, owner, has_journal=True)
         for work in opened.to_buy:
             held = self._held.get(work.row.id)
             # A price that has changed since is decided again.

@@ -412,7 +412,9 @@ class BulkRun:
             return None
         self._keep(written_at=self._now())
         try:
-            table_files.write_table(self.report.table_uri, self.report.lines(), self._opened.carried)
+            table_files.write_table(
+                self.report.table_uri, self.report.lines(), self._opened.carried, owner=self._host.owner
+            )
         except GrokVideoError as error:
             log.warning("The result table could not be written: %s", error)
             return error

@@ -5,6 +5,7 @@ import { el, fill, icon } from "./dom.js";
 import { safe } from "./leaving.js";
 import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
 import { MODES, OUTCOMES, ago, clock, dayAfter, dayBegins, moment, money, price, zone } from "./words.js";
+import { segments } from "./table.js";
 import "./theme.js";
 
 const PERIODS = { 1: "24 hours", 7: "7 days", 30: "30 days" };
@@ -232,7 +233,7 @@ function card(view, now) {
     el(
       "div.card-text",
       {},
-      el("p.card-prompt", { title: view.prompt }, view.prompt ?? MODES[view.mode] ?? "Prompt unknown"),
+      el("p.card-prompt", { title: view.prompt }, view.rows ? `Table of ${view.rows.total.toLocaleString("en-US")} videos` : view.prompt ?? MODES[view.mode] ?? "Prompt unknown"),
       el("p.card-where", {}, `${view.key.dag_id} · ${view.label}`),
       el(
         "p.card-facts",
@@ -268,6 +269,7 @@ function picture(view, now) {
   }
   if (view.duration && video) frame.append(el("span.length", {}, clock(view.duration)));
   frame.append(badge(view.outcome));
+  if (view.rows) frame.append(el("div.frame-progress", {}, segments(view.rows)));
   if (view.waiting) {
     const { share, soon } = progress(view.waiting, now);
     frame.append(el("div.frame-progress", {}, el("span", {}, soon), bar(share, soon)));

@@ -6,6 +6,7 @@ import { el, fill, icon } from "./dom.js";
 import { copy, leaving, safe } from "./leaving.js";
 import { announce, badge, bar, copier, header, instead, progress } from "./parts.js";
 import { MODES, OUTCOMES, bytes, moment, money, price, seconds, span, timeOfDay } from "./words.js";
+import { back, rows, summary, table } from "./table.js";
 import { framed } from "./theme.js";
 
 const LIVE = new Set(["submitting", "waiting", "asking", "submitted"]);
@@ -16,6 +17,7 @@ const place = query({
   run_id: words.run_id,
   task_id: words.task_id,
   map_index: words.map_index,
+  item: words.item,
 });
 let shown = null;
 
@@ -34,22 +36,43 @@ async function load() {
   const said = JSON.stringify(told);
   const old = main.querySelector(".waiting");
   // Unchanged parts are not redrawn: a video keeps playing, and the focus stays.
-  if (said !== shown?.said || !old !== !view.waiting) draw(view);
+  if (said !== shown?.said || !old !== !view.waiting) (view.rows ? drawTable : draw)(view);
   else if (old) old.replaceWith(waiting(view));
   shown = { said, view };
+  if (view.rows) await rows();
+}
+
+function title(view) {
+  document.title = `${view.label} · Video`;
+  return el(
+    "div.title-row",
+    {},
+    el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.headline === OUTCOMES[view.outcome]?.[0] ? "" : view.headline))),
+    el(
+      "div.row",
+      {},
+      view.links.table ? el("a.all", { href: back(view.links.table), "data-testid": "whole-table" }, icon("back"), "All rows of the table") : null,
+      el("a.all", { href: gallery(), "data-testid": "all" }, icon("back"), "All videos"),
+    ),
+  );
+}
+
+/** Page of a table; the rows stay where they are when the summary changes. */
+function drawTable(view) {
+  const focused = document.activeElement?.dataset?.status;
+  const top = el("div.stage", {}, title(view), view.problem ? problem(view) : null, summary(view), actions(view));
+  const known = main.querySelector(".table");
+  if (known) main.querySelector(".stage").replaceWith(top);
+  else fill(main, header(), top, table(view));
+  if (focused !== undefined) main.querySelector(`.chip[data-status="${focused}"]`)?.focus();
+  announce(view.headline);
 }
 
 function draw(view) {
-  document.title = `${view.label} · Video`;
   fill(
     main,
     header(),
-    el(
-      "div.title-row",
-      {},
-      el("div.row", {}, badge(view.outcome), el("h1.headline", { "data-testid": "headline" }, view.label, el("span", {}, view.headline === OUTCOMES[view.outcome]?.[0] ? "" : view.headline))),
-      el("a.all", { href: gallery(), "data-testid": "all" }, icon("back"), "All videos"),
-    ),
+    title(view),
     el(
       "div.columns",
       {},
@@ -242,7 +265,7 @@ function purchases(list) {
 
 function actions(view) {
   const share = el("button.button", { type: "button", "data-testid": "copy-link", onclick: async () => {
-    const done = await copy(new URL(view.links.task, location.origin).href);
+    const done = await copy(view.key.item ? new URL(view.links.page, document.baseURI).href : new URL(view.links.task, location.origin).href);
     const said = share.querySelector("span");
     said.textContent = done ? "Copied" : "Not copied";
     announce(said.textContent);
@@ -253,6 +276,7 @@ function actions(view) {
     {},
     view.video?.download ? leaving(el("a.button.strong", { href: view.video.download, download: "", "data-testid": "download" }, icon("download"), "Download")) : null,
     share,
+    view.rows?.download ? leaving(el("a.button", { href: view.rows.download, download: "", "data-testid": "download-table" }, icon("download"), view.rows.file)) : null,
     view.sidecar ? el("button.button", { type: "button", "data-testid": "sidecar", onclick: () => sidecar(view.sidecar) }, icon("file"), "Sidecar") : null,
     inTab(view) ? null : leaving(el("a.button", { href: view.links.task, "data-testid": "in-airflow" }, icon("out"), "Task in Airflow")),
   );
@@ -302,7 +326,8 @@ function facts(view) {
   const rows = [
     ["DAG", view.key.dag_id],
     ["Run", leaving(el("a", { href: view.links.run, "data-testid": "run" }, view.key.run_id))],
-    ["Task", view.label],
+    ["Task", view.key.item ? view.key.task_id : view.label],
+    ["Row", view.key.item],
     ["Cost", cost(view)],
     ["Mode", MODES[view.mode] ?? view.mode],
     ["Model", view.model],

@@ -14,6 +14,7 @@ export const OUTCOMES = {
   expired: ["Expired", "clock"],
   unconfirmed: ["Unconfirmed", "question"],
   refused: ["Refused", "hand"],
+  not_sent: ["Not sent", "clock"],
 };
 
 export const MODES = {

@@ -9,10 +9,10 @@ import random
 from itertools import pairwise
 
 import pytest
-from benchmarks.simulation import MIX, Job, Kind, Outcome, best, fewest_polls, fixed, frontier, simulate, steadily
 
 from airflow_provider_grokvideo.core.polling.latency import Latencies
 from airflow_provider_grokvideo.core.polling.queue import PATIENCE
+from benchmarks.simulation import MIX, Job, Kind, Outcome, best, fewest_polls, fixed, frontier, simulate, steadily
 
 PRICE = 0.29
 """Seconds of lag per look at which the best schedule needs about as many polls as ours."""

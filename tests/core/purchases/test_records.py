@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import re
@@ -33,7 +34,10 @@ from airflow_provider_grokvideo.core.purchases.records import (
     may_replace,
     next_step,
     parse,
+    upload_token,
 )
+from airflow_provider_grokvideo.journal import cli as journal_commands
+from airflow_provider_grokvideo.journal.sql import owner_key
 
 OWNER = Owner("films", "manual__1", "make")
 SAME, OTHER = "a" * 64, "b" * 64
@@ -441,3 +445,49 @@ GONE = replace(INTENT, phase="withdrawn")
 def test_nothing_covers_what_its_writer_has_not_read(expected, there, read, now):
     """A record gives way to more knowledge only, whoever comes late."""
     assert expected is may_replace(there, read, now)
+
+
+ROW = Owner("films", "manual__1", "make", 3, "a")
+
+
+def test_a_row_is_named_with_its_id():
+    """Messages and commands name the row; an owner without one is named as before."""
+    assert "films.make[3] row 'a' of manual__1" == str(ROW)
+    assert "films.make[3] of manual__1" == str(ROW.whole)
+    assert "grokvideo journal show films manual__1 make --map-index 3 --item a" == ROW.command("show")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])), st.sampled_from(["films", "-films"]))
+def test_the_command_of_a_row_survives_the_shell(item, dag_id):
+    """Whatever a row is called, its command names that row of that task."""
+    owner = replace(ROW, item=item, dag_id=dag_id)
+    words = shlex.split(owner.command("forget", "--force"))
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    journal_commands.add(commands)
+    found = parser.parse_args(words[1:])
+
+    assert (item, dag_id, 3, True) == (found.item, found.dag_id, found.map_index, found.force)
+
+
+def test_the_record_of_a_row_is_read_as_it_was_written():
+    """The row and the try that saw the end are kept, and the row belongs to the identity."""
+    record = Record(ROW, 1, "t", "ended", SAME, SAME, 1.0, request_id="r", outcome="failed", closed_in=2)
+    written = json.loads(json.dumps(record.to_json()))
+
+    assert ("a", 2) == (written["item"], written["closed_in"])
+    assert record == parse(written) == parse(written, ROW)
+    with pytest.raises(JournalCorrupt):
+        parse(written, ROW.whole)
+
+
+def test_a_record_without_a_row_is_written_as_before():
+    """Neither the record, nor its key in the database, nor the name of its upload knows of rows."""
+    owner = Owner("films", "manual__1", "make", 3)
+    record = Record(owner, 1, "t", "intent", SAME, SAME, 1.0)
+
+    assert not {"item", "closed_in"} & set(record.to_json())
+    assert "e74a33c657010dbb" == upload_token(owner, SAME, 1)
+    assert upload_token(owner, SAME, 1) != upload_token(ROW, SAME, 1)
+    assert "0a3a204b87949991ebf2d1b13979dc5ad975e1695e8419c2b5e1774ecd303d05" == owner_key(owner)
+    assert owner_key(owner) != owner_key(ROW)

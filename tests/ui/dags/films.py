@@ -6,6 +6,7 @@ from pathlib import Path
 from airflow.sdk import DAG, task
 
 from airflow_provider_grokvideo.operators.grokvideo import (
+    GrokVideoBulkOperator,
     GrokVideoEditOperator,
     GrokVideoGenerateOperator,
     GrokVideoReviewOperator,
@@ -61,6 +62,28 @@ with DAG("patience", schedule=None):
 with DAG("reviewed", schedule=None):
     film = clip("film", "A paper boat sails down a stream in the rain", duration=3)
     GrokVideoReviewOperator(task_id="review", video=film.output, max_takes=3)
+
+ROWS = {
+    "harbour": "A harbour at sunrise, gulls above the masts",
+    "market": "A flower market after the rain",
+    "tram": "A yellow tram climbs a steep street",
+    "bakery": "Steam rises from fresh bread in a bakery",
+    "meadow": "Wind moves through a meadow of poppies",
+    "harvest": "A tractor crosses a field of wheat at dusk",
+    "fight": "A fight that nobody should see",
+    "clock": "A clock without hands",
+    "long": "A river from its source to the sea",
+    "bridge": "Fog drifts under a stone bridge",
+}
+
+with DAG("tables", schedule=None):
+    GrokVideoBulkOperator(
+        task_id="postcards",
+        rows=[{"id": name, "prompt": prompt, "duration": 99 if name == "long" else 2} for name, prompt in ROWS.items()],
+        destination=OUT + "/postcards/{id}.mp4",
+        on_bad_rows="skip",
+        min_success_ratio=0.5,
+    )
 
 with DAG("secret_films", schedule=None):
     clip("hidden", "A door that stays shut")

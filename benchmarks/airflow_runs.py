@@ -1,8 +1,8 @@
 """Fifty videos in a real Airflow with four worker slots: waiting in the worker, the usual way to defer, and ours.
 
-``python scripts/benchmarks/airflow_runs.py --out build/bench-airflow.json`` runs three DAGs one after the other, about
+``python -m benchmarks.airflow_runs --out build/bench-airflow.json`` runs three DAGs one after the other, about
 eleven minutes. Airflow's four components, SQLite and the emulator share this machine. Each DAG maps one task over all
-videos. Each video takes 30 s at the emulator; all are the same eight seconds of 480p, so that they are rendered once,
+videos, but ``bulk``, whose one task has them as its rows. Each video takes 30 s at the emulator; all are the same eight seconds of 480p, so that they are rendered once,
 before the first run. The package is a copy with its bytecode, as an installation has it. At the end each video is a
 file in a folder; ours is also decoded, hashed and has a sidecar.
 
@@ -27,19 +27,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil  # type: ignore[import-untyped, unused-ignore]
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from processes import Family, ProcessFailed, clean_environment, tail
 from stack import AirflowStack
 
 from benchmarks import costs
+from benchmarks.emulator import Emulator
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-SCRIPTS = REPOSITORY / "scripts"
-DAGS = SCRIPTS / "benchmarks" / "dags"
+REPOSITORY = Path(__file__).resolve().parent.parent
+DAGS = REPOSITORY / "benchmarks" / "dags"
 
 VIDEOS = 50
 SECONDS = 30.0
@@ -49,8 +44,12 @@ NAMES = {
     "blocking": "blocking PythonOperator, 5 s",
     "usual": "usual deferrable operator, 5 s",
     "ours": "GrokVideoGenerateOperator",
+    "bulk": "GrokVideoBulkOperator, one task",
 }
 """What the table calls the DAGs, in the order of their runs."""
+
+MAPPED = ("blocking", "usual", "ours")
+"""DAGs with a task instance for each video."""
 
 WARM_UP = "warm_up"
 """A DAG that is run first, so that the executor has all of its workers before anything is measured."""
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "bench-airflow.json", help="the JSON file")
     parser.add_argument("--videos", type=int, default=VIDEOS, help="videos of each run (%(default)s)")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="until a video is done (%(default)s)")
-    parser.add_argument("--who", nargs="+", choices=list(NAMES), default=list(NAMES), help="DAGs; all if unset")
+    parser.add_argument("--who", nargs="+", choices=list(NAMES), default=MAPPED, help="DAGs; the mapped ones if unset")
     wishes = parser.parse_args(arguments)
     measured = measure(
         wishes.videos, wishes.seconds, wishes.who, say=lambda line: print(line, file=sys.stderr, flush=True)
@@ -78,14 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(
     videos: int = VIDEOS,
     seconds: float = SECONDS,
-    who: Iterable[str] = tuple(NAMES),
+    who: Iterable[str] = MAPPED,
     *,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Run the DAGs one after the other and return a row for each.
 
     Args:
-        videos: Mapped task instances of each run; at most 64 run or wait at once.
+        videos: Of each run; at most 64 mapped task instances run or wait at once.
         seconds: From the submit of a video until it is done.
         who: Names of DAGs.
         say: Told what comes next.
@@ -94,15 +93,18 @@ def measure(
         ProcessFailed: Airflow or the emulator did not start.
         AirflowApiError: A run was not finished in time.
     """
+    # It imports Airflow.
+    from benchmarks.by_hand import REQUEST
+
     with ExitStack() as running:
         home = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="grokvideo-bench-airflow-")))
         say("starting the emulator and Airflow")
-        emulator = running.enter_context(Emulator(home, seconds))
+        emulator = running.enter_context(Emulator(home, f"seconds:{seconds:g}", REQUEST))
         env = {
             "AIRFLOW_CONN_GROKVIDEO_DEFAULT": json.dumps(emulator.connection),
             "GROKVIDEO_BENCH_OUT": str(home / "videos"),
             "GROKVIDEO_BENCH_VIDEOS": str(videos),
-            "PYTHONPATH": os.pathsep.join((str(costs.installed_copy(home)), str(SCRIPTS))),
+            "PYTHONPATH": os.pathsep.join((str(costs.installed_copy(home)), str(REPOSITORY))),
         }
         stack = running.enter_context(AirflowStack(home / "airflow", DAGS, env, parallelism=SLOTS))
         say("warming up")
@@ -203,78 +205,6 @@ class Slots:
                     now = time.monotonic()
                     self.seconds += count * (now - last)
                     last = now
-
-
-class Emulator:
-    """The emulator in a process of its own, with the clip of all videos rendered already."""
-
-    def __init__(self, home: Path, seconds: float) -> None:
-        self._backend = home
-        self._seconds = seconds
-        self._family = Family()
-        self.connection: dict[str, str] = {}
-
-    def __enter__(self) -> Emulator:
-        try:
-            self._start()
-            self._render()
-        except BaseException:
-            self._family.stop()
-            raise
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._family.stop()
-
-    def reset(self) -> None:
-        """Forget all videos and counts; the rendered clip stays."""
-        self._control("POST", "reset")
-
-    def ledger(self) -> dict[str, Any]:
-        """Return what was accepted and how often each video was looked at."""
-        known: dict[str, Any] = self._control("GET", "ledger")
-        return known
-
-    def _start(self) -> None:
-        ready = self._backend / "emulator.json"
-        # Hand-written code reads JSON from every answer, also from "not yet".
-        options = ["--tempo", f"seconds:{self._seconds:g}", "--quirk", "pending_body=json", "--ready-file", str(ready)]
-        process = self._family.add(
-            "emulator",
-            [sys.executable, "-m", "airflow_provider_grokvideo.emulator", *options],
-            env=clean_environment(),
-            log=self._backend / "emulator.log",
-            cwd=self._backend,
-        )
-        process.start()
-        deadline = time.monotonic() + 30
-        while not ready.exists():
-            process.check()
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"The emulator was not ready after 30 s. Its last lines:\n{tail(process.log)}")
-            time.sleep(0.1)
-        known = json.loads(ready.read_text())
-        self.connection = {"conn_type": "grokvideo", "host": known["base_url"], "password": known["api_key"]}
-
-    def _render(self) -> None:
-        from benchmarks.by_hand import REQUEST
-
-        prompt = f"{REQUEST['prompt']} [[emulator: tempo=at-once]]"
-        with httpx.Client(
-            base_url=self.connection["host"],
-            headers={"Authorization": f"Bearer {self.connection['password']}"},
-            timeout=60,
-            trust_env=False,
-        ) as client:
-            words = {"model": "grok-imagine-video", **REQUEST, "prompt": prompt}
-            request_id = client.post("/videos/generations", json=words).raise_for_status().json()["request_id"]
-            job = client.get(f"/videos/{request_id}").raise_for_status().json()
-        httpx.get(job["video"]["url"], timeout=60, trust_env=False).raise_for_status()
-
-    def _control(self, method: str, what: str) -> Any:
-        origin = self.connection["host"].removesuffix("/v1")
-        answer = httpx.request(method, f"{origin}/_emulator/{what}", timeout=30, trust_env=False)
-        return answer.raise_for_status().json()
 
 
 def _cpu(stack: AirflowStack) -> dict[str, float]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG
-from benchmarks.by_hand import OUT, REQUEST, VIDEOS
 
 from airflow_provider_grokvideo.operators.grokvideo import GrokVideoGenerateOperator
+from benchmarks.by_hand import OUT, REQUEST, VIDEOS
 
 with DAG("ours", schedule=None, max_active_tasks=64):
     GrokVideoGenerateOperator.partial(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
+
 from benchmarks.by_hand import VIDEOS, make_video
 
 with DAG("blocking", schedule=None, max_active_tasks=64):

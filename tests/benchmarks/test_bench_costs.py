@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
-from benchmarks import airflow_runs, costs
 
 from airflow_provider_grokvideo.media import boxes
+from benchmarks import airflow_runs, costs
 
 FETCHED = {
     "large_mb": 200,

@@ -1,6 +1,6 @@
 """What the package costs where nobody waits: its import, the parsing of DAG files, and the delivery of a large video.
 
-``python scripts/benchmarks/costs.py --out build/bench-costs.json`` measures and prints the tables; about two minutes.
+``python -m benchmarks.costs --out build/bench-costs.json`` measures and prints the tables; about two minutes.
 
 Imports and parsing are measured on a copy of the package with its bytecode, as an installation has it, in an Airflow
 home of their own. Times are CPU seconds of fresh processes (imports) or forks (parsing), so that a busy machine
@@ -31,15 +31,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from processes import clean_environment
 
 from benchmarks import fetching
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-SCRIPTS = REPOSITORY / "scripts"
+REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = "airflow_provider_grokvideo"
 
 IMPORT_REPEATS = 10
@@ -257,7 +253,7 @@ def _environment(home: Path) -> dict[str, str]:
         AIRFLOW_HOME=str(home / "airflow"),
         AIRFLOW__CORE__LOAD_EXAMPLES="False",
         AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
-        PYTHONPATH=os.pathsep.join((str(copy), str(SCRIPTS))),
+        PYTHONPATH=os.pathsep.join((str(copy), str(REPOSITORY))),
     )
     for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"):
         env.pop(name, None)

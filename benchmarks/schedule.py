@@ -1,17 +1,12 @@
 """What looks cost and what they bring, on a virtual clock: the table of the schedule and the one of the pace.
 
-Run as ``python scripts/benchmarks/schedule.py``; it takes half a minute and always prints the same.
+Run as ``python -m benchmarks.schedule``; it takes half a minute and always prints the same.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from airflow_provider_grokvideo.core.polling.latency import Latencies
 from airflow_provider_grokvideo.core.polling.queue import PATIENCE

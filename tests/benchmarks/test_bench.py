@@ -9,16 +9,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import bench
 import pytest
-from benchmarks import report, work
-from benchmarks.server import PROGRESS, Connection, Service
-from benchmarks.stalls import BEAT, Stalls
-from benchmarks.waits import LAST_POLLS
 
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Pending
 from airflow_provider_grokvideo.core.models import find_model
 from airflow_provider_grokvideo.core.wire import decode
+from benchmarks import bench, report, work
+from benchmarks.server import PROGRESS, Connection, Service
+from benchmarks.stalls import BEAT, Stalls
+from benchmarks.waits import LAST_POLLS
 
 WAITS = 20
 

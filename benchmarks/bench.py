@@ -43,13 +43,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchmarks import airflow_runs, costs, machine, report, schedule, work
-from benchmarks.waits import CONN_ID, INTERVAL, KEY, Result, Row, counts
 from markers import replaced
 from processes import ChildProcess, Family, ProcessFailed, clean_environment, tail
 
+from benchmarks import airflow_runs, costs, machine, report, schedule, work
+from benchmarks.waits import CONN_ID, INTERVAL, KEY, Result, Row, counts
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCRIPTS = REPOSITORY / "scripts"
 
 SIZES = (100, 1_000, 5_000, 10_000)
 QUICK = (100, 1_000)
@@ -97,7 +97,7 @@ class Wishes:
     def read(cls, arguments: Sequence[str]) -> Wishes:
         """Read the command line."""
         parser = argparse.ArgumentParser(
-            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="bench.py"
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="benchmarks"
         )
         parser.add_argument("--waits", type=int, nargs="+", metavar="N", help=f"sizes; {_spelled(SIZES)} if unset")
         parser.add_argument("--quick", action="store_true", help=f"only {_spelled(QUICK)} waits")
@@ -242,7 +242,7 @@ class Group:
         return self._family.add(
             f"{name} of {row.who}",
             [sys.executable, "-m", *module],
-            env=clean_environment(PYTHONPATH=str(SCRIPTS), **env),
+            env=clean_environment(PYTHONPATH=str(REPOSITORY), **env),
             log=self._place(row) / f"{name}.log",
             cwd=self._place(row),
         )
@@ -320,7 +320,3 @@ def _say(text: str) -> None:
 
 def _spelled(numbers: Sequence[int]) -> str:
     return ", ".join(f"{number:,}" for number in numbers)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow.sdk import DAG
+
 from benchmarks.by_hand import OUT, REQUEST, VIDEOS, UsualOperator
 
 with DAG("usual", schedule=None, max_active_tasks=64):

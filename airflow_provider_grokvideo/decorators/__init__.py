@@ -1,0 +1,1 @@
+"""Decorators that turn functions into tasks."""

@@ -1,0 +1,7 @@
+"""``python -m benchmarks`` is ``make bench``."""
+
+import sys
+
+from benchmarks.bench import main
+
+sys.exit(main())

@@ -1,0 +1,141 @@
+"""The commands of the journal for tables of rows, in each backend."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from items_kit import TABLE, row
+from pretended_airflow import pretended_airflow
+
+from airflow_provider_grokvideo.__main__ import main
+from airflow_provider_grokvideo.core.purchases.records import Record
+from airflow_provider_grokvideo.database import sqlite_engine
+from airflow_provider_grokvideo.journal.items import FileItems, Items, SqlItems, StateItems
+from airflow_provider_grokvideo.journal.rest import OPERATORS, AirflowApi
+from airflow_provider_grokvideo.journal.sql import SqlJournal
+from airflow_provider_grokvideo.storage.directories import open_tree
+
+NAMED = [TABLE.dag_id, TABLE.run_id, TABLE.task_id, "--map-index", str(TABLE.map_index)]
+ODD = "-x 'y' $(z)"
+
+
+@dataclass
+class Journal:
+    """The words that name a journal, and the rows in it."""
+
+    words: list[str]
+    items: Callable[[], Items]
+
+    def hold(self, *records: Record) -> None:
+        """Keep records of rows."""
+        items = self.items()
+        for record in records:
+            items.of(str(record.owner.item)).create(record)
+
+    def run(self, *words: str) -> int:
+        """Run a command."""
+        return main(["journal", *words, *self.words])
+
+
+@pytest.fixture(params=["files", "sql", "task_state_store"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """An empty journal in each backend."""
+    if request.param == "files":
+        (tmp_path / "journal").mkdir()
+        path = str(tmp_path / "journal")
+        yield Journal(["--journal-path", path], lambda: FileItems(open_tree(path), TABLE))
+    elif request.param == "sql":
+        path = str(tmp_path / "ledger.db")
+        monkeypatch.setenv("AIRFLOW__GROKVIDEO__LEDGER_PATH", path)
+        yield Journal([], lambda: SqlItems(SqlJournal(sqlite_engine(path), path), TABLE))
+    else:
+        with pretended_airflow() as airflow:
+            airflow.tasks[TABLE] = OPERATORS[0]
+            with AirflowApi(airflow.url, {}) as api:
+                yield Journal(["--api-url", airflow.url], lambda: StateItems(api.store(TABLE), TABLE))
+
+
+def test_list_shows_rows_under_their_task(journal: Journal, capsys: pytest.CaptureFixture[str]):
+    """Each row is listed with its id, and its JSON names it."""
+    journal.hold(row("a"), row("b", phase="submitted", request_id="r-b", intended_at=1_800_000_009.0))
+    code = journal.run("list")
+    shown = capsys.readouterr().out
+    journal.run("list", "--json")
+    listed = json.loads(capsys.readouterr().out)["purchases"]
+
+    assert 0 == code
+    assert ["make_all[3] row 'a'", "make_all[3] row 'b'"] == [
+        line[18:37] for line in shown.splitlines() if "make_all" in line
+    ]
+    assert ["a", "b"] == [each["item"] for each in listed]
+
+
+def test_show_prints_one_row_or_all(journal: Journal, capsys: pytest.CaptureFixture[str]):
+    """Without --item all rows of the task are shown, with it the row alone; of none the exit code is 1."""
+    journal.hold(row("a"), row("b"), row("b", 2))
+    codes = [journal.run("show", "--json", *NAMED)]
+    every = json.loads(capsys.readouterr().out)["purchases"]
+    codes.append(journal.run("show", "--json", *NAMED, "--item", "b"))
+    one = json.loads(capsys.readouterr().out)["purchases"]
+    codes += [journal.run("show", *NAMED), journal.run("show", *NAMED, "--item", "c")]
+    shown = capsys.readouterr()
+
+    assert [0, 0, 0, 1] == codes
+    assert ["a", "b", "b"] == [each["item"] for each in every]
+    assert [1, 2] == [each["number"] for each in one]
+    assert "purchase 2 of films.make_all[3] row 'b' of manual__1" in shown.out
+    assert "row 'c'" in shown.err
+
+
+def test_adopt_and_forget_settle_one_row(journal: Journal):
+    """The row that --item names is settled, whatever its id, and the others stay as they are."""
+    journal.hold(row("a"), row(ODD), row("c"))
+    codes = [
+        journal.run("adopt", *NAMED, "--item", "a", "found"),
+        journal.run("forget", *NAMED, f"--item={ODD}"),
+    ]
+    found = journal.items().records()
+
+    assert [0, 0] == codes
+    assert ("submitted", "found") == (found["a"][0].phase, found["a"][0].request_id)
+    assert "withdrawn" == found[ODD][0].phase
+    assert [row("c")] == found["c"]
+
+
+@pytest.mark.parametrize("words", [("adopt", "found"), ("forget",)], ids=["adopt", "forget"])
+def test_a_row_has_to_be_named(journal: Journal, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
+    """Where a task has rows, adopt and forget without --item change nothing and say what is missing."""
+    journal.hold(row("a"), row("b"))
+    verb, *more = words
+    code = journal.run(verb, *NAMED, *more)
+
+    assert 2 == code
+    assert "--item" in capsys.readouterr().err
+    assert {"a": [row("a")], "b": [row("b")]} == journal.items().records()
+
+
+def test_the_commands_of_an_orphan_name_its_row(journal: Journal, capsys: pytest.CaptureFixture[str]):
+    """What --orphans prints can be pasted into a shell."""
+    journal.hold(row("a"), row("b", phase="submitted", request_id="r-b"))
+    journal.run("list", "--orphans")
+    shown = capsys.readouterr().out
+    commands = [line.partition("grokvideo ")[2] for line in shown.splitlines() if "grokvideo journal" in line]
+    expected = [
+        replace(TABLE, item=item).command(verb, *more, where=journal.words).removeprefix("grokvideo ")
+        for item, verb, *more in [
+            ("a", "adopt", "<request id>"),
+            ("a", "forget"),
+            ("b", "show"),
+            ("b", "forget", "--force"),
+        ]
+    ]
+
+    assert sorted(expected) == sorted(commands)
+    assert all(" --item " in command for command in commands)
+    forget = next(command for command in commands if command.startswith("journal forget") and "--item a" in command)
+    assert 0 == main(shlex.split(forget))
