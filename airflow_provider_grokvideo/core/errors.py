@@ -305,6 +305,9 @@ class JournalUnavailable(GrokVideoError):
 class RowsFailed(GrokVideoError):
     """Too few rows of a table have their video. Whether a retry helps depends on what became of the others."""
 
+    retry_helps = False
+    advice = "See the result table for what became of each row."
+
 
 class LedgerUnavailable(GrokVideoError):
     """A budget applies and the ledger cannot be read or written. This try sent nothing; a retry can succeed."""
