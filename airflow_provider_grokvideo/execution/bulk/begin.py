@@ -62,11 +62,7 @@ class Opened:
     carried: tuple[str, ...]
     items: Items
     records: dict[str, list[Record]]
-<<<<<<< HEAD
-    content: str = ""
-=======
     content: str
->>>>>>> bulkdocs
     problem: GrokVideoError | None = None
 
     @property
@@ -148,7 +144,6 @@ class Opener:
         removed = {item: held for item, held in records.items() if item not in known}
         left = [_left_over(item, held) for item, held in removed.items()]
         found = Opened(
-<<<<<<< HEAD
             works,
             list(table.bad),
             [each for each in left if each is not None],
@@ -157,11 +152,6 @@ class Opener:
             records,
             tables.content_of(table.rows),
         )
-=======
-            works, list(table.bad), [each for each in left if each is not None], table.carried, items, records,
-            tables.content_of(table.rows),
-        )  # fmt: skip
->>>>>>> bulkdocs
         for item, held in removed.items():
             for record in purchases.orphans(held):
                 log.warning("Row %r is not in the table any more; %s", item, advice.left_behind(record))
