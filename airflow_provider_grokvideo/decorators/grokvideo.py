@@ -153,7 +153,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
         return inner.start(context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume what the function returned at the start of this try."""
+        """Resume with what the function returned at the start of this try."""
         with _as_airflow_takes_it():
             inner = self._operator(self._kept(context))
         return inner.resume_execution(next_method, next_kwargs, context)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_grokvideo.compat import NEVER_EXPIRE, conf
@@ -23,13 +24,17 @@ from airflow_provider_grokvideo.core.billing.upper_bound import (
     Worst,
 )
 from airflow_provider_grokvideo.core.errors import InvalidInput
+from airflow_provider_grokvideo.decorators.grokvideo import GrokVideoDecoratedOperator
 from airflow_provider_grokvideo.operators.grokvideo import (
     GrokVideoBaseOperator,
+    GrokVideoBulkOperator,
     GrokVideoEditOperator,
     GrokVideoExtendOperator,
     GrokVideoGenerateOperator,
+    GrokVideoPaidOperator,
     GrokVideoReviewOperator,
 )
+from airflow_provider_grokvideo.planning import bulk
 from airflow_provider_grokvideo.planning.arguments import Known, Made, Templates, is_mapped
 from airflow_provider_grokvideo.planning.mapping import NOTHING_SAID, Item, Items, Sample, items_of, joined
 
@@ -38,6 +43,9 @@ _KINDS: Mapping[Kind, type[GrokVideoBaseOperator]] = {
     "edit": GrokVideoEditOperator,
     "extend": GrokVideoExtendOperator,
 }
+
+
+_ONE = Items([{}])
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,7 @@ class DagReader:
     def _expanded(self, task: Any) -> Instances:
         groups = [(group._expand_input, group.group_id) for group in task.iter_mapped_task_groups()]
         around = [items_of(expand_input, name, self._counted, self._sample) for expand_input, name in reversed(groups)]
-        own = items_of(task.expand_input, task.task_id, self._counted, self._sample) if is_mapped(task) else Items([{}])
+        own = items_of(_expand_input(task), task.task_id, self._counted, self._sample) if is_mapped(task) else _ONE
         keys = [id(expand_input) for expand_input, _ in reversed(groups)]
         each = [
             (item, dict(zip(keys, outer, strict=True)))
@@ -119,6 +127,11 @@ class DagReader:
     def _worst(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
         if issubclass(_class_of(task), GrokVideoReviewOperator):
             return self._reviewed(task, index, item, groups)
+        if issubclass(_class_of(task), GrokVideoDecoratedOperator):
+            order, notes = self._limits(SimpleNamespace(**_said(task)), _said(task)["max_cost_usd"])
+            return _with(bulk.unknown(order, bulk.BY_FUNCTION), notes)
+        if issubclass(_class_of(task), GrokVideoBulkOperator):
+            return self._table(task, item, groups)
         kind = _kind_of(task)
         if kind is None:
             return Worst(None, notes=("a subclass builds its own requests",))
@@ -137,6 +150,24 @@ class DagReader:
         if key not in self._priced:
             self._priced[key] = upper_bound.worst(order, self._prices)
         return _with(self._priced[key], notes)
+
+    def _table(self, task: Any, item: Item, groups: Mapping[int, Item]) -> Worst:
+        if item is None:
+            return Worst(None, notes=("the arguments of its items are unknown",))
+        try:
+            known = Known(_unmapped(task, item, "generate", self._sample), self._templates, groups)
+        except Exception as error:  # noqa: BLE001 - the constructor may be the user's
+            return Worst(None, notes=(f"the operator cannot be constructed ({type(error).__name__}: {error})",))
+        order, notes = self._limits(known.task, known.value("max_cost_usd"))
+        return _with(bulk.worst(known, order, self._prices), notes)
+
+    def _limits(self, task: Any, limit: Any) -> tuple[PlannedRequest, tuple[str, ...]]:
+        """Return limit and tries of a task whose requests are not known by its arguments."""
+        tries, notes = _tries(task, remembers=self._remembers)
+        order = PlannedRequest("generate", {}, limit=_dollars(limit), asks=task.on_limit == "ask", tries=tries)
+        if limit is not None and order.limit is None:
+            notes = (*notes, "max_cost_usd is unknown and ignored")
+        return order, notes
 
     def _reviewed(self, task: Any, index: int, item: Item, groups: Mapping[int, Item]) -> Worst:
         """Return the price of further takes, if the review requests all of them."""
@@ -191,12 +222,24 @@ class DagReader:
 
 def is_ours(task: Any) -> bool:
     """Return whether a task, mapped or not, is of an operator of this provider or derived from one."""
-    return issubclass(_class_of(task), GrokVideoBaseOperator)
+    return issubclass(_class_of(task), GrokVideoPaidOperator)
 
 
 def _class_of(task: Any) -> type[Any]:
     found: type[Any] = task.operator_class if is_mapped(task) else type(task)
     return found
+
+
+def _expand_input(task: Any) -> Any:
+    """Return what a mapped task is expanded by: of a decorated function, its arguments."""
+    return getattr(task, "op_kwargs_expand_input", task.expand_input)
+
+
+def _said(task: Any) -> dict[str, Any]:
+    """Return what a decorated task, mapped or not, says of its limits."""
+    names = {"max_cost_usd": None, "on_limit": "fail", "resubmit_on": ()}
+    given = task.partial_kwargs if is_mapped(task) else vars(task)
+    return {"retries": task.retries, **{name: given.get(name, default) for name, default in names.items()}}
 
 
 def _kind_of(task: Any) -> Kind | None:

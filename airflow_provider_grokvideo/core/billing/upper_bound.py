@@ -194,8 +194,7 @@ def worst(order: PlannedRequest, prices: Prices = DEFAULT_PRICES) -> Worst:
     unpriced = [(request, price) for request, price in found if price.usd is None]
     request, price = unpriced[0] if unpriced else max(found, key=lambda each: each[1].usd or Decimal(0))
     notes += _assumed(order, source, request)
-    exact = order.kind == "generate" and not any(_has_unknown(order.arguments.get(name)) for name in _PRICED_BY)
-    usd, limiting = _limited(price.usd, order, exact=exact or all(each.usd is None for _, each in found))
+    usd, limiting = limited(price.usd, order, exact=is_exact(order) or all(each.usd is None for _, each in found))
     if usd is None:
         notes += (f"no price is known for model {request.model}; add one in [grokvideo] prices_path",)
     return Worst(
@@ -354,7 +353,12 @@ def _assumed(order: PlannedRequest, source: ClipBound, request: VideoRequest) ->
     return (f"unknown, so the worst case: {', '.join(found)}",) if found else ()
 
 
-def _limited(usd: Decimal | None, order: PlannedRequest, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
+def is_exact(order: PlannedRequest) -> bool:
+    """Return whether everything that decides the price of an order is known."""
+    return order.kind == "generate" and not any(_has_unknown(order.arguments.get(name)) for name in _PRICED_BY)
+
+
+def limited(usd: Decimal | None, order: PlannedRequest, *, exact: bool) -> tuple[Decimal | None, tuple[str, ...]]:
     """Return a price under the limit, with a note; an exact price above the limit is refused."""
     limit = order.limit
     if limit is None or (usd is not None and usd <= limit):

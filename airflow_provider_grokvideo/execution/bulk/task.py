@@ -112,7 +112,7 @@ class Source:
 
     def _cells(self) -> Sequence[Mapping[str, Any]]:
         if self.rows_sql is None:
-            return _given(self.rows)
+            return cells_in(self.rows)
         if self.rows is not None:
             raise InvalidInput("rows_sql", self.rows_sql, "no rows beside it: a table has one source")
         from airflow_provider_grokvideo.execution.bulk.queries import query
@@ -120,7 +120,12 @@ class Source:
         return query(self.rows_sql, self.sql_conn_id)
 
 
-def _given(rows: Any) -> Sequence[Mapping[str, Any]]:
+def cells_in(rows: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the cells of the operator's `rows`, from a list or a file.
+
+    Raises:
+        InvalidInput: It is neither, or the file cannot be read.
+    """
     if isinstance(rows, Mapping) and isinstance(rows.get("table_uri"), str):
         # What another table's task has returned.
         rows = rows["table_uri"]
