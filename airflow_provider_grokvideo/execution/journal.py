@@ -288,7 +288,8 @@ class TaskJournal:
     def _take_back(self, record: Record) -> None:
         """Withdraw an intent that may have been written although its backend failed: nothing was sent for it."""
         try:
-            if self.backend is not None and record.token in [each.token for each in self.backend.records()]:
+            # What another try has written, or what became of it, stays.
+            if self.backend is not None and record in self.backend.records():
                 self.backend.update(replace(record, phase="withdrawn", note="the journal failed; nothing was sent"))
         except GrokVideoError as error:
             self.log.warning("The intent may be in the journal although nothing was sent: %s", error.what)

@@ -200,7 +200,7 @@ class PaidRun(PurchasedRun):
             yield
         except self.host.interruptions:
             if self._reserved is not None:
-                self.ledger.released(self._reserved)
+                self.ledger.release_rows([self._reserved])
             raise
 
     def _beyond_limit(self, error: SpendLimitExceeded, entry: Entry, estimate: Estimate, found: inputs.Inputs) -> Next:

@@ -503,6 +503,28 @@ def test_a_video_that_cannot_be_stored_is_fetched_by_a_retry(journal, grokvideo_
     assert 3 == len(grokvideo_emulator.starts)
 
 
+@pytest.mark.parametrize("added", [[], rows_of(3)[2:]], ids=["nothing to buy", "one to buy"])
+def test_a_deleted_video_that_cannot_be_fetched_again_is_not_delivered(journal, grokvideo_emulator, out, added):
+    """A stored video that was deleted is fetched by the next try; where that fails the table and the task say so."""
+    rows = rows_of(2)
+    drive_table(table_task(out, rows))
+    (out / "a1.mp4").unlink()
+    make = table_task(out, [*rows, *added])
+
+    grokvideo_emulator.script("wrong_bytes", on="download", prompt="Clip 1", times=None)
+    with pytest.raises(RowsFailed) as caught:
+        drive_table(make, again(TaskInstance()))
+    statuses = by_id(lines_of(out / "make.jsonl"), "status")
+    grokvideo_emulator.clear_faults()
+    course = drive_table(make, again(again(TaskInstance())))
+
+    assert not isinstance(caught.value, AirflowFailException)
+    assert {"a0": "delivered", "a1": "submitted", **{row["id"]: "delivered" for row in added}} == statuses
+    assert {"delivered": 2 + len(added)} == course.result["counts"]
+    assert (out / "a1.mp4").is_file()
+    assert 2 + len(added) == len(grokvideo_emulator.starts)
+
+
 def test_a_table_that_is_gone_loses_no_paid_row(sql, grokvideo_emulator, out, tmp_path):
     """When the input file vanishes while rows run, they are stored before the task says what is wrong."""
     source = tmp_path / "wishes.jsonl"

@@ -48,7 +48,10 @@ class Money:
         """Bring the ledger up to the journal, and take up the reservations of an earlier leg or try."""
         owner = self._services.host.owner
         # A row that was removed may have an unconfirmed submission, whose reservation stays.
-        self._held = self._ledger.follow_items(opened.records, owner, has_journal=True)
+        unsent = self._ledger.follow_items(opened.records, owner, has_journal=True)
+        # What a later try has reserved is not this one's, which should have ended.
+        this = self._services.host.try_number or 0
+        self._held = {item: entry for item, entry in unsent.items() if (entry.try_number or 0) <= this}
         for work in opened.to_buy:
             held = self._held.get(work.row.id)
             # A price that has changed since is decided again.
@@ -64,8 +67,7 @@ class Money:
         """
         wanted = opened.to_buy
         if all(work.reserved is not None for work in wanted):
-            used = {work.reserved.token for work in wanted if work.reserved is not None}
-            self._ledger.release_rows([entry for entry in self._held.values() if entry.token not in used])
+            self._take_over(wanted)
             return None
         total, digest = total_of(wanted), digest_of(wanted)
         given = allowed if allowed is not None and allowed.is_for(self._run.grokvideo_conn_id, digest) else None
@@ -82,6 +84,15 @@ class Money:
             work.reserved = entry
         log.info("%d rows will be submitted; estimated cost %s", len(wanted), total.explained())
         return None
+
+    def _take_over(self, wanted: Sequence[RowWork]) -> None:
+        """Put reservations of this try in the place of those of an earlier one, which may still run and use them."""
+        host = self._services.host
+        for work in wanted:
+            if work.reserved is not None:
+                work.reserved = replace(work.reserved, token=new_token(), try_number=host.try_number)
+        entries = [work.reserved for work in wanted if work.reserved is not None]
+        self._ledger.reserve_all(entries, limit=None, budgets=[], release=[*self._held.values()])
 
     def release(self, opened: Opened) -> None:
         """Release what is reserved for rows that this try does not submit any more."""

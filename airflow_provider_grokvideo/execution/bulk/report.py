@@ -14,6 +14,7 @@ import pendulum
 from airflow_provider_grokvideo.core.billing.money import plain
 from airflow_provider_grokvideo.core.bulk import states
 from airflow_provider_grokvideo.core.bulk.lines import COLUMNS, STATUSES, Status
+from airflow_provider_grokvideo.core.errors import VideoExpired
 from airflow_provider_grokvideo.core.redaction import shareable
 from airflow_provider_grokvideo.execution.manifest import as_number
 
@@ -34,8 +35,13 @@ _MEASURED = ("uri", "sha256", "bytes", "duration", "width", "height", "has_audio
 
 
 def status_of(work: RowWork) -> Status:
-    """Return the status of a row; one that could not be sent in this leg was refused, unless a retry may help."""
+    """Return the status of a row; one that could not be sent in this leg was refused, unless a retry may help.
+
+    A row whose video was stored before, is not there any more, and could not be fetched again has no video.
+    """
     status = states.status_of(work.step)
+    if status in SUCCEEDED and work.error is not None:
+        return "expired" if isinstance(work.error, VideoExpired) else "submitted"
     if status == "not_sent" and work.error is not None and not work.error.retry_helps:
         return "refused"
     return status

@@ -199,9 +199,9 @@ class BulkRun:
     def _start_over(self) -> None:
         """Note how this try begins, and look whether what was delivered is still there."""
         missing = [work for work in self._opened.works if not self._is_in_place(work)]
-        Crew(self._rows.fetch).run(missing)
+        Crew(self._delivered).run(missing, self._progress)
         stored = sum(status_of(work) in SUCCEEDED for work in self._opened.works)
-        self._kept = Kept(self._started, began_with=stored, content=self._opened.content)
+        self._keep(began_with=stored, content=self._opened.content)
         if stored:
             log.info("%d rows were delivered before; no new charge", stored)
 
@@ -249,8 +249,11 @@ class BulkRun:
         if isinstance(step, purchases.Ambiguous):
             looked = work.again_at is not None and work.again_at > self._now()
             return step.record.has_witness and work.error is None and not looked
-        if not isinstance(step, purchases.Attach) or step.record.request_id in self._kept.stuck:
+        if not isinstance(step, purchases.Attach | purchases.Reuse) or step.record.request_id in self._kept.stuck:
             return False
+        if isinstance(step, purchases.Reuse):
+            # Its file was missing at the begin of this try, and could not be fetched then.
+            return due is not None and (step.record.request_id or step.record.token) in due
         return due is None or step.record.request_id in due
 
     def _delivered(self, work: RowWork) -> None:
@@ -259,10 +262,10 @@ class BulkRun:
             return
         log.warning("Row %r: %s", work.row.id, work.error)
         step = work.step
-        if not isinstance(step, purchases.Attach):
+        if not isinstance(step, purchases.Attach | purchases.Reuse):
             self._failed()
-        elif isinstance(work.error, DeliveryFailed):
-            self._keep(stuck=(*self._kept.stuck, str(step.record.request_id)))
+        elif isinstance(work.error, DeliveryFailed) or isinstance(step, purchases.Reuse):
+            self._keep(stuck=(*self._kept.stuck, step.record.request_id or step.record.token))
             if len(self._kept.stuck) >= MOST_STUCK:
                 self._stop = work.error
         elif outcome.effect_of(work.error) == "stop":
