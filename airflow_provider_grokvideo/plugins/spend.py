@@ -136,6 +136,19 @@ def _told_by(shown: Sequence[Shown], since: float, until: float) -> list[Entry]:
 
 def _purchases(shown: Shown) -> Iterator[Entry]:
     card = shown.card
+    if card.rows is not None:
+        # The card has the sum of the rows only, so the table counts as one purchase.
+        yield Entry(
+            token=str(shown.owner),
+            reserved_at=card.at,
+            conn_id=card.conn_id or "",
+            owner=shown.owner,
+            estimated=_ticks(card.estimated_usd),
+            billed=_ticks(card.cost_usd),
+            state="settled",
+            outcome="done",
+        )
+        return
     for each in card.purchases:
         yield Entry(
             token=each.request_id or f"{shown.owner} {each.number}",

@@ -386,6 +386,15 @@ async def test_the_gallery_shows_a_table_and_its_newest_videos(tmp_path):
     )  # fmt: skip
 
 
+async def test_without_a_ledger_a_table_costs_what_its_card_says(tmp_path):
+    """Its rows in the gallery are not counted again."""
+    double = Double()
+    table_of(double, tmp_path / "t.jsonl", [delivered(tmp_path, 1), delivered(tmp_path, 2)])
+    spend = (await gallery(double))["spend"]
+
+    assert ("videos", "0.60", 1) == (spend["source"], spend["billed_usd"], spend["purchases"])
+
+
 async def test_the_gallery_reads_few_tables(tmp_path):
     """Of older tables it shows the counts alone."""
     double = Double()

@@ -4,7 +4,7 @@ import { ask, asked, query } from "./asking.js";
 import { el, fill, icon } from "./dom.js";
 import { safe } from "./leaving.js";
 import { announce, badge, copier } from "./parts.js";
-import { MODES, OUTCOMES, bytes, clock, money, moment, price } from "./words.js";
+import { MODES, OUTCOMES, clock, money, moment, price } from "./words.js";
 
 const PAGE = 60;
 
@@ -176,8 +176,7 @@ function node(row, index) {
 function told(row, index) {
   const facts = [
     row.video && row.width ? `${row.width} × ${row.height}` : null,
-    row.video ? bytes(row.bytes) : null,
-    MODES[row.mode] ?? row.mode,
+    row.mode === "text-to-video" ? null : MODES[row.mode] ?? row.mode,
     price(row.cost),
     row.attempts > 1 ? `${row.attempts} purchases` : null,
     row.finished_at ? el("time", { datetime: row.finished_at }, moment(row.finished_at)) : null,

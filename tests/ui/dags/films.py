@@ -65,12 +65,12 @@ with DAG("reviewed", schedule=None):
 
 ROWS = {
     "harbour": "A harbour at sunrise, gulls above the masts",
+    "fight": "A fight that nobody should see",
     "market": "A flower market after the rain",
     "tram": "A yellow tram climbs a steep street",
     "bakery": "Steam rises from fresh bread in a bakery",
     "meadow": "Wind moves through a meadow of poppies",
     "harvest": "A tractor crosses a field of wheat at dusk",
-    "fight": "A fight that nobody should see",
     "clock": "A clock without hands",
     "long": "A river from its source to the sea",
     "bridge": "Fog drifts under a stone bridge",
