@@ -1,4 +1,4 @@
-"""Checks of texts: rendered data, and characters that cannot be encoded."""
+"""Texts: rendered data, characters that cannot be encoded, numbers of things."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def can_be_sent(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: ``1 row``, ``2 rows``."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

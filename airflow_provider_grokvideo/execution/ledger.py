@@ -27,6 +27,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoFailed,
 )
 from airflow_provider_grokvideo.core.jobs import usd
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.execution.journal import new_token
 
 if TYPE_CHECKING:
@@ -390,9 +391,8 @@ def _scopes_of_all(entries: Sequence[Entry], budgets: Sequence[Budget]) -> list[
 
 def _table_refused(entries: Sequence[Entry], total: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:
     why = "; ".join(reasons)
-    many = "1 row" if len(entries) == 1 else f"{len(entries)} rows"
     price = "an unknown price" if total.usd is None else str(total)
-    return SpendLimitExceeded(f"{many} would cost {price}: {why}", why=why)
+    return SpendLimitExceeded(f"{counted(len(entries), 'row')} would cost {price}: {why}", why=why)
 
 
 def _refused(estimate: Estimate, reasons: Sequence[str]) -> SpendLimitExceeded:

@@ -28,7 +28,6 @@ _LEFT_OUT = frozenset({"prompt_sha256"})
 
 _OUTCOMES: dict[Status, Outcome] = {
     "delivered": "delivered",
-    "done": "done",
     "moderated": "moderated",
     "failed": "failed",
     "expired": "expired",

@@ -449,7 +449,7 @@ def _problem(message: str, advice: str) -> dict[str, Any]:
 def _headline(outcome: Outcome, card: Card, problem: Mapping[str, Any] | None) -> str:
     made = card.manifest or {}
     if card.rows is not None:
-        stored = card.rows.counts.get("delivered", 0) + card.rows.counts.get("done", 0)
+        stored = card.rows.counts.get("delivered", 0)
         return f"{stored:,} of {card.rows.total:,} rows have their video"
     if outcome == "waiting" and _is_unconfirmed(card):
         return "Unconfirmed; searching for its video"

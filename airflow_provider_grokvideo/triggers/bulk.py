@@ -21,6 +21,7 @@ from airflow_provider_grokvideo.core.errors import (
 from airflow_provider_grokvideo.core.jobs import Pending
 from airflow_provider_grokvideo.core.polling import decisions
 from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.triggers.waiting import Waiter
 
@@ -266,7 +267,7 @@ class GrokVideoBulkTrigger(BaseTrigger):
         def begun(_: decisions.Watch, pause: float) -> None:
             pauses.append(pause)
             if len(pauses) == len(flight):
-                self.log.info("Waiting for %d requests; first poll in %.0f s", len(flight), min(pauses))
+                self.log.info("Waiting for %s; first poll in %.0f s", counted(len(flight), "request"), min(pauses))
 
         latest = max(each.deadline for each in flight)
         return Waiter(self._kwargs.grokvideo_conn_id, latest, begun, self._warn)

@@ -34,7 +34,6 @@ COLUMNS: dict[str, Kind] = {
 
 Status = Literal[
     "delivered",
-    "done",
     "moderated",
     "failed",
     "expired",
@@ -43,7 +42,7 @@ Status = Literal[
     "not_sent",
     "submitted",
 ]
-"""Status of a row: ``done`` is finished without a destination, ``submitted`` is paid and not stored yet."""
+"""Status of a row: ``submitted`` is paid and not stored yet."""
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 

@@ -69,8 +69,8 @@ def status_of(step: Step) -> Status:
             return record.outcome or "refused"
         case purchases.Ambiguous():
             return "unconfirmed"
-        case purchases.Reuse(record):
-            return "delivered" if (record.manifest or {}).get("uri") else "done"
+        case purchases.Reuse():
+            return "delivered"
         case purchases.Report(record):
             return record.outcome or "failed"
         case purchases.Attach():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.errors import SpendLimitExceeded
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.execution import approval
 from airflow_provider_grokvideo.execution.bulk.begin import digest_of, total_of
 from airflow_provider_grokvideo.execution.journal import new_token
@@ -82,7 +83,7 @@ class Money:
             return self._beyond_limit(error, wanted, total, digest, allowed)
         for work, entry in zip(wanted, entries, strict=True):
             work.reserved = entry
-        log.info("%d rows will be submitted; estimated cost %s", len(wanted), total.explained())
+        log.info("Submitting %s; estimated cost %s", counted(len(wanted), "row"), total.explained())
         return None
 
     def _take_over(self, wanted: Sequence[RowWork]) -> None:
@@ -168,4 +169,4 @@ def _question(wanted: Sequence[RowWork], total: Estimate, why: str, conn_id: str
         "xAI bills each video when it accepts the request, even if content moderation blocks the result. The API has "
         "no cancel.",
     ]
-    return f"Buy {len(wanted)} videos for {total}?", "\n\n".join(lines)
+    return f"Buy {counted(len(wanted), 'video')} for {total}?", "\n\n".join(lines)

@@ -19,6 +19,7 @@ from airflow_provider_grokvideo.core.errors import (
     VideoFailed,
     WaitTimeout,
 )
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.execution.bulk.ports import Kept
 
 PAUSE = 30.0
@@ -105,7 +106,7 @@ def verdict(
     again = [status for status in again if status in resubmit_on]
     what = f"{ratio:.1%} of the rows have their video, and min_success_ratio is {wanted:.1%} ({told})"
     if ratio >= wanted:
-        what = f"{not_stored} rows are paid and their video is not stored ({told})"
+        what = f"the video of {counted(not_stored, 'row')} is paid and not stored ({told})"
     where = f" All rows are in {table_uri}." if table_uri else ""
     if stopped:
         free, again = 0, []

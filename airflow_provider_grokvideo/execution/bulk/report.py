@@ -29,7 +29,7 @@ NAMED_ERRORS = 5
 LONGEST_ERROR = 500
 """Characters of an error in the task's result: the whole result stays below 16 kB."""
 
-SUCCEEDED: frozenset[Status] = frozenset({"delivered", "done"})
+SUCCEEDED: frozenset[Status] = frozenset({"delivered"})
 
 _MEASURED = ("uri", "sha256", "bytes", "duration", "width", "height", "has_audio")
 

@@ -21,6 +21,7 @@ from airflow_provider_grokvideo.core.bulk import rounds
 from airflow_provider_grokvideo.core.bulk.rows import bad_row, summary_of_bad
 from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFailed, GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.delivery.store import still_there
 from airflow_provider_grokvideo.execution.bulk import outcome, waiting
 from airflow_provider_grokvideo.execution.bulk.begin import Opener
@@ -203,7 +204,7 @@ class BulkRun:
         stored = sum(status_of(work) in SUCCEEDED for work in self._opened.works)
         self._keep(began_with=stored, content=self._opened.content)
         if stored:
-            log.info("%d rows were delivered before; no new charge", stored)
+            log.info("Delivered before, no new charge: %s", counted(stored, "row"))
 
     @staticmethod
     def _is_in_place(work: RowWork) -> bool:
@@ -366,7 +367,7 @@ class BulkRun:
     def _finish(self) -> BulkNext:
         """End this try: store what could not be stored before, write the table, say what the rows came to."""
         if self._kept.stuck and self._blind is None:
-            log.info("%d videos could not be stored; trying once more", len(self._kept.stuck))
+            log.info("Trying once more to store %s", counted(len(self._kept.stuck), "video"))
             due = set(self._kept.stuck)
             self._keep(stuck=())
             self._deliver(due)
