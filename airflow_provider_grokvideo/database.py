@@ -77,6 +77,12 @@ class Database:
         self.engine = engine
         self.label = label
         self._is_ready = False
+        # A snapshot taken before the lock was given would miss what was written in between.
+        self._isolated = (
+            engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="READ COMMITTED")
+        )
+        lock = schema.lock
+        self._lock_row = sa.select(lock.c.schema_version).where(lock.c.id == 1).with_for_update()
         if engine.dialect.name == "sqlite":
             begin_explicitly(engine)
 
@@ -84,13 +90,7 @@ class Database:
         """Run steps in one transaction; with `lock`, one after the other with all others of this schema."""
         with self._reported():
             self._prepare()
-            # A snapshot taken before the lock was given would miss what was written in between.
-            isolated = (
-                self.engine
-                if self.engine.dialect.name == "sqlite"
-                else self.engine.execution_options(isolation_level="READ COMMITTED")
-            )
-            with isolated.begin() as connection:
+            with self._isolated.begin() as connection:
                 self._limit(connection)
                 if lock:
                     self._lock(connection)
@@ -141,9 +141,7 @@ class Database:
 
     def _lock(self, connection: sa.Connection) -> None:
         """Wait until no other transaction writes; the database keeps the lock until this one ends."""
-        lock = self.schema.lock
-        version = sa.select(lock.c.schema_version).where(lock.c.id == 1)
-        self._check(connection.execute(version.with_for_update()).scalar_one_or_none())
+        self._check(connection.execute(self._lock_row).scalar_one_or_none())
 
     def _check(self, version: int | None) -> None:
         if version != self.schema.version:

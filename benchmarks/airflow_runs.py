@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.airflow_runs --out build/bench-airflow.json`` runs three DAGs one after the other, about
 eleven minutes. Airflow's four components, SQLite and the emulator share this machine. Each DAG maps one task over all
-videos, but ``bulk``, whose one task has them as its rows. Each video takes 30 s at the emulator; all are the same eight seconds of 480p, so that they are rendered once,
-before the first run. The package is a copy with its bytecode, as an installation has it. At the end each video is a
-file in a folder; ours is also decoded, hashed and has a sidecar.
+videos, but ``bulk``, whose one task has them as its rows. Each video takes 30 s at the emulator; all are the same eight
+seconds of 480p, so that they are rendered once, before the first run. The package is a copy with its bytecode, as an
+installation has it. At the end each video is a file in a folder; ours is also decoded, hashed and has a sidecar.
 
 Worker-slot seconds are the sum over time of the task instances in state ``running``, looked up five times a second.
 CPU seconds are those of the executor's workers with their tasks, and of the triggerer with its children, as the system

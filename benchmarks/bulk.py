@@ -1,12 +1,12 @@
 """What a table of videos costs in one task, beside the same videos in mapped tasks.
 
-``python -m benchmarks.bulk --out build/bench-bulk.json`` measures and prints the tables; about an hour, with ``--quick``
-a few minutes.
+``python -m benchmarks.bulk --out build/bench-bulk.json`` measures and prints the tables; about an hour, with
+``--quick`` a few minutes.
 
-The rows ask for the same clip of one second, which the emulator has rendered before and finishes at once; every file is
-still downloaded, decoded, hashed and stored with its sidecar and poster. :mod:`benchmarks.legs` drives the task, so that
-CPU and memory are those of the worker's processes alone, with their starts and imports. The fifty videos are those of
-:mod:`benchmarks.airflow_runs`.
+The rows ask for the same clip of one second, which the emulator has rendered before and finishes at once; every file
+is still downloaded, decoded, hashed and stored with its sidecar and poster. :mod:`benchmarks.legs` drives the task, so
+that CPU and memory are those of the worker's processes alone, with their starts and imports. The fifty videos are those
+of :mod:`benchmarks.airflow_runs`.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def _measured(who: str, videos: int, emulator: Emulator, home: Path, env: Mappin
     command = [sys.executable, "-m", "benchmarks.legs", str(tasks), str(result)]
     began = time.monotonic()
     with (home / "log").open("wb") as log:
-        done = subprocess.run(command, env={**env, "AIRFLOW_HOME": str(home)}, cwd=home, stdout=log, stderr=log)
+        here = {**env, "AIRFLOW_HOME": str(home)}
+        done = subprocess.run(command, env=here, cwd=home, stdout=log, stderr=log, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{who} failed:\n{(home / 'log').read_text(errors='replace')[-3000:]}")
     courses = json.loads(result.read_text())

@@ -43,6 +43,7 @@ class Leg:
         self._now = services.clock
         self._known_as = known_as
         self._reserved = services.reserved
+        self._is_known_place = services.is_known_place
         self._started = services.clock()
         self.log = log_of(log, self.host.owner)
 

@@ -76,6 +76,8 @@ class Services:
         ledger: The ledger.
         clock: Returns epoch seconds.
         reserved: The reservation of this run, already made for a whole table; None lets the run reserve by itself.
+        is_known_place: A moment ago another run has checked the directory of the destination and the way to xAI's
+            files; only the names of this run's files are checked.
     """
 
     host: Host
@@ -84,6 +86,7 @@ class Services:
     ledger: TaskLedger = field(default_factory=TaskLedger)
     clock: Callable[[], float] = time.time
     reserved: Entry | None = None
+    is_known_place: bool = False
 
 
 @dataclass(frozen=True)

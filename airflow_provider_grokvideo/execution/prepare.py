@@ -28,8 +28,17 @@ SHORTEST_SIGNATURE = 3600.0
 log = logging.getLogger(__name__)
 
 
-def checked(found: Inputs, order: Order, options: RunOptions, hook: GrokVideoHook) -> Opened:
+def checked(
+    found: Inputs, order: Order, options: RunOptions, hook: GrokVideoHook, *, is_known_place: bool = False
+) -> Opened:
     """Refuse what can be seen to fail after it is paid; everything here is free.
+
+    Args:
+        found: The request and its inputs.
+        order: What is asked for.
+        options: Of the run.
+        hook: The API.
+        is_known_place: As in :class:`~airflow_provider_grokvideo.execution.ports.Services`.
 
     Raises:
         GrokVideoError: An input cannot be read, the connection cannot be used, or the video could not be stored.
@@ -43,8 +52,9 @@ def checked(found: Inputs, order: Order, options: RunOptions, hook: GrokVideoHoo
     if place is not None and options.wait_for_completion:
         from airflow_provider_grokvideo.storage.destination import check_writable
 
-        check_writable(place, inputs=_files_read(found.request, order.made_from()))
-        if options.deliver_via == "download":
+        inputs = _files_read(found.request, order.made_from())
+        check_writable(place, inputs=inputs, only_names=is_known_place)
+        if options.deliver_via == "download" and not is_known_place:
             from airflow_provider_grokvideo.delivery.download import check_reachable
 
             check_reachable(account.base_url, account.download_hosts)

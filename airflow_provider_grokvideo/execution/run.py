@@ -127,7 +127,7 @@ class PaidRun(PurchasedRun):
         - the ledger last: the journal can restore it, and nothing restores the journal.
         """
         with self._released_if_it_fails():
-            opened = prepare.checked(found, self.order, self.options, self.hook)
+            opened = prepare.checked(found, self.order, self.options, self.hook, is_known_place=self._is_known_place)
             estimate = self.estimate(found.request, opened.source)
             entry = self._reserved or ledger.about_to_buy(
                 found.request, estimate, self.journal, self.conn_id, self._approval(found)

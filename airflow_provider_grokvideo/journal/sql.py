@@ -132,24 +132,24 @@ class SqlBackend:
     def insert(self, connection: sa.Connection, record: Record) -> None:
         """Insert a row in an open transaction, which fails if another try was faster."""
         try:
-            connection.execute(PURCHASES.insert().values(_row(self._key, record)))
+            connection.execute(_INSERT, _row(self._key, record))
         except IntegrityError as error:
             raise taken(record) from error
         self._known[record.token] = record
 
     def update(self, record: Record) -> bool:
         """Replace a row, unless another try has written there what must stay."""
-        mine = sa.and_(PURCHASES.c.owner == self._key, PURCHASES.c.number == record.number)
+        which = {"of_owner": self._key, "of_number": record.number}
 
         def write(connection: sa.Connection) -> bool:
-            row = connection.execute(sa.select(PURCHASES).where(mine).with_for_update()).mappings().one_or_none()
+            row = connection.execute(_SELECT, which).mappings().one_or_none()
             there = None if row is None else parsed(row, self._owner)
             if not purchases.may_replace(there, self._known.get(record.token), record):
                 return False
             if row is None:
-                connection.execute(PURCHASES.insert().values(_row(self._key, record)))
+                connection.execute(_INSERT, _row(self._key, record))
             else:
-                connection.execute(PURCHASES.update().where(mine).values(_row(self._key, record)))
+                connection.execute(_UPDATE, {**which, **_row(self._key, record)})
             return True
 
         written = self._journal.database.transact(write, lock=False)
@@ -182,6 +182,13 @@ class SqlBackend:
             return by in (None, self._owner.map_index)
 
         return self._journal.database.transact(write)
+
+
+_MINE = sa.and_(PURCHASES.c.owner == sa.bindparam("of_owner"), PURCHASES.c.number == sa.bindparam("of_number"))
+_SELECT = sa.select(PURCHASES).where(_MINE).with_for_update()
+_INSERT = PURCHASES.insert()
+_UPDATE = PURCHASES.update().where(_MINE)
+"""Statements are made once, because making one costs more than carrying it out."""
 
 
 def owner_key(owner: Owner) -> str:

@@ -9,7 +9,7 @@ counts earlier purchases too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -154,7 +154,8 @@ class SqlLedger:
         """
 
         def write(connection: sa.Connection) -> Entry | None:
-            known = next(iter(_entries(connection, SPEND.c.token == token)), None)
+            found = connection.execute(_OF_TOKEN, {"of_token": token}).mappings().one_or_none()
+            known = None if found is None else _entry(found)
             wanted = change(known)
             if wanted is not None and wanted != known:
                 _put(connection, wanted)
@@ -164,8 +165,9 @@ class SqlLedger:
 
     def find(self, request_id: str) -> Entry | None:
         """Return the purchase of a request; None if it is unknown."""
-        found = self._database.read(lambda connection: _entries(connection, SPEND.c.request_id == request_id))
-        return found[-1] if found else None
+        which = {"of_request": request_id}
+        found = self._database.read(lambda connection: list(connection.execute(_OF_REQUEST, which).mappings()))
+        return _entry(found[-1]) if found else None
 
     def of_owner(self, owner: Owner) -> list[Entry]:
         """Return the purchases of a task instance, or of one row of it, oldest first."""
@@ -232,6 +234,7 @@ def _entry(row: Any) -> Entry:
     )
 
 
+_OWNER = tuple(each.name for each in fields(Owner))
 _PLAIN = (
     "token", "reserved_at", "conn_id", "try_number", "mode", "model", "state", "outcome", "request_id", "approved_by",
 )  # fmt: skip
@@ -240,15 +243,25 @@ _PLAIN = (
 def _put(connection: sa.Connection, entry: Entry) -> None:
     """Insert or update an entry while the lock is held."""
     row = _row(entry)
-    changed = connection.execute(SPEND.update().where(SPEND.c.token == entry.token).values(row)).rowcount
-    if changed == 0:
-        connection.execute(SPEND.insert().values(row))
+    if connection.execute(_UPDATE, {"of_token": entry.token, **row}).rowcount == 0:
+        connection.execute(SPEND.insert(), row)
+
+
+_WITH_TOKEN = SPEND.c.token == sa.bindparam("of_token")
+_OF_TOKEN = sa.select(SPEND).where(_WITH_TOKEN)
+_OF_REQUEST = (
+    sa.select(SPEND)
+    .where(SPEND.c.request_id == sa.bindparam("of_request"))
+    .order_by(SPEND.c.reserved_at, SPEND.c.token)
+)
+_UPDATE = SPEND.update().where(_WITH_TOKEN)
+"""Statements are made once, because making one costs more than carrying it out."""
 
 
 def _row(entry: Entry) -> dict[str, Any]:
     return {
         **{name: getattr(entry, name) for name in _PLAIN},
-        **asdict(entry.owner),
+        **{name: getattr(entry.owner, name) for name in _OWNER},
         "estimated_ticks": entry.estimated,
         "billed_ticks": entry.billed,
         "counted_ticks": entry.counted,

@@ -38,6 +38,8 @@ _QUALITIES = (3, 5, 8, 12, 20, 31)
 _MOST_PIXELS = 8192 * 4320
 _SECONDS, _FRAMES = 1.0, 120
 _CELLS, _DARK, _LIT = 32, 40, 0.02
+_BRIGHT = bytes(value > _DARK for value in range(256))
+"""Turns each value of a colour into whether it is bright."""
 _PLAUSIBLE_ASPECTS = (Fraction(1, 4), Fraction(4))
 _UNSPECIFIED = 2
 """FFmpeg's AVCOL_SPC_UNSPECIFIED; Chromium takes such a picture for BT.709 from 720 lines on, else for BT.601."""
@@ -144,8 +146,8 @@ def _shown(frames: Iterator[Any]) -> Any:
 def _is_black(frame: Any) -> bool:
     small = frame.reformat(width=_CELLS, height=_CELLS, format="rgb24", interpolation="AREA").planes[0]
     rows, step = bytes(small), small.line_size
-    lines = [rows[start : start + 3 * _CELLS] for start in range(0, _CELLS * step, step)]
-    lit = sum(max(line[at : at + 3]) > _DARK for line in lines for at in range(0, 3 * _CELLS, 3))
+    marks = b"".join(rows[start : start + 3 * _CELLS] for start in range(0, _CELLS * step, step)).translate(_BRIGHT)
+    lit = sum(map(any, zip(marks[::3], marks[1::3], marks[2::3], strict=True)))
     return lit < _LIT * _CELLS**2
 
 

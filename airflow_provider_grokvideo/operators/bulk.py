@@ -152,5 +152,7 @@ class GrokVideoBulkOperator(GrokVideoPaidOperator):
             made = task.do(leg(run), run, self, context)
         except GrokVideoError as error:
             raise airflow_errors.for_airflow(error) from error.__cause__
+        finally:
+            run.close()
         asset_events.tell_table(self.outlets, made, context)
         return made

@@ -168,7 +168,11 @@ def checked_path(value: str | os.PathLike[str], *, field: str, allowed: str) -> 
 
 
 def check_writable(
-    destination: str | os.PathLike[str], *, default_name: str = "video", inputs: Iterable[str] = ()
+    destination: str | os.PathLike[str],
+    *,
+    default_name: str = "video",
+    inputs: Iterable[str] = (),
+    only_names: bool = False,
 ) -> Target:
     """Check before the purchase that a video can be stored; return its target.
 
@@ -179,6 +183,7 @@ def check_writable(
         destination: The destination, as :func:`target` parses it.
         default_name: The file's name in a directory, without suffix.
         inputs: Paths and URIs of the input media, which must not be overwritten.
+        only_names: The directory has been checked for another video a moment ago; nothing is written.
 
     Raises:
         InvalidInput: It is not writable, the bucket does not exist, the storage is not installed, or a name is too long
@@ -198,9 +203,11 @@ def check_writable(
         for name in (*to.names, to.claim_name):
             if place.is_no_file(name):
                 raise InvalidInput(_FIELD, str(destination), f"a free name; {name} is there and is not a file")
-        place.prepare()
-        place.write(_PROBE, b"")
-    place.remove(_PROBE)
+        if not only_names:
+            place.prepare()
+            place.write(_PROBE, b"")
+    if not only_names:
+        place.remove(_PROBE)
     with places.before_purchase(_FIELD, str(destination)):
         place.check_names(to.names)
         if is_foreign(place.read(to.sidecar_name)):

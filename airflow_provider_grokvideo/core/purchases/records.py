@@ -11,7 +11,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, get_args
 
@@ -81,7 +81,7 @@ class Owner:
 
     def words(self) -> dict[str, Any]:
         """Return the fields by name, the row only if there is one."""
-        named = asdict(self)
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
         return named if self.item is not None else {name: named[name] for name in named if name != "item"}
 
     def command(self, verb: str, *arguments: str, where: Sequence[str] = ()) -> str:
@@ -188,8 +188,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON, stamped with its schema version."""
-        flat = asdict(self)
-        del flat["owner"]
+        flat = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "owner"}
         return {
             "schema": SCHEMA,
             **self.owner.words(),

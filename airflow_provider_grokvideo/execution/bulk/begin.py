@@ -201,6 +201,7 @@ class Opener:
             return
         work.step = states.next_step(work.records, work.fingerprint, self._policy, self._host.try_number)
         if fresh and isinstance(work.step, purchases.Submit):
+            work.mode, work.model = request.mode, request.model
             requests.check_source(request, work.order.known_source().seconds)
             self._warnings.update(request.warnings())
             work.estimate = prepare.estimate(request, source, work.order.known_source(), self._prices)

@@ -112,8 +112,8 @@ class Money:
             conn_id=self._run.grokvideo_conn_id,
             owner=replace(self._services.host.owner, item=work.row.id),
             try_number=self._services.host.try_number,
-            mode=work.row.mode,
-            model=str(work.row.arguments.get("model") or "") or None,
+            mode=work.mode,
+            model=work.model,
             estimated=None if estimate is None else estimate.ticks,
             approved_by=None if given is None else given.by,
         )

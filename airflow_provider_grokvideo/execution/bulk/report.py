@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
-
-import pendulum
 
 from airflow_provider_grokvideo.core.billing.money import plain
 from airflow_provider_grokvideo.core.bulk import states
@@ -182,13 +181,23 @@ class Report:
         )
 
     def _errors(self) -> Iterator[dict[str, Any]]:
-        wrong = (each for each in self.lines() if each["status"] not in SUCCEEDED and each["error"])
-        for each in islice(wrong, NAMED_ERRORS):
+        lines = chain(
+            map(line, filter(_has_error, self._works)),
+            map(bad_line, self._bad),
+            map(line, filter(_has_error, self._left)),
+        )
+        for each in islice((each for each in lines if each["error"]), NAMED_ERRORS):
             yield {
                 "id": None if each["id"] is None else str(each["id"])[:200],
                 "status": each["status"],
                 "error": str(each["error"])[:LONGEST_ERROR],
             }
+
+
+def _has_error(work: RowWork) -> bool:
+    """Say whether a row's line may have an error, without making the line."""
+    status = status_of(work)
+    return status not in SUCCEEDED and (work.error is not None or status not in ("submitted", "not_sent"))
 
 
 def _problem(work: RowWork, status: Status, last: Record | None) -> tuple[str | None, str | None]:
@@ -238,8 +247,8 @@ def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 
 def _epoch(moment: object) -> float | None:
-    parsed = pendulum.parse(moment) if isinstance(moment, str) else None
-    return parsed.timestamp() if isinstance(parsed, pendulum.DateTime) else None
+    # Python 3.10 does not know the Z.
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() if isinstance(moment, str) else None
 
 
 def _duration(seconds: float) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.execution.journal import TaskJournal
 from airflow_provider_grokvideo.execution.ports import RunAgain, Services, SkipTask, WaitFor
 from airflow_provider_grokvideo.execution.run import PaidRun
+from airflow_provider_grokvideo.storage import destination
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.purchases.records import Owner
@@ -62,11 +63,20 @@ class RowRuns:
         self._services = services
         self._opener = opener
         self._items = opened.items
-        self._hooks = threading.local()
+        self._idle: list[GrokVideoHook] = []
+        self._known_places: set[str] = set()
+
+    def close(self) -> None:
+        """Close the connections; no run is under way any more."""
+        while self._idle:
+            self._idle.pop().get_conn().close()
 
     def buy(self, work: RowWork) -> None:
         """Submit a row."""
         self._run(work, lambda run: run.buy())
+        # Only a directory in which the checks before a purchase have passed needs no second one.
+        if work.error is None and work.row.destination is not None:
+            self._known_places.add(_directory(work.row.destination))
 
     def fetch(self, work: RowWork) -> None:
         """Poll the request of a row once, and deliver it if it has ended."""
@@ -107,15 +117,15 @@ class RowRuns:
             journals.append(opened)
             return opened
 
-        services = Services(
-            RowHost(owner, host.interruptions), self._hook(), open_journal, self._services.ledger,
-            self._services.clock, reserved=work.reserved,
-        )  # fmt: skip
-        run = PaidRun(work.order, self._options.row_options(work.row.destination), services)
         found: Next | None = None
         work.error = work.flight = work.again_at = None
         try:
-            found = leg(run)
+            with self._hook() as hook:
+                services = Services(
+                    RowHost(owner, host.interruptions), hook, open_journal, self._services.ledger,
+                    self._services.clock, work.reserved, is_known_place=self._is_known(work.row.destination),
+                )  # fmt: skip
+                found = leg(PaidRun(work.order, self._options.row_options(work.row.destination), services))
         except GrokVideoError as error:
             work.error = error
         except Exception as problem:
@@ -134,9 +144,22 @@ class RowRuns:
                 work.error = GrokVideoError(why)
         self._opener.restep(work)
 
-    def _hook(self) -> GrokVideoHook:
-        """Return this thread's hook: one tells of one submit whether a byte of it was sent."""
-        if (hook := getattr(self._hooks, "hook", None)) is None:
-            hook = self._hooks.hook = self._services.new_hook()
+    @contextmanager
+    def _hook(self) -> Iterator[GrokVideoHook]:
+        """Lend a hook to one run: it tells of one submit whether a byte of it was sent."""
+        try:
+            hook = self._idle.pop()
+        except IndexError:
+            hook = self._services.new_hook()
             hook.use(self._services.hook.account())
-        return hook
+        try:
+            yield hook
+        finally:
+            self._idle.append(hook)
+
+    def _is_known(self, place: str | None) -> bool:
+        return place is not None and bool(self._known_places) and _directory(place) in self._known_places
+
+
+def _directory(place: str) -> str:
+    return destination.target(place, default_name="video").directory

@@ -69,6 +69,8 @@ class RowWork:
         step: What to do with it.
         fingerprint: Of its request, files by their content; None where it need not be known.
         estimate: What it will cost, where it may be bought.
+        mode: Of the request, where it may be bought.
+        model: Of the request, where it may be bought.
         reserved: The reservation of its price.
         error: What went wrong in this leg.
         flight: What there is to wait for.
@@ -81,6 +83,8 @@ class RowWork:
     step: Step = field(default_factory=purchases.Submit)
     fingerprint: str | None = None
     estimate: Estimate | None = None
+    mode: str | None = None
+    model: str | None = None
     reserved: Entry | None = None
     error: GrokVideoError | None = None
     flight: WaitFor | None = None

@@ -124,6 +124,11 @@ class BulkRun:
         log.warning("The triggerer stopped waiting (%s); every request is polled now", problem)
         return self._resumed(None)
 
+    def close(self) -> None:
+        """Close what this leg has opened; to be called at its end, whatever that is."""
+        if hasattr(self, "_rows"):
+            self._rows.close()
+
     @property
     def journal_owner(self) -> Owner | None:
         """The task instance in whose journal a triggerer finds the flight; None if it cannot read that."""
@@ -323,7 +328,8 @@ class BulkRun:
         opened = self._opened
         found = [work for work in opened.works if self._is_bad(work)]
         opened.bad += [bad_row(work.row, work.error.field, work.error.what) for work in found]  # type: ignore[union-attr]
-        opened.works[:] = [work for work in opened.works if work not in found]
+        if found:
+            opened.works[:] = [work for work in opened.works if not self._is_bad(work)]
 
     def _failed(self) -> None:
         """Note that a row failed for good in this try."""
