@@ -23,6 +23,7 @@ OPERATORS = (
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoReviewOperator",
+    "GrokVideoBulkOperator",
     "GrokVideoDecoratedOperator",
 )
 """Operator classes whose tasks have a journal, as task instances in Airflow name them."""

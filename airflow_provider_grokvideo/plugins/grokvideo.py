@@ -20,6 +20,7 @@ TASK_TYPES = (
     "GrokVideoEditOperator",
     "GrokVideoExtendOperator",
     "GrokVideoReviewOperator",
+    "GrokVideoBulkOperator",
     "GrokVideoDecoratedOperator",
     "GrokVideoSensor",
 )

@@ -67,6 +67,6 @@ def test_example_of_unknown_length(planned):
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
 def test_every_example_can_be_planned(plan, name):
     """There is a plan for every example, except where nothing is bought."""
-    expected = {"fetch_by_request_id.py": 1, "many_prompts.py": 3, "decorated_functions.py": 3}
+    expected = {"fetch_by_request_id.py": 1, "many_prompts.py": 3, "bulk_from_sql.py": 3, "decorated_functions.py": 3}
 
     assert expected.get(name, 0) == plan(EXAMPLES / name).code
