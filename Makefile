@@ -16,7 +16,7 @@ help:
 	@echo "                into docs/paid-once.md"
 	@echo "make test-ui    only the tests of the page in Airflow's UI, in a real Chromium; SCREENSHOTS=1 puts what they saw"
 	@echo "                into docs/images"
-	@echo "make bench      what waiting costs, against the usual trigger; about an hour; QUICK=1: a quarter of it"
+	@echo "make bench      what waiting and tables cost, against the usual ways; about two hours; QUICK=1: a quarter of it"
 	@echo "make scale-out  200 videos on PostgreSQL, Celery and Redis with two triggerers, one of which is killed"
 	@echo "make figures    what can be counted of the package's structure: long files, loops, names with two meanings"
 	@echo "make check      lint, format, types, import rules, documentation, private words in texts that users see"

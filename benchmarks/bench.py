@@ -1,6 +1,6 @@
 """``make bench``: what waiting costs, on its own and in Airflow, and what the package costs elsewhere.
 
-Four parts, one JSON file; parts of their full size also go into ``docs/performance.md``, between its markers:
+Five parts, one JSON file; parts of their full size also go into ``docs/performance.md``, between its markers:
 
 waits
     How many videos one process can wait for: below.
@@ -10,6 +10,8 @@ costs
     Imports, DAG parsing, the delivery of a large file (``benchmarks/costs.py``).
 airflow
     Fifty videos end to end in real Airflow, by three ways to wait (``benchmarks/airflow_runs.py``).
+bulk
+    Tables of videos in one task, beside mapped tasks (``benchmarks/bulk.py``).
 
 Every row of the first waits for the same videos: a mix of four kinds whose latencies are published (contract §5.5), all
 submitted at once. Each row has a fresh process for the waits and a fresh one for the service, which finishes each video
@@ -46,7 +48,7 @@ from typing import Any, NoReturn
 from markers import replaced
 from processes import ChildProcess, Family, ProcessFailed, clean_environment, tail
 
-from benchmarks import airflow_runs, costs, machine, report, schedule, work
+from benchmarks import airflow_runs, bulk, costs, machine, report, schedule, work
 from benchmarks.waits import CONN_ID, INTERVAL, KEY, Result, Row, counts
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,12 +57,13 @@ SIZES = (100, 1_000, 5_000, 10_000)
 QUICK = (100, 1_000)
 PAGE = REPOSITORY / "docs" / "performance.md"
 
-PARTS = ("waits", "schedule", "costs", "airflow")
+PARTS = ("waits", "schedule", "costs", "airflow", "bulk")
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "waits": report.table,
     "schedule": schedule.table,
     "costs": costs.table,
     "airflow": airflow_runs.table,
+    "bulk": bulk.table,
 }
 
 WHO = {"usual": ("usual",), "ours": ("ours", "ours-learned"), "floor": ("floor",)}
@@ -92,6 +95,7 @@ class Wishes:
     patience: float
     out: Path
     parts: tuple[str, ...]
+    quick: bool = False
 
     @classmethod
     def read(cls, arguments: Sequence[str]) -> Wishes:
@@ -100,7 +104,9 @@ class Wishes:
             description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="benchmarks"
         )
         parser.add_argument("--waits", type=int, nargs="+", metavar="N", help=f"sizes; {_spelled(SIZES)} if unset")
-        parser.add_argument("--quick", action="store_true", help=f"only {_spelled(QUICK)} waits")
+        parser.add_argument(
+            "--quick", action="store_true", help=f"only {_spelled(QUICK)} waits and {_spelled(bulk.QUICK)} rows"
+        )
         parser.add_argument("--who", nargs="+", choices=list(WHO), default=list(WHO), help="rows; all if unset")
         parser.add_argument(
             "--pace", type=float, default=400.0, help="polls per second of our connection (%(default)s)"
@@ -120,7 +126,12 @@ class Wishes:
             patience=given.patience,
             out=given.out.resolve(),
             parts=tuple(part for part in PARTS if part in given.parts),
+            quick=given.quick,
         )
+
+    def whole_part(self, part: str) -> bool:
+        """Whether a part has the size that the page shows."""
+        return self.whole if part == "waits" else part != "bulk" or not self.quick
 
     @property
     def whole(self) -> bool:
@@ -150,18 +161,29 @@ def measured(wishes: Wishes, home: Path) -> dict[str, Any]:
     bench: dict[str, Any] = json.loads(wishes.out.read_text()) if wishes.out.exists() else {}
     for part in wishes.parts:
         _say(f"{part}:")
-        if part == "waits":
-            found = run(wishes, home)
-        else:
-            found = {"schedule": schedule.measure, "costs": costs.measure, "airflow": airflow_runs.measure}[part]()
+        found = _measure(part, wishes, home)
         text = TABLES[part](found)
         bench[part] = found
         wishes.out.parent.mkdir(parents=True, exist_ok=True)
         wishes.out.write_text(json.dumps(bench, indent=1) + "\n")
         print(f"\n{text}\n", flush=True)
-        if part != "waits" or wishes.whole:
+        if wishes.whole_part(part):
             PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), part, text, PAGE.name), encoding="utf-8")
     return bench
+
+
+def _measure(part: str, wishes: Wishes, home: Path) -> dict[str, Any]:
+    match part:
+        case "waits":
+            return run(wishes, home)
+        case "schedule":
+            return schedule.measure()
+        case "costs":
+            return costs.measure()
+        case "bulk":
+            sizes = bulk.QUICK if wishes.quick else bulk.SIZES
+            return bulk.measure(sizes, airflow=not wishes.quick, say=lambda line: _say(f"  {line}"))
+    return airflow_runs.measure()
 
 
 def _leave(sig: int, frame: FrameType | None) -> NoReturn:

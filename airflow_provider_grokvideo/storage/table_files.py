@@ -213,10 +213,14 @@ def _own_json(kind: Kind, value: Any) -> str:
     if value is None:
         return "null"
     if kind == "text":
-        return json.dumps(encodable(str(value)), ensure_ascii=False)
+        return _TEXT(encodable(str(value)))
     if kind == "timestamp":
         return f'"{_moment(datetime.fromtimestamp(value, timezone.utc))}"'
-    return to_json(storable(value))
+    return str(value) if type(value) is int else to_json(storable(value))
+
+
+_TEXT = json.JSONEncoder(ensure_ascii=False).encode
+"""Made once: with this setting ``json.dumps`` makes an encoder for each text."""
 
 
 def _moment(at: datetime) -> str:

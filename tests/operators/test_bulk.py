@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 from airflow_kit import StateStore, TaskInstance
@@ -112,6 +114,24 @@ def test_a_line_says_everything_about_its_row(sql, out):
     assert expected == {name: line[name] for name in expected}
     assert line["submitted_at"] < line["finished_at"]
     assert 64 == len(line["sha256"]) == len(line["prompt_sha256"])
+
+
+def test_the_ledger_has_mode_and_model_of_a_row(sql, out):
+    """A row is booked with the mode and model of its request, as a single video is."""
+    drive_table(table_task(out, rows_of(2)))
+
+    booked = [(entry.owner.item, entry.mode, entry.model) for entry in open_sqlite(str(sql)).entries()]
+    assert [(f"a{number}", "text-to-video", "grok-imagine-video") for number in range(2)] == sorted(booked)
+
+
+def test_a_leg_leaves_no_connections(sql, grokvideo_emulator, out):
+    """However many threads submitted and delivered rows, their connections are closed when the task ends."""
+    drive_table(table_task(out, rows_of(10), deferrable=False, max_in_flight=4))
+
+    port = httpx.URL(grokvideo_emulator.base_url).port
+    left = [each for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port]
+    # The one of the waits belongs to the operator's own hook.
+    assert len([each for each in left if each.status == psutil.CONN_ESTABLISHED]) <= 1
 
 
 def test_a_second_try_buys_nothing_again(journal, grokvideo_emulator, out):

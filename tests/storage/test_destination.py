@@ -111,6 +111,17 @@ def test_a_writable_directory_is_made_and_left_empty(tmp_path):
     assert [] == list((tmp_path / "a/b").iterdir())
 
 
+def test_names_alone_are_checked_without_a_write(tmp_path):
+    """Where the directory was checked for another video, it is not made again, and the names of this one still are."""
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(InvalidInput, match=r"a\.json"):
+        check_writable(tmp_path / "a.mp4", only_names=True)
+    with pytest.raises(InvalidInput, match="can write to"):
+        check_writable(tmp_path / "gone" / "a.mp4", only_names=True)
+
+    assert not (tmp_path / "gone").exists()
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     """A directory that cannot be made, because its parent is a file, is an input error."""
     (tmp_path / "file").write_bytes(b"")
