@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 
 from airflow_provider_grokvideo.core.errors import GrokVideoError, JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases import stored
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class TaskStateBackend:
                 f"task state {STATE_KEY!r} of {self._owner} has schema {value.get('schema')!r}; this version "
                 f"reads {purchases.SCHEMA}"
             )
-        return [purchases.of_task(purchases.parse(each), self._owner) for each in value["purchases"]]
+        return [stored.of_task(stored.parse(each), self._owner) for each in value["purchases"]]
 
     def create(self, record: Record) -> None:
         """Append, then read back: another try may have written in between."""
@@ -333,7 +334,7 @@ def parsed(content: bytes, name: str, owner: Owner | None) -> Record:
         JournalCorrupt: It holds no record, or one of another task instance or row.
     """
     try:
-        return purchases.parse(json.loads(content), owner)
+        return stored.parse(json.loads(content), owner)
     except (ValueError, RecursionError) as error:
         raise JournalCorrupt(f"journal record {name} is not valid JSON ({error})") from error
     except JournalCorrupt as error:

@@ -21,7 +21,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt
-from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases import stored
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.journal.backends import (
     Backend,
@@ -158,7 +158,7 @@ class FileItems(_Opened):
         record = parsed(content, name, None)
         if name.rpartition("/")[0] != row_folder(record.owner):
             raise JournalCorrupt(f"found a journal record of {record.owner} in {name}")
-        return purchases.of_task(record, self._owner)
+        return stored.of_task(record, self._owner)
 
     def _open(self, owner: Owner, known: Sequence[Record]) -> Backend:
         return FileBackend(self._tree, owner, known=known)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
-from airflow_provider_grokvideo.core.purchases.records import Owner, Record, parse
+from airflow_provider_grokvideo.core.purchases.records import Owner, Record
+from airflow_provider_grokvideo.core.purchases.stored import parse
 from airflow_provider_grokvideo.journal.backends import Backend, FileBackend, TaskStateBackend, task_folder
 from airflow_provider_grokvideo.journal.items import FileItems
 from airflow_provider_grokvideo.storage.directories import LocalTree, Storage, open_tree

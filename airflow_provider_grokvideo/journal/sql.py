@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_grokvideo.core.errors import JournalCorrupt, JournalUnavailable
 from airflow_provider_grokvideo.core.purchases import records as purchases
+from airflow_provider_grokvideo.core.purchases import stored
 from airflow_provider_grokvideo.core.purchases.records import Owner, Record
 from airflow_provider_grokvideo.database import Database, Schema, lock_table
 from airflow_provider_grokvideo.journal.backends import Joint, taken
@@ -204,7 +205,7 @@ def parsed(row: Any, owner: Owner | None = None) -> Record:
     """
     where = f"row {row['number']} of {row['dag_id']}.{row['task_id']} of {row['run_id']}"
     try:
-        return purchases.parse(json.loads(row["record"]), owner)
+        return stored.parse(json.loads(row["record"]), owner)
     except (ValueError, RecursionError) as error:
         raise JournalCorrupt(f"the journal record in {where} is not JSON ({error})") from error
     except JournalCorrupt as error:

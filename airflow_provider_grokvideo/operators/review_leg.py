@@ -18,8 +18,7 @@ from airflow_provider_grokvideo.core.errors import (
     JournalCorrupt,
     JournalUnavailable,
 )
-from airflow_provider_grokvideo.core.purchases import records as purchases
-from airflow_provider_grokvideo.core.purchases import takes
+from airflow_provider_grokvideo.core.purchases import stored, takes
 from airflow_provider_grokvideo.execution import advice, airflow_errors, approval, asset_events, card, review_form
 from airflow_provider_grokvideo.execution.journal import TaskJournal, outcome_of
 from airflow_provider_grokvideo.execution.manifest import Source
@@ -312,7 +311,7 @@ class ReviewLeg:
         opened = open_journal(self._context)
         kept = self._host.recall(_TAKES) if opened.backend is None else None
         if isinstance(kept, list):
-            opened.records = [purchases.parse(each, opened.owner) for each in kept]
+            opened.records = [stored.parse(each, opened.owner) for each in kept]
         self._opened = opened
         return opened
 

@@ -33,9 +33,9 @@ from airflow_provider_grokvideo.core.purchases.records import (
     left_behind,
     may_replace,
     next_step,
-    parse,
     upload_token,
 )
+from airflow_provider_grokvideo.core.purchases.stored import parse
 from airflow_provider_grokvideo.journal import cli as journal_commands
 from airflow_provider_grokvideo.journal.sql import owner_key
 

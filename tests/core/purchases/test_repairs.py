@@ -16,9 +16,9 @@ from airflow_provider_grokvideo.core.purchases.records import (
     Submit,
     latest,
     next_step,
-    parse,
 )
 from airflow_provider_grokvideo.core.purchases.repairs import AsItIs, Change, Edit, RepairRefused, adopt, forget
+from airflow_provider_grokvideo.core.purchases.stored import parse
 
 OWNER = Owner("films", "manual__1", "make", 3)
 INTENT = Record(OWNER, 1, "t1", "intent", "red", "red", 100.0, note="the answer was lost", estimated_usd="0.05")
