@@ -23,7 +23,7 @@ from airflow_provider_grokvideo.core.bulk.lines import Status
 from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.links.urls import base_path
-from airflow_provider_grokvideo.plugins import media, rows, spend
+from airflow_provider_grokvideo.plugins import chains, media, rows, spend, values
 from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.airflow_rest import Airflow, task_of
 from airflow_provider_grokvideo.plugins.gallery import Catalogue
@@ -135,7 +135,7 @@ def application() -> FastAPI:
                 "truncated": truncated,
                 "shown": len(shown),
                 "spend": spent,
-                "now": views.iso(now),
+                "now": values.iso(now),
             }
         )
 
@@ -153,8 +153,8 @@ def application() -> FastAPI:
             view["notice"] = await _notice(shelf, user, found.card)
         if view["notice"]:
             view["video"] = view["sidecar"] = None
-        view["before"] = views.before(found, others)
-        view["chain"] = views.chain(found, others)
+        view["before"] = chains.before(found, others)
+        view["chain"] = chains.chain(found, others)
         if poll and view["waiting"] and found.card.conn_id and found.card.request_id:
             job, at = await polls.at(found.card.conn_id, found.card.request_id)
             view = views.polled_at(view, job, at)

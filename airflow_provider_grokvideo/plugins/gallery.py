@@ -20,6 +20,7 @@ from airflow_provider_grokvideo.core import cards
 from airflow_provider_grokvideo.core.cards import Card
 from airflow_provider_grokvideo.core.polling.latency import Curve, Latencies
 from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.plugins import values
 from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.airflow_rest import PAGE, Airflow
 from airflow_provider_grokvideo.plugins.keeping import Kept, weight
@@ -96,11 +97,11 @@ class Catalogue:
         self, airflow: Airflow, since: float, until: float, limit: int
     ) -> tuple[list[dict[str, Any]], bool]:
         """Return the entries of a period, the newest first, and whether the list was truncated."""
-        asked: dict[str, Any] = {"run_after_lte": views.iso(until)}
+        asked: dict[str, Any] = {"run_after_lte": values.iso(until)}
         if self._newest_first:
             asked["order_by"] = "-timestamp"
         else:
-            asked["run_after_gte"] = views.iso(max(0.0, since - 31 * 86_400))
+            asked["run_after_gte"] = values.iso(max(0.0, since - 31 * 86_400))
         found: list[dict[str, Any]] = []
         more = True
         for offset in range(0, LISTED, PAGE):

@@ -6,23 +6,18 @@ edit, must be http(s) links.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
-
-import pendulum
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.bulk.lines import STATUSES
-from airflow_provider_grokvideo.core.cards import YEAR_10000, Card, Outcome, Rows, dollars
-from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending, usd
-from airflow_provider_grokvideo.core.media import source_of
+from airflow_provider_grokvideo.core.cards import Card, Outcome, Rows
+from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending
 from airflow_provider_grokvideo.core.polling.latency import Curve
 from airflow_provider_grokvideo.core.purchases.records import Owner
 from airflow_provider_grokvideo.links.urls import page, query, run, tab
+from airflow_provider_grokvideo.plugins.values import epoch, file_name, iso, of_type, usd_of, web_link, words
 
 HEADLINES: dict[Outcome, str] = {
     "submitting": "Submitting",
@@ -142,8 +137,8 @@ def view(
     card = shown.card
     outcome, problem = _merged(card, shown.task)
     made = card.manifest or {}
-    submitted = _epoch(made.get("submitted_at")) or card.submitted_at
-    finished = _epoch(made.get("finished_at"))
+    submitted = epoch(made.get("submitted_at")) or card.submitted_at
+    finished = epoch(made.get("finished_at"))
     return {
         "key": {
             "dag_id": shown.owner.dag_id,
@@ -165,12 +160,12 @@ def view(
         "model": card.model,
         "prompt": card.prompt,
         "conn_id": card.conn_id,
-        "parameters": [{"name": name, "value": _words(value)} for name, value in card.parameters.items()],
+        "parameters": [{"name": name, "value": words(value)} for name, value in card.parameters.items()],
         "request_id": card.request_id,
         "estimated_usd": card.estimated_usd,
         "cost_usd": card.cost_usd,
         "cost": cost(card, outcome, entry),
-        **{name: _of_type(made.get(name), kinds) for name, kinds in _FACTS.items()},
+        **{name: of_type(made.get(name), kinds) for name, kinds in _FACTS.items()},
         "reused": bool(made.get("reused")),
         "submitted_at": iso(submitted),
         "finished_at": iso(finished),
@@ -226,9 +221,9 @@ def service_says(card: Card, job: Job | None, at: float) -> dict[str, Any]:
         case Pending():
             told |= {"progress": job.progress}
         case Done():
-            told |= {"progress": 100, "model": job.model, "duration": job.duration, "cost_usd": _usd(job.cost_ticks)}
+            told |= {"progress": 100, "model": job.model, "duration": job.duration, "cost_usd": usd_of(job.cost_ticks)}
         case Moderated() | Failed():
-            told |= {"code": job.code, "message": job.message, "cost_usd": _usd(job.cost_ticks)}
+            told |= {"code": job.code, "message": job.message, "cost_usd": usd_of(job.cost_ticks)}
         case Expired():
             told |= {"message": job.message}
     return told
@@ -243,54 +238,6 @@ def video(shown: Shown) -> dict[str, Any] | None:
         return {"href": address, "kind": "file", "download": f"{address}&download=1", "poster": poster}
     link = web_link(made.get("url"))
     return None if link is None else {"href": link, "kind": "link", "download": None, "poster": None}
-
-
-def before(shown: Shown, others: Iterable[Shown]) -> dict[str, Any] | None:
-    """Return the source of an edit, an extension or an animated image; None for text-to-video.
-
-    Args:
-        shown: The card.
-        others: Cards that may include the task which made the source.
-    """
-    source = shown.card.made_from
-    if source is None:
-        return None
-    told: dict[str, Any] = {
-        "label": file_name(source.address) or source.field,
-        "page": None,
-        "video": None,
-        "image": None,
-        "prompt": None,
-        "request_id": source.request_id,
-    }
-    maker = next((each for each in others if _made(each, source.request_id)), None)
-    if maker is not None:
-        known = {"label": maker.label, "page": page(maker.owner), "prompt": maker.card.prompt}
-        return {**told, **known, "video": video(maker)}
-    link = web_link(source.address)
-    address = link or (f"media/source?{query(shown.owner)}" if is_path(source.address) else None)
-    if address is None:
-        return told
-    if source.field == "image":
-        return {**told, "image": address}
-    kind = "link" if link else "file"
-    return {**told, "video": {"href": address, "kind": kind, "download": None, "poster": None}}
-
-
-def chain(shown: Shown, others: Sequence[Shown]) -> list[dict[str, Any]]:
-    """Return a clip with its sources before it and its results after it."""
-    found = [shown]
-    while (maker := _maker(found[0], others)) is not None and maker not in found:
-        found.insert(0, maker)
-    waiting = [shown]
-    while waiting:
-        made_of = waiting.pop(0)
-        for each in others:
-            source = each.card.made_from
-            if source is not None and each not in found and _made(made_of, source.request_id):
-                found.append(each)
-                waiting.append(each)
-    return [_link(each, this=each is shown) for each in found]
 
 
 def label(owner: Owner, rendered: str | None = None) -> str:
@@ -316,11 +263,11 @@ def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, 
     booked = next(
         (each.cost_usd for each in card.purchases if each.request_id == card.request_id and each.cost_usd), None
     )
-    billed = card.cost_usd or booked or (None if entry is None else _usd(entry.billed))
+    billed = card.cost_usd or booked or (None if entry is None else usd_of(entry.billed))
     if billed is not None:
         return {"usd": billed, "kind": "billed"}
     if entry is not None and entry.known is not None:
-        return {"usd": _usd(entry.known), "kind": "unbilled"}
+        return {"usd": usd_of(entry.known), "kind": "unbilled"}
     if outcome in ("refused", "asking") and not card.request_id:
         return {"usd": None, "kind": "nothing"}
     if outcome == "failed":
@@ -330,40 +277,10 @@ def cost(card: Card, outcome: Outcome, entry: Entry | None = None) -> dict[str, 
     return {"usd": card.estimated_usd, "kind": kind}
 
 
-def is_path(address: str | None) -> bool:
-    """Return whether an address is a path that Airflow's ObjectStorage reads, including local paths."""
-    return address is not None and source_of(address) == "path"
-
-
-def file_name(address: str | None) -> str | None:
-    """Return the file name of a path; a URL or an id unchanged."""
-    if address is None or not is_path(address):
-        return address
-    return PurePosixPath(address).name or address
-
-
-def web_link(address: object) -> str | None:
-    """Return an address if it is a safe link: https, or http to this machine."""
-    if not isinstance(address, str) or "…" in address:
-        # The mark of a shortened address.
-        return None
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return None
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    return address if (parts.scheme == "https" or local) and parts.hostname else None
-
-
-def iso(epoch: float | None) -> str | None:
-    """Return epoch seconds as ISO 8601 in UTC."""
-    return None if epoch is None else pendulum.from_timestamp(epoch).to_iso8601_string()
-
-
 def taught_by(card: Card) -> tuple[str, float] | None:
     """Return the kind of a finished request and the seconds it took; None if unknown."""
     made = card.manifest or {}
-    submitted, finished = _epoch(made.get("submitted_at")), _epoch(made.get("finished_at"))
+    submitted, finished = epoch(made.get("submitted_at")), epoch(made.get("finished_at"))
     if card.kind is None or made.get("reused") or submitted is None or finished is None:
         return None
     seconds = finished - submitted
@@ -474,60 +391,3 @@ def _waiting(card: Card, since: float, curve: Curve | None) -> dict[str, Any]:
         "progress": 100 if (card.manifest or {}).get("status") == "done" else None,
         "polled_at": None,
     }
-
-
-def _made(shown: Shown, request_id: str | None) -> bool:
-    return request_id is not None and shown.card.request_id == request_id
-
-
-def _maker(shown: Shown, others: Iterable[Shown]) -> Shown | None:
-    source = shown.card.made_from
-    wanted = None if source is None else source.request_id
-    return next((each for each in others if each is not shown and _made(each, wanted)), None)
-
-
-def _link(shown: Shown, *, this: bool) -> dict[str, Any]:
-    found = video(shown) or {}
-    return {
-        "label": shown.label,
-        "page": page(shown.owner),
-        "outcome": shown.card.outcome,
-        "prompt": shown.card.prompt,
-        "mode": shown.card.mode,
-        "poster": found.get("poster"),
-        "href": found.get("href"),
-        "this": this,
-    }
-
-
-def _words(value: Any) -> str:
-    """Return an argument as text: the source of an image or clip, or else the value."""
-    if isinstance(value, Mapping):
-        named = [value.get(name) for name in ("known_as", "path", "url", "file_id", "voice_id") if value.get(name)]
-        if named and set(value) <= {"path", "url", "file_id", "voice_id", "known_as", "sha256"}:
-            return file_name(str(named[0])) or ""
-        return ", ".join(f"{name}: {_words(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def _of_type(value: object, kinds: tuple[type, ...]) -> object:
-    """Return a value of a manifest if it has the expected type: users may edit cards."""
-    fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
-    return value if fits and not (isinstance(value, float) and not isfinite(value)) else None
-
-
-def _usd(ticks: int | None) -> str | None:
-    return None if ticks is None else dollars(usd(ticks))
-
-
-def _epoch(text: object) -> float | None:
-    try:
-        moment = pendulum.parse(text) if isinstance(text, str) else None
-    except (ValueError, OverflowError):
-        return None
-    at = moment.timestamp() if isinstance(moment, pendulum.DateTime) else -1.0
-    return at if 0 <= at < YEAR_10000 else None

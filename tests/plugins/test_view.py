@@ -13,6 +13,7 @@ from airflow_provider_grokvideo.core.cards import Card, CardProblem, MadeFrom, P
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Moderated, Pending
 from airflow_provider_grokvideo.core.polling.latency import Latencies
 from airflow_provider_grokvideo.core.purchases.records import Owner
+from airflow_provider_grokvideo.plugins import chains, values
 from airflow_provider_grokvideo.plugins import view as views
 from airflow_provider_grokvideo.plugins.view import Shown, Task
 
@@ -225,7 +226,7 @@ def test_a_wait_says_when_half_and_nine_of_ten_are_done():
     waiting = views.view(card, now=NOW, curve=latencies.of("k").curve)["waiting"]
 
     assert waiting["since"] < waiting["expected_at"] < waiting["late_at"] < waiting["deadline"]
-    assert waiting["expected_at"].startswith(views.iso(SUBMITTED + 29)[:16])
+    assert waiting["expected_at"].startswith(values.iso(SUBMITTED + 29)[:16])
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_what_the_service_says_has_no_links(job):
 def test_before_is_the_video_of_the_task_that_made_it():
     """An edit is shown beside what it was made from."""
     first, edit = shown("first", "r-0", prompt="A lighthouse"), shown("edit", "r-1", made_from=of("r-0"))
-    told = views.before(edit, [first, edit])
+    told = chains.before(edit, [first, edit])
 
     assert ("first", "A lighthouse", "file") == (told["label"], told["prompt"], told["video"]["kind"])
 
@@ -278,7 +279,7 @@ def test_before_is_the_video_of_the_task_that_made_it():
 )
 def test_before_is_the_file_or_link_that_was_given(made_from, expected):
     """Paths go through the server, links to where they lead, and what is neither is named only."""
-    told = views.before(shown(made_from=made_from), [])
+    told = chains.before(shown(made_from=made_from), [])
     found = {"image": told["image"], "video": told["video"] and told["video"]["href"]}
     said = [f"{kind} {href}" for kind, href in found.items() if href] or ["nothing"]
 
@@ -288,7 +289,7 @@ def test_before_is_the_file_or_link_that_was_given(made_from, expected):
 def test_before_of_words_is_nothing():
     """A video from text starts from nothing."""
 
-    assert views.before(shown(), [shown()]) is None
+    assert chains.before(shown(), [shown()]) is None
 
 
 def test_a_chain_goes_from_the_first_clip_to_the_last_edit():
@@ -302,7 +303,7 @@ def test_a_chain_goes_from_the_first_clip_to_the_last_edit():
     everything = [night, other, first, snow]
 
     for each in (first, snow, night):
-        chain = views.chain(each, everything)
+        chain = chains.chain(each, everything)
 
         assert ["first", "snow", "night"] == [link["label"] for link in chain]
         assert [each.owner.task_id] == [link["label"] for link in chain if link["this"]]
@@ -312,7 +313,7 @@ def test_a_chain_that_bites_its_tail_ends():
     """Cards may be edited into a circle."""
     one, two = shown("one", "r-1", made_from=of("r-2")), shown("two", "r-2", made_from=of("r-1"))
 
-    assert {"one", "two"} == {link["label"] for link in views.chain(one, [one, two])}
+    assert {"one", "two"} == {link["label"] for link in chains.chain(one, [one, two])}
 
 
 def test_a_request_that_is_handed_on_is_shown_once_with_all_that_is_known():
