@@ -215,7 +215,7 @@ class GrokVideoBulkTrigger(BaseTrigger):
         said_at, said = time.time(), 0
         while found.failed is None:
             now, ended = time.time(), len(found.ended)
-            at = rounds.wake_at(found.flight, found.found_at, now)
+            at = rounds.start_at(found.flight, found.found_at, now)
             if at is not None and at <= now:
                 return
             if rounds.worth_saying(said_at, said, ended, now):

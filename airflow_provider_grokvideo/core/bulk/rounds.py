@@ -19,6 +19,13 @@ process, and a finished video should not wait long."""
 WAKE_AFTER = 30.0
 """Seconds that a finished request waits for others at most."""
 
+LULL = 0.5
+"""Seconds without a further finished request after which a worker is started: of requests that finish together the
+first ones alone are not worth the start of a process, and the polls of the others are under way."""
+
+LONGEST_LULL = 3.0
+"""Seconds that the start of a worker waits for further requests at most."""
+
 MOST_NAMED = 200
 """Requests that fit into the arguments or the event of a trigger, which Airflow keeps in one cell of a table."""
 
@@ -146,6 +153,19 @@ def wake_at(flight: int, finished: Sequence[float], now: float) -> float | None:
     if len(finished) >= _enough(flight):
         return now
     return max(now, finished[0] + WAKE_AFTER) if finished else None
+
+
+def start_at(flight: int, finished: Sequence[float], now: float) -> float | None:
+    """Return the epoch seconds at which a worker is worth starting for what has finished; None while nothing has.
+
+    As :func:`wake_at`, and a moment later as long as more requests finish.
+    """
+    wake = wake_at(flight, finished, now)
+    if wake is None or wake > now or len(finished) >= min(flight, MOST_NAMED):
+        return wake
+    enough = _enough(flight)
+    since = finished[enough - 1] if len(finished) >= enough else finished[0] + WAKE_AFTER
+    return max(now, min(finished[-1] + LULL, since + LONGEST_LULL))
 
 
 def refuses_all(flight: int, refused: int) -> bool:

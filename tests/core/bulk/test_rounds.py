@@ -50,6 +50,24 @@ def test_the_worker_is_woken_when_it_is_worth_it(flight, finished, expected):
 
 
 @pytest.mark.parametrize(
+    ("flight", "finished", "expected"),
+    [
+        pytest.param(20, [], None, id="none"),
+        pytest.param(20, [NOW - 1] * 4, NOW + 29, id="too few"),
+        pytest.param(20, [NOW] * 5, NOW + 0.5, id="a quarter just now"),
+        pytest.param(20, [NOW - 0.5] * 5, NOW, id="a quarter, and no more come"),
+        pytest.param(20, [*[NOW - 2.8] * 5, NOW], NOW + 0.2, id="more come, at most three seconds"),
+        pytest.param(20, [NOW - 30, NOW], NOW + 0.5, id="an old one, and one just now"),
+        pytest.param(20, [NOW] * 20, NOW, id="all"),
+        pytest.param(1000, [NOW] * 200, NOW, id="as many as an event names"),
+    ],
+)
+def test_a_worker_is_started_when_no_more_requests_finish(flight, finished, expected):
+    """Requests that finish together are worth one start of a worker, which waits three seconds for them at most."""
+    assert expected == rounds.start_at(flight, finished, NOW)
+
+
+@pytest.mark.parametrize(
     ("flight", "refused", "expected"),
     [(20, 0, False), (20, 2, False), (20, 3, True), (8, 2, True), (4, 1, True), (1, 0, False), (1000, 3, True)],
 )
