@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_grokvideo.compat import TaskDeferralError, TaskDeferralTimeout
+from airflow_provider_grokvideo.compat import AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 from airflow_provider_grokvideo.core.errors import GrokVideoError
 from airflow_provider_grokvideo.execution import airflow_errors, asset_events
 from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
@@ -146,10 +146,14 @@ class GrokVideoBulkOperator(GrokVideoPaidOperator):
             source=source.read,
             open_items=lambda: open_items(context),
             new_hook=lambda: GrokVideoHook(self.grokvideo_conn_id),
+            read_from=source.file,
         )
         self._run = run = BulkRun(options, services, task.table_name(context))
         try:
             made = task.do(leg(run), run, self, context)
+        except AirflowTaskTimeout:
+            run.interrupted()
+            raise
         except GrokVideoError as error:
             raise airflow_errors.for_airflow(error) from error.__cause__
         finally:

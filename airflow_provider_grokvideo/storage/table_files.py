@@ -64,6 +64,15 @@ def check_table(uri: str | os.PathLike[str]) -> None:
         file.place.check_names((file.name,))
 
 
+def is_same(uri: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Return whether two paths or URLs name the same file."""
+    places = []
+    for each in (uri, other):
+        scheme, text = checked_path(each, field=_FIELD, allowed=_ALLOWED)
+        places.append((scheme, text if scheme else os.path.realpath(expanded(text, _FIELD))))
+    return places[0] == places[1]
+
+
 def write_table(
     uri: str | os.PathLike[str],
     lines: Iterable[Mapping[str, Any]],

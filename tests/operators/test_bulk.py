@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 import time
 from collections import Counter
 from dataclasses import replace
@@ -653,15 +656,25 @@ def test_a_lost_trigger_is_no_lost_row(sql, grokvideo_emulator, out):
     assert {"delivered": 3} == result["counts"]
 
 
-def test_an_interruption_loses_no_row(journal, grokvideo_emulator, out):
-    """execution_timeout in the middle of the submits leaves nothing unknown: the next try buys only the rest."""
+def test_an_interruption_loses_no_row(journal, grokvideo_emulator, out, tmp_path):
+    """execution_timeout in the middle of the submits leaves nothing unknown or held: the next try buys the rest."""
     grokvideo_emulator.script("hang:1", on="submit", times=None)
     rows = rows_of(30)
     ti = TaskInstance()
 
-    with pytest.raises(AirflowTaskTimeout), TimeoutPosix(1.5):
+    def strike() -> None:
+        while not grokvideo_emulator.starts:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    striker = threading.Thread(target=strike, daemon=True)
+    with pytest.raises(AirflowTaskTimeout), TimeoutPosix(600):  # noqa: PT012 - the strike needs the handler
+        striker.start()
         table_task(out, rows, max_in_flight=30)().execute(context_of(ti))
     assert 0 < len(grokvideo_emulator.starts) < 30
+    if journal == "sql":
+        entries = open_sqlite(str(tmp_path / "ledger.db")).entries()
+        assert len(grokvideo_emulator.starts) == sum(entry.counted > 0 for entry in entries)
     grokvideo_emulator.clear_faults()
     course = drive_table(table_task(out, rows, max_in_flight=30), again(ti))
 
@@ -713,6 +726,22 @@ def test_a_bad_argument_is_named_before_money(sql, grokvideo_emulator, out, word
 
     assert field == caught.value.field
     assert isinstance(caught.value, AirflowFailException)
+    assert [] == grokvideo_emulator.starts
+
+
+@pytest.mark.parametrize("where", ["table", "default"])
+def test_a_result_table_in_the_place_of_the_input_is_refused(sql, grokvideo_emulator, out, where):
+    """Rows are not written over by the result, whether the author or the default names their file."""
+    out.mkdir()
+    source = out / ("make.jsonl" if where == "default" else "wishes.jsonl")
+    text = "".join(f"{json.dumps(row)}\n" for row in rows_of(2))
+    source.write_text(text)
+    words = {} if where == "default" else {"table": f"{out}/../{out.name}/wishes.jsonl"}
+
+    with pytest.raises(InvalidInput, match="table"):
+        drive_table(table_task(out, f"file://{source}", **words))
+
+    assert text == source.read_text()
     assert [] == grokvideo_emulator.starts
 
 

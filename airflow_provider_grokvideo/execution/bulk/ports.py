@@ -60,6 +60,7 @@ class BulkServices:
         source: Reads the table.
         open_items: Opens the journals of all rows; None where there is no backend.
         new_hook: Returns a hook of the same connection for a thread of its own.
+        read_from: The file of the table; None where it is no file.
         ledger: The ledger.
         clock: Returns epoch seconds.
     """
@@ -69,6 +70,7 @@ class BulkServices:
     source: Callable[[], Table]
     open_items: Callable[[], Items | None]
     new_hook: Callable[[], GrokVideoHook]
+    read_from: str | None = None
     ledger: TaskLedger = field(default_factory=TaskLedger)
     clock: Callable[[], float] = time.time
 

@@ -129,6 +129,11 @@ class BulkRun:
         if hasattr(self, "_rows"):
             self._rows.close()
 
+    def interrupted(self) -> None:
+        """Release what is reserved for rows that were not sent: no later try may come."""
+        if hasattr(self, "_money"):
+            self._money.release(self._opened)
+
     @property
     def journal_owner(self) -> Owner | None:
         """The task instance in whose journal a triggerer finds the flight; None if it cannot read that."""
@@ -164,7 +169,18 @@ class BulkRun:
         self._money.follow(self._opened)
         places = [work.row.destination for work in self._opened.works if work.row.destination]
         place = self.options.table_place(places, self._name)
+        self._is_input = place is not None and self._is_read(place)
+        # Not even a table that is refused may be written over its own input.
+        place = None if self._is_input else place
         self.report = Report(self._opened.works, self._opened.bad, self._opened.left, place)
+
+    def _is_read(self, place: str) -> bool:
+        """Say whether the result table would go where the rows come from."""
+        try:
+            return self._services.read_from is not None and table_files.is_same(place, self._services.read_from)
+        except InvalidInput:
+            # It is no place at all, which is told where it is used.
+            return False
 
     def _check(self) -> None:
         """Refuse a table that cannot be bought as a whole.
@@ -174,6 +190,8 @@ class BulkRun:
         """
         if self._opened.problem is not None:
             raise self._opened.problem
+        if self._is_input:
+            raise InvalidInput("table", self._services.read_from, "another file than the one with the rows")
         bad = self._opened.bad
         if bad and self.options.on_bad_rows == "fail":
             error = InvalidInput("rows", len(bad), "rows without mistakes")

@@ -110,6 +110,12 @@ class Source:
             self._cells(), defaults=self.defaults, id_column=self.id_column, destination=self.destination
         )
 
+    @property
+    def file(self) -> str | None:
+        """The path or URL of the table; None where it is no file."""
+        rows = _named(self.rows)
+        return str(rows) if _is_file(rows) else None
+
     def _cells(self) -> Sequence[Mapping[str, Any]]:
         if self.rows_sql is None:
             return cells_in(self.rows)
@@ -126,15 +132,13 @@ def cells_in(rows: Any) -> Sequence[Mapping[str, Any]]:
     Raises:
         InvalidInput: It is neither, or the file cannot be read.
     """
-    if isinstance(rows, Mapping) and isinstance(rows.get("table_uri"), str):
-        # What another table's task has returned.
-        rows = rows["table_uri"]
+    rows = _named(rows)
     if isinstance(rows, str) and rows.strip().startswith("["):
         try:
             rows = json.loads(rows)
         except ValueError as error:
             raise InvalidInput("rows", rows, f"a list of mappings as JSON ({error})") from None
-    if isinstance(rows, str) or hasattr(rows, "__fspath__") or hasattr(rows, "protocol"):
+    if _is_file(rows):
         from airflow_provider_grokvideo.storage.tables import read_cells
 
         return read_cells(str(rows))
@@ -143,6 +147,17 @@ def cells_in(rows: Any) -> Sequence[Mapping[str, Any]]:
             "rows", rows, "a list of mappings, or a path or URL of a .csv, .jsonl or .parquet file; or rows_sql"
         )
     return list(rows)
+
+
+def _named(rows: Any) -> Any:
+    """Return the file in place of what another table's task has returned."""
+    return rows["table_uri"] if isinstance(rows, Mapping) and isinstance(rows.get("table_uri"), str) else rows
+
+
+def _is_file(rows: Any) -> bool:
+    if isinstance(rows, str):
+        return not rows.strip().startswith("[")
+    return hasattr(rows, "__fspath__") or hasattr(rows, "protocol")
 
 
 def do(found: ports.BulkNext, run: BulkRun, operator: BaseOperator, context: Context) -> dict[str, Any]:

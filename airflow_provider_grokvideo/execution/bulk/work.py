@@ -43,9 +43,9 @@ class Crew(Generic[T]):
             threading.Thread(target=self._work, name=f"grokvideo-row-{number}", daemon=True)
             for number in range(min(THREADS, len(self._jobs)))
         ]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             for thread in threads:
                 while thread.is_alive():
                     thread.join(BETWEEN_LOOKS)
@@ -53,7 +53,8 @@ class Crew(Generic[T]):
         except BaseException:
             self._stopped = True
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
             raise
         if self._problem is not None:
             raise self._problem

@@ -101,3 +101,21 @@ def test_an_interruption_waits_for_the_jobs_that_run(monkeypatch):
         Crew(job).run(range(100), timeout)
 
     assert 1 <= len(ended) <= THREADS
+
+
+def test_an_interruption_while_threads_begin_waits_too(monkeypatch):
+    """execution_timeout that strikes before all threads have begun leaves none of them at work."""
+    done, original = [], threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        original(thread)
+        if thread.name == "grokvideo-row-1":
+            raise AirflowTaskTimeout("execution_timeout")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(AirflowTaskTimeout):
+        Crew(done.append).run(range(100_000))
+    count = len(done)
+
+    assert [] == [each for each in threading.enumerate() if each.name.startswith("grokvideo-row")]
+    assert count == len(done)
