@@ -106,7 +106,7 @@ class Purchase(_Part):
     note: str | None = None
 
 
-class Rows(_Part):
+class RowCounts(_Part):
     """State of a table of videos; the rows themselves are in the result table.
 
     Attributes:
@@ -165,7 +165,7 @@ class Card(_Part):
     manifest: dict[str, Any] | None = None
     problem: CardProblem | None = None
     purchases: tuple[Purchase, ...] = ()
-    rows: Rows | None = None
+    rows: RowCounts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON, stamped with its schema version."""

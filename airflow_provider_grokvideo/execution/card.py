@@ -110,7 +110,7 @@ def show_table(context: Context, facts: Mapping[str, Any], *, error: GrokVideoEr
         if error is not None:
             outcome = "trouble" if counts.get("submitted") else "failed" if facts["cost_usd"] else "refused"
         told: dict[str, Any] = {
-            "rows": cards.Rows(
+            "rows": cards.RowCounts(
                 total=facts["rows"], counts=counts, in_flight=facts["in_flight"], table_uri=facts["table_uri"]
             ),
             "estimated_usd": cards.dollars(facts["estimated_cost_usd"]),

@@ -139,7 +139,7 @@ class GrokVideoBulkOperator(GrokVideoPaidOperator):
 
         own = [name for name in BulkOptions.__dataclass_fields__ if name != "run"]
         options = BulkOptions(self.options(), **{name: getattr(self, name) for name in own})
-        source = task.Source(**{name: getattr(self, name) for name in task.Source.__dataclass_fields__})
+        source = task.RowSource(**{name: getattr(self, name) for name in task.RowSource.__dataclass_fields__})
         services = BulkServices(
             host=task.TableTask(context, self.grokvideo_conn_id),
             hook=self.hook,

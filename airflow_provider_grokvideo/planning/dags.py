@@ -36,7 +36,7 @@ from airflow_provider_grokvideo.operators.grokvideo import (
 )
 from airflow_provider_grokvideo.planning import bulk
 from airflow_provider_grokvideo.planning.arguments import Known, Made, Templates, is_mapped
-from airflow_provider_grokvideo.planning.mapping import NOTHING_SAID, Item, Items, Sample, items_of, joined
+from airflow_provider_grokvideo.planning.mapping import NOTHING_SAID, Item, MappedItems, Sample, items_of, joined
 
 _KINDS: Mapping[Kind, type[GrokVideoBaseOperator]] = {
     "generate": GrokVideoGenerateOperator,
@@ -45,7 +45,7 @@ _KINDS: Mapping[Kind, type[GrokVideoBaseOperator]] = {
 }
 
 
-_ONE = Items([{}])
+_ONE = MappedItems([{}])
 
 
 @dataclass(frozen=True)

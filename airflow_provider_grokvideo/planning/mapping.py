@@ -15,7 +15,7 @@ Item = Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
-class Items:
+class MappedItems:
     """The map indexes of a mapped task or task group.
 
     Attributes:
@@ -52,7 +52,7 @@ Counted = Callable[[Any], tuple[int, str] | None]
 """Returns the number of instances of a task and the list it is per item of; None for an unmapped task."""
 
 
-def items_of(expand_input: Any, name: str, counted: Counted, sample: Sample = NOTHING_SAID) -> Items:
+def items_of(expand_input: Any, name: str, counted: Counted, sample: Sample = NOTHING_SAID) -> MappedItems:
     """Return the map indexes of ``expand`` or ``expand_kwargs``.
 
     Args:
@@ -65,9 +65,9 @@ def items_of(expand_input: Any, name: str, counted: Counted, sample: Sample = NO
     if isinstance(value, Mapping):
         return _combined(value, name, counted, sample)
     if isinstance(value, Sequence):
-        return Items([each if isinstance(each, Mapping) else None for each in value])
+        return MappedItems([each if isinstance(each, Mapping) else None for each in value])
     axis = _axis(value, name, counted, sample)
-    return Items([None] * len(axis.each), axis.per_item)
+    return MappedItems([None] * len(axis.each), axis.per_item)
 
 
 def joined(*names: str) -> str:
@@ -81,12 +81,12 @@ class _Axis:
     per_item: str = ""
 
 
-def _combined(arguments: Mapping[str, Any], name: str, counted: Counted, sample: Sample) -> Items:
+def _combined(arguments: Mapping[str, Any], name: str, counted: Counted, sample: Sample) -> MappedItems:
     axes = [_axis(value, name, counted, sample) for value in arguments.values()]
     each = [
         sample.filled(dict(zip(arguments, values, strict=True))) for values in product(*(axis.each for axis in axes))
     ]
-    return Items(each, joined(*(axis.per_item for axis in axes)))
+    return MappedItems(each, joined(*(axis.per_item for axis in axes)))
 
 
 def _axis(value: Any, name: str, counted: Counted, sample: Sample) -> _Axis:

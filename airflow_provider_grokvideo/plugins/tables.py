@@ -81,7 +81,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Table:
+class ShownTable:
     """A parsed result table.
 
     Attributes:
@@ -139,11 +139,11 @@ class TableCache:
     """Cache of parsed tables in this process; thread-safe."""
 
     def __init__(self) -> None:
-        self._known: Kept[str, Table] = Kept(KEPT, KEPT_BYTES)
+        self._known: Kept[str, ShownTable] = Kept(KEPT, KEPT_BYTES)
         self._compared: Kept[str, float] = Kept(KEPT, KEPT)
         self._lock = threading.Lock()
 
-    async def find(self, card: Card, owner: Owner, *, believed: float = BELIEVED) -> Table:
+    async def find(self, card: Card, owner: Owner, *, believed: float = BELIEVED) -> ShownTable:
         """Return the result table of a task instance.
 
         Args:
@@ -166,12 +166,12 @@ class TableCache:
         _check_owner(known.record, owner.whole)
         return known
 
-    def _fresh(self, uri: str, believed: float) -> Table | None:
+    def _fresh(self, uri: str, believed: float) -> ShownTable | None:
         with self._lock:
             known, at = self._known.get(uri), self._compared.get(uri)
         return known if at is not None and time.monotonic() < at + believed else None
 
-    def _read(self, uri: str, owner: Owner, believed: float) -> Table:
+    def _read(self, uri: str, owner: Owner, believed: float) -> ShownTable:
         """Return a table in a thread, from the cache if its record is the same."""
         if (fresh := self._fresh(uri, believed)) is not None:
             return fresh
@@ -189,7 +189,7 @@ class TableCache:
             self._compared.put(uri, now, 1)
         return table
 
-    def _current(self, uri: str, owner: Owner) -> Table:
+    def _current(self, uri: str, owner: Owner) -> ShownTable:
         if not uri.lower().endswith((".jsonl", ".parquet")):
             raise HTTPException(404, NOT_HERE)
         try:
@@ -236,7 +236,7 @@ def _content(place: Place, name: str, record: TableRecord) -> bytes:
     return content
 
 
-def _parsed(content: bytes, record: TableRecord, place: Place, name: str, lane: str) -> Table:
+def _parsed(content: bytes, record: TableRecord, place: Place, name: str, lane: str) -> ShownTable:
     try:
         found = _Index()
         found.add(table_files.lines_in(content, is_parquet=name.lower().endswith(".parquet")))
@@ -249,7 +249,7 @@ def _parsed(content: bytes, record: TableRecord, place: Place, name: str, lane: 
         raise HTTPException(404, DAMAGED) from None
     newest = heapq.nlargest(NEWEST, found.finished)
     by_age = [index for _, index in newest]
-    return Table(record, place, name, lane, found.rows, found.by_status, found.by_id, by_age)
+    return ShownTable(record, place, name, lane, found.rows, found.by_status, found.by_id, by_age)
 
 
 @dataclass

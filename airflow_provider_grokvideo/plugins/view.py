@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_grokvideo.core.billing.entries import Entry
 from airflow_provider_grokvideo.core.bulk.lines import STATUSES
-from airflow_provider_grokvideo.core.cards import Card, Outcome, Rows
+from airflow_provider_grokvideo.core.cards import Card, Outcome, RowCounts
 from airflow_provider_grokvideo.core.jobs import Done, Expired, Failed, Job, Moderated, Pending
 from airflow_provider_grokvideo.core.polling.latency import Curve
 from airflow_provider_grokvideo.core.purchases.records import Owner
@@ -322,7 +322,7 @@ def _merged(card: Card, task: Task) -> tuple[Outcome, dict[str, Any] | None]:
 
 
 def _merged_table(
-    card: Card, rows: Rows, task: Task, problem: dict[str, Any] | None
+    card: Card, rows: RowCounts, task: Task, problem: dict[str, Any] | None
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Return the outcome of a table, as :func:`_merged`."""
     if task.state == "awaiting_input":

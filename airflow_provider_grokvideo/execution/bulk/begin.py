@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Opened:
+class OpenTable:
     """A table and its journals, as a leg works with them.
 
     Attributes:
@@ -86,7 +86,7 @@ class Opener:
         self._warnings: Counter[str] = Counter()
         self._policy = purchases.Policy(tuple(options.run.resubmit_on), services.host.tries)  # type: ignore[arg-type]
 
-    def fresh(self) -> Opened:
+    def fresh(self) -> OpenTable:
         """Open the table in the first leg of a try, and check every row.
 
         Raises:
@@ -103,7 +103,7 @@ class Opener:
         self._check(found)
         return found
 
-    def resumed(self) -> Opened:
+    def resumed(self) -> OpenTable:
         """Open the table in a later leg; one that cannot be read any more keeps no paid video from being stored."""
         items = self._items()
         try:
@@ -122,7 +122,7 @@ class Opener:
         elif work.fingerprint is not None:
             work.step = states.next_step(work.records, work.fingerprint, self._policy, self._host.try_number)
 
-    def _only_paid(self, items: Items, problem: GrokVideoError) -> Opened:
+    def _only_paid(self, items: Items, problem: GrokVideoError) -> OpenTable:
         """Return the rows whose video is paid and not stored, where the table itself cannot be read."""
         found = self._opened(Table((), (), ()), items)
         found.problem = problem
@@ -137,13 +137,13 @@ class Opener:
             )  # fmt: skip
         return items
 
-    def _opened(self, table: Table, items: Items) -> Opened:
+    def _opened(self, table: Table, items: Items) -> OpenTable:
         records = items.records()
         works = [RowWork(row, records.get(row.id, [])) for row in table.rows]
         known = {row.id for row in table.rows}
         removed = {item: held for item, held in records.items() if item not in known}
         left = [_left_over(item, held) for item, held in removed.items()]
-        found = Opened(
+        found = OpenTable(
             works,
             list(table.bad),
             [each for each in left if each is not None],
@@ -157,7 +157,7 @@ class Opener:
                 log.warning("Row %r is not in the table any more; %s", item, advice.left_behind(record))
         return found
 
-    def _check(self, found: Opened) -> None:
+    def _check(self, found: OpenTable) -> None:
         """Build every request and read every input, side by side; what cannot be sent is a bad row."""
         bad: dict[str, BadRow] = {}
 

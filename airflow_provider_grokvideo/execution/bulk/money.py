@@ -19,7 +19,7 @@ from airflow_provider_grokvideo.execution.ports import AskApproval, SkipTask
 
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.billing.pricing import Estimate
-    from airflow_provider_grokvideo.execution.bulk.begin import Opened
+    from airflow_provider_grokvideo.execution.bulk.begin import OpenTable
     from airflow_provider_grokvideo.execution.bulk.options import BulkOptions
     from airflow_provider_grokvideo.execution.bulk.ports import BulkServices
     from airflow_provider_grokvideo.execution.bulk.rows import RowWork
@@ -45,7 +45,7 @@ class Money:
         self._ledger = services.ledger
         self._held: dict[str, Entry] = {}
 
-    def follow(self, opened: Opened) -> None:
+    def follow(self, opened: OpenTable) -> None:
         """Bring the ledger up to the journal, and take up the reservations of an earlier leg or try."""
         owner = self._services.host.owner
         # A row that was removed may have an unconfirmed submission, whose reservation stays.
@@ -59,7 +59,7 @@ class Money:
             if held is not None and (work.estimate is None or work.estimate.ticks == held.estimated):
                 work.reserved = held
 
-    def reserve(self, opened: Opened, allowed: Approval | None) -> AskApproval | SkipTask | None:
+    def reserve(self, opened: OpenTable, allowed: Approval | None) -> AskApproval | SkipTask | None:
         """Reserve the price of every row that is to be bought; None where that was possible.
 
         Raises:
@@ -95,7 +95,7 @@ class Money:
         entries = [work.reserved for work in wanted if work.reserved is not None]
         self._ledger.reserve_all(entries, limit=None, budgets=[], release=[*self._held.values()])
 
-    def release(self, opened: Opened) -> None:
+    def release(self, opened: OpenTable) -> None:
         """Release what is reserved for rows that this try does not submit any more."""
         held = {**self._held, **{work.row.id: work.reserved for work in opened.works if work.reserved is not None}}
         sent = {record.token for work in opened.works for record in work.records}

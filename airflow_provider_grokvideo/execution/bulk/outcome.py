@@ -20,7 +20,7 @@ from airflow_provider_grokvideo.core.errors import (
     WaitTimeout,
 )
 from airflow_provider_grokvideo.core.texts import counted
-from airflow_provider_grokvideo.execution.bulk.ports import Kept
+from airflow_provider_grokvideo.execution.bulk.ports import KeptNumbers
 
 PAUSE = 30.0
 """Seconds until the next submit after an outage, where xAI's response names no time."""
@@ -66,7 +66,7 @@ def effect_of(error: GrokVideoError) -> Effect:
     return "stop"
 
 
-def paused(kept: Kept, error: GrokVideoError, now: float) -> Kept:
+def paused(kept: KeptNumbers, error: GrokVideoError, now: float) -> KeptNumbers:
     """Return the numbers of a try after an outage; several rows that meet the same one are one pause."""
     wanted = error.retry_after if isinstance(error, RateLimited) else None
     until = now + min(wanted or PAUSE, LONGEST_PAUSE)

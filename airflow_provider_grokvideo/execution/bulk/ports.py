@@ -76,7 +76,7 @@ class BulkServices:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptNumbers:
     """Numbers that a try keeps between its legs, where the journal does not have them.
 
     Attributes:
@@ -104,13 +104,13 @@ class Kept:
         return {**asdict(self), "stuck": [*self.stuck]}
 
 
-def kept_from(value: object) -> Kept | None:
+def kept_from(value: object) -> KeptNumbers | None:
     """Return what an earlier leg kept; None where that is lost or of another version."""
     if not isinstance(value, Mapping):
         return None
-    known = {each.name: value[each.name] for each in fields(Kept) if each.name in value}
+    known = {each.name: value[each.name] for each in fields(KeptNumbers) if each.name in value}
     try:
-        return Kept(**{**known, "stuck": tuple(map(str, known.get("stuck", ())))})
+        return KeptNumbers(**{**known, "stuck": tuple(map(str, known.get("stuck", ())))})
     except TypeError:
         return None
 

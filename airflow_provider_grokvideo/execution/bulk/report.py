@@ -93,7 +93,7 @@ def bad_line(bad: BadRow) -> dict[str, Any]:
     }
 
 
-class Report:
+class TableReport:
     """Counts and sums of a table.
 
     Args:

@@ -18,7 +18,7 @@ from airflow_provider_grokvideo.storage import destination
 if TYPE_CHECKING:
     from airflow_provider_grokvideo.core.purchases.records import Owner
     from airflow_provider_grokvideo.core.requests import VideoRequest
-    from airflow_provider_grokvideo.execution.bulk.begin import Opened, Opener
+    from airflow_provider_grokvideo.execution.bulk.begin import Opener, OpenTable
     from airflow_provider_grokvideo.execution.bulk.options import BulkOptions
     from airflow_provider_grokvideo.execution.bulk.ports import BulkServices
     from airflow_provider_grokvideo.execution.bulk.rows import RowWork
@@ -58,7 +58,7 @@ class RowRuns:
         opened: The table.
     """
 
-    def __init__(self, options: BulkOptions, services: BulkServices, opener: Opener, opened: Opened) -> None:
+    def __init__(self, options: BulkOptions, services: BulkServices, opener: Opener, opened: OpenTable) -> None:
         self._options = options
         self._services = services
         self._opener = opener

@@ -12,24 +12,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
-from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from airflow_provider_grokvideo.core.bulk import rounds
-from airflow_provider_grokvideo.core.bulk.rows import bad_row, summary_of_bad
-from airflow_provider_grokvideo.core.errors import AmbiguousSubmit, DeliveryFailed, GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.bulk.rounds import parse as parse_event
+from airflow_provider_grokvideo.core.bulk.rows import summary_of_bad
+from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput
 from airflow_provider_grokvideo.core.purchases import records as purchases
 from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.delivery.store import still_there
 from airflow_provider_grokvideo.execution.bulk import outcome, waiting
 from airflow_provider_grokvideo.execution.bulk.begin import Opener
 from airflow_provider_grokvideo.execution.bulk.money import Money, approved
-from airflow_provider_grokvideo.execution.bulk.ports import BulkNext, FinishedRows, Kept, WaitForRows, kept_from
-from airflow_provider_grokvideo.execution.bulk.report import SUCCEEDED, Report, status_of
+from airflow_provider_grokvideo.execution.bulk.ports import BulkNext, FinishedRows, KeptNumbers, WaitForRows, kept_from
+from airflow_provider_grokvideo.execution.bulk.report import SUCCEEDED, TableReport, status_of
+from airflow_provider_grokvideo.execution.bulk.rounds import Rounds
 from airflow_provider_grokvideo.execution.bulk.rowruns import RowRuns
-from airflow_provider_grokvideo.execution.bulk.work import Crew
 from airflow_provider_grokvideo.execution.ports import RunAgain, SkipTask, WaitFor
 from airflow_provider_grokvideo.storage import destination, table_files
 
@@ -48,9 +45,6 @@ BETWEEN_LINES = 15.0
 
 BETWEEN_TABLES = 15.0
 """Seconds between two versions of the result table while the task runs; writing 10,000 lines takes half a second."""
-
-MOST_STUCK = 100
-"""Rows whose video could not be stored after which a task stops submitting: the storage is at fault, not the rows."""
 
 log = logging.getLogger(__name__)
 
@@ -71,18 +65,12 @@ class BulkRun:
         self._now = services.clock
         self._name = name
         self._started = services.clock()
-        self._kept = Kept(self._started)
-        self._stop: GrokVideoError | None = None
-        """Why nothing more is submitted."""
-        self._blind: GrokVideoError | None = None
-        """Why polls cannot find the end of a request, either."""
-        self._unanswered = 0
         self._said_at = self._started
 
     def begin(self, allowed: Approval | None = None) -> BulkNext:
         """Check, price and reserve the whole table, then submit."""
         self.options = self.options.check()
-        self._open(fresh=True)
+        self._open(None)
         try:
             self._check()
             self._start_over()
@@ -92,17 +80,17 @@ class BulkRun:
         except GrokVideoError as error:
             self._money.release(self._opened)
             # What is wrong with the table now keeps nothing that is paid from being stored.
-            self._deliver(None)
+            self._rounds.deliver(None)
             self._write()
             self._show(error)
             raise
-        return self._rounds(None)
+        return self._go_round(None)
 
     def resume(self, event: object) -> BulkNext:
         """Go on after a wait: deliver what has ended, submit more."""
         if event is None:
             return self._resumed(set())
-        found = rounds.parse(event)
+        found = parse_event(event)
         due = None if found.ended is None else set(found.ended)
         # What a few requests have met is asked again, before it ends the table.
         problem = None if found.ended else found.as_error(self.options.run.grokvideo_conn_id)
@@ -142,29 +130,37 @@ class BulkRun:
     @property
     def under_way(self) -> int:
         """How many requests a kill of the task would leave running."""
-        return len(self._flight()) if hasattr(self, "_opened") else 0
+        return len(self._rounds.flight()) if hasattr(self, "_rounds") else 0
 
     def _resumed(self, due: set[str] | None, problem: GrokVideoError | None = None) -> BulkNext:
         kept = kept_from(self._host.recall(KEPT))
         if kept is None:
             # What was decided about the price is not known any more, so it is decided again.
             return self.begin()
-        self._kept = kept
         self.options = self.options.check()
-        self._open(fresh=False)
+        self._open(kept)
         if self._opened.content != kept.content and self._opened.to_buy:
             # Neither the limits nor an approval know of its rows.
-            self._stop = outcome.changed()
+            self._rounds.stop = outcome.changed()
         if problem is not None:
             # It would end the next wait, too.
-            self._blind = problem
+            self._rounds.blind = problem
             return self._finish()
-        return self._rounds(due)
+        return self._go_round(due)
 
-    def _open(self, *, fresh: bool) -> None:
+    def _open(self, kept: KeptNumbers | None) -> None:
+        """Open the table; `kept` is what an earlier leg has kept, None in the first one of a try."""
         opener = Opener(self.options, self._services)
-        self._opened = opener.fresh() if fresh else opener.resumed()
+        self._opened = opener.fresh() if kept is None else opener.resumed()
         self._rows = RowRuns(self.options, self._services, opener, self._opened)
+        self._rounds = Rounds(
+            self.options,
+            self._opened,
+            self._rows,
+            kept or KeptNumbers(self._started),
+            clock=self._now,
+            progress=self._progress,
+        )
         self._money = Money(self.options, self._services)
         self._money.follow(self._opened)
         places = [work.row.destination for work in self._opened.works if work.row.destination]
@@ -172,7 +168,7 @@ class BulkRun:
         self._is_input = place is not None and self._is_read(place)
         # Not even a table that is refused may be written over its own input.
         place = None if self._is_input else place
-        self.report = Report(self._opened.works, self._opened.bad, self._opened.left, place)
+        self.report = TableReport(self._opened.works, self._opened.bad, self._opened.left, place)
 
     def _is_read(self, place: str) -> bool:
         """Say whether the result table would go where the rows come from."""
@@ -223,9 +219,9 @@ class BulkRun:
     def _start_over(self) -> None:
         """Note how this try begins, and look whether what was delivered is still there."""
         missing = [work for work in self._opened.works if not self._is_in_place(work)]
-        Crew(self._delivered).run(missing, self._progress)
+        self._rounds.fetch(missing)
         stored = sum(status_of(work) in SUCCEEDED for work in self._opened.works)
-        self._keep(began_with=stored, content=self._opened.content)
+        self._rounds.keep(began_with=stored, content=self._opened.content)
         if stored:
             log.info("Delivered before, no new charge: %s", counted(stored, "row"))
 
@@ -237,19 +233,19 @@ class BulkRun:
         uri = str(made.get("uri") or "")
         return bool(uri) and record.destination == work.row.destination and still_there(uri, made.get("bytes"))
 
-    def _rounds(self, due: set[str] | None) -> BulkNext:
+    def _go_round(self, due: set[str] | None) -> BulkNext:
         """Deliver and submit until there is something to wait for, or nothing left to do."""
         while True:
-            self._deliver(due)
-            if self._blind is not None:
+            self._rounds.deliver(due)
+            if self._rounds.blind is not None:
                 return self._finish()
-            self._submit()
-            flight = self._flight()
-            at = self._next_look()
+            self._rounds.submit()
+            flight = self._rounds.flight()
+            at = self._rounds.next_look()
             if not flight and at is None:
                 return self._finish()
             self._progress(force=self.options.run.deferrable)
-            if self._now() - self._kept.written_at >= BETWEEN_TABLES:
+            if self._now() - self._rounds.kept.written_at >= BETWEEN_TABLES:
                 self._write()
             if self.options.run.deferrable:
                 self._pause_task()
@@ -263,142 +259,17 @@ class BulkRun:
         time.sleep(max(0.0, at - self._now()))
         return set()
 
-    def _deliver(self, due: Collection[str] | None) -> None:
-        """Poll what has ended, as far as is known, and store its video."""
-        jobs = [work for work in (*self._opened.works, *self._opened.left) if self._is_due(work, due)]
-        Crew(self._delivered).run(jobs, self._progress)
-
-    def _is_due(self, work: RowWork, due: Collection[str] | None) -> bool:
-        step = work.step
-        if isinstance(step, purchases.Ambiguous):
-            looked = work.again_at is not None and work.again_at > self._now()
-            return step.record.has_witness and work.error is None and not looked
-        if not isinstance(step, purchases.Attach | purchases.Reuse) or step.record.request_id in self._kept.stuck:
-            return False
-        if isinstance(step, purchases.Reuse):
-            # Its file was missing at the begin of this try, and could not be fetched then.
-            return due is not None and (step.record.request_id or step.record.token) in due
-        return due is None or step.record.request_id in due
-
-    def _delivered(self, work: RowWork) -> None:
-        self._rows.fetch(work)
-        if work.error is None:
-            return
-        log.warning("Row %r: %s", work.row.id, work.error)
-        step = work.step
-        if not isinstance(step, purchases.Attach | purchases.Reuse):
-            self._failed()
-        elif isinstance(work.error, DeliveryFailed) or isinstance(step, purchases.Reuse):
-            self._keep(stuck=(*self._kept.stuck, step.record.request_id or step.record.token))
-            if len(self._kept.stuck) >= MOST_STUCK:
-                self._stop = work.error
-        elif outcome.effect_of(work.error) == "stop":
-            self._blind = work.error
-
-    def _submit(self) -> None:
-        """Submit rows while there is room, in the order of the table."""
-        waiting_rows = iter([work for work in self._opened.to_buy if self._may_change(work)])
-        while self._may_submit():
-            room = self.options.max_in_flight - len(self._flight())
-            jobs = list(islice(waiting_rows, max(0, room)))
-            if not jobs:
-                return
-            Crew(self._bought, self._may_submit).run(jobs, self._progress)
-            self._set_aside()
-
-    def _may_submit(self) -> bool:
-        return self._goes_on and self._kept.pause_until <= self._now()
-
-    @property
-    def _goes_on(self) -> bool:
-        """Whether rows that were not sent may still be, in this try."""
-        return self._stop is None and not self._kept.stopped
-
-    def _bought(self, work: RowWork) -> None:
-        self._rows.buy(work)
-        error = work.error
-        if error is None:
-            self._unanswered = 0
-            self._keep(pauses=0)
-            return
-        if self._is_bad(work):
-            return
-        log.warning("Row %r: %s", work.row.id, error)
-        match outcome.effect_of(error):
-            case "row":
-                self._failed()
-                self._unanswered = self._unanswered + 1 if isinstance(error, AmbiguousSubmit) else 0
-                if self._unanswered >= outcome.UNANSWERED:
-                    self._keep(stopped=outcome.NO_ANSWERS)
-            case "pause":
-                self._kept = outcome.paused(self._kept, error, self._now())
-                if self._kept.pauses > outcome.PAUSES:
-                    self._stop = error
-            case "stop":
-                self._stop = error
-
-    def _is_bad(self, work: RowWork) -> bool:
-        """Say whether a row has a mistake that the author has left out; a resumed leg meets it only when it submits."""
-        return self.options.on_bad_rows == "skip" and not work.records and isinstance(work.error, InvalidInput)
-
-    def _set_aside(self) -> None:
-        """Move rows with a mistake to the bad ones, as the first leg does."""
-        opened = self._opened
-        found = [work for work in opened.works if self._is_bad(work)]
-        opened.bad += [bad_row(work.row, work.error.field, work.error.what) for work in found]  # type: ignore[union-attr]
-        if found:
-            opened.works[:] = [work for work in opened.works if not self._is_bad(work)]
-
-    def _failed(self) -> None:
-        """Note that a row failed for good in this try."""
-        if self.options.on_row_error == "stop":
-            self._keep(stopped=outcome.ROW_FAILED)
-
-    def _flight(self) -> list[WaitFor]:
-        """Return the requests that run at xAI and are worth waiting for."""
-        flight = []
-        for work in (*self._opened.works, *self._opened.left):
-            if isinstance(work.step, purchases.Attach) and work.step.record.outcome is None:
-                waits = work.flight or self._wait_for(work)
-                if waits.deadline > self._now() and waits.request_id not in self._kept.stuck and self._may_change(work):
-                    flight.append(waits)
-        return flight
-
-    @staticmethod
-    def _may_change(work: RowWork) -> bool:
-        """Say whether another call for a row may end differently in this leg."""
-        return work.error is None or outcome.effect_of(work.error) == "pause"
-
-    def _wait_for(self, work: RowWork) -> WaitFor:
-        """Return what there is to wait for of a request that was submitted in an earlier leg."""
-        record = work.step.record  # type: ignore[union-attr]
-        since = record.sent_at or self._now()
-        try:
-            kind = None if work.is_left else work.order.build_request().kind()
-        except GrokVideoError:
-            kind = None
-        deadline = self.options.run.deadline(self._started, since)
-        work.flight = WaitFor(str(record.request_id), since, deadline, kind, record.upload_uri is not None)
-        return work.flight
-
-    def _next_look(self) -> float | None:
-        """Return when to go on although no request is waited for; None where there is nothing to go on with."""
-        moments = [work.again_at for work in self._opened.works if work.again_at is not None]
-        if self._goes_on and self._kept.pause_until > self._now() and any(map(self._may_change, self._opened.to_buy)):
-            moments.append(self._kept.pause_until)
-        return min(moments) if moments else None
-
     def _finish(self) -> BulkNext:
         """End this try: store what could not be stored before, write the table, say what the rows came to."""
-        if self._kept.stuck and self._blind is None:
-            log.info("Trying once more to store %s", counted(len(self._kept.stuck), "video"))
-            due = set(self._kept.stuck)
-            self._keep(stuck=())
-            self._deliver(due)
+        if self._rounds.kept.stuck and self._rounds.blind is None:
+            log.info("Trying once more to store %s", counted(len(self._rounds.kept.stuck), "video"))
+            due = set(self._rounds.kept.stuck)
+            self._rounds.keep(stuck=())
+            self._rounds.deliver(due)
         self._money.release(self._opened)
         self._progress(force=True)
         problem = self._write()
-        error = self._blind or self._stop or self._opened.problem or self._verdict() or problem
+        error = self._rounds.blind or self._rounds.stop or self._opened.problem or self._verdict() or problem
         self._show(error)
         if error is not None:
             raise error
@@ -413,16 +284,13 @@ class BulkRun:
             told=self.report.told(),
             table_uri=self.report.table_uri,
             resubmit_on=self.options.run.resubmit_on,
-            stopped=self._kept.stopped,
+            stopped=self._rounds.kept.stopped,
         )
 
     def _pause_task(self) -> None:
         """Write down what a later leg needs."""
-        self._host.keep(KEPT, self._kept.to_json())
+        self._host.keep(KEPT, self._rounds.kept.to_json())
         self._show()
-
-    def _keep(self, **changes: object) -> None:
-        self._kept = replace(self._kept, **changes)  # type: ignore[arg-type]
 
     def _progress(self, *, force: bool = False) -> None:
         """Log from time to time how far the table is."""
@@ -430,15 +298,15 @@ class BulkRun:
         if not force and now - self._said_at < BETWEEN_LINES:
             return
         self._said_at = now
-        flight = len(self._flight())
-        log.info("%s", self.report.progress(flight, self._kept.started, self._kept.began_with, now))
+        flight = len(self._rounds.flight())
+        log.info("%s", self.report.progress(flight, self._rounds.kept.started, self._rounds.kept.began_with, now))
 
     def _write(self) -> GrokVideoError | None:
         """Write the result table; return what kept it from being written."""
         if self.report.table_uri is None or self._opened.problem is not None:
             # Where the rows are not known the table stays as it was.
             return None
-        self._keep(written_at=self._now())
+        self._rounds.keep(written_at=self._now())
         try:
             table_files.write_table(
                 self.report.table_uri, self.report.lines(), self._opened.carried, owner=self._host.owner
@@ -449,4 +317,4 @@ class BulkRun:
         return None
 
     def _show(self, error: BaseException | None = None) -> None:
-        self._host.show_table({**self.report.summary(), "in_flight": len(self._flight())}, error)
+        self._host.show_table({**self.report.summary(), "in_flight": len(self._rounds.flight())}, error)

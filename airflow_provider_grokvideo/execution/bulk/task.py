@@ -90,7 +90,7 @@ def table_name(context: Context) -> str:
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Where the rows of a table come from; the operator's arguments of the same names say what each means."""
 
     rows: Any

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_grokvideo.core import errors
 from airflow_provider_grokvideo.execution.bulk import outcome
-from airflow_provider_grokvideo.execution.bulk.ports import Kept
+from airflow_provider_grokvideo.execution.bulk.ports import KeptNumbers
 
 NOW = 1_800_000_000.0
 
@@ -50,14 +50,14 @@ def test_an_error_is_of_its_row_or_of_all(error, expected):
 )
 def test_a_pause_is_as_long_as_the_service_says(error, expected):
     """A pause lasts as long as Retry-After says, at most an hour, else half a minute."""
-    kept = outcome.paused(Kept(NOW), error, NOW)
+    kept = outcome.paused(KeptNumbers(NOW), error, NOW)
 
     assert (1, NOW + expected) == (kept.pauses, kept.pause_until)
 
 
 def test_rows_that_meet_one_outage_are_one_pause():
     """Several rows that are refused side by side are one pause, which ends with the latest of them."""
-    first = outcome.paused(Kept(NOW), errors.RateLimited("x", retry_after=60.0), NOW)
+    first = outcome.paused(KeptNumbers(NOW), errors.RateLimited("x", retry_after=60.0), NOW)
     second = outcome.paused(first, errors.ServiceUnavailable("x"), NOW + 1)
     third = outcome.paused(second, errors.ServiceUnavailable("x"), NOW + 61)
 
