@@ -188,7 +188,7 @@ class Rounds:
         return work.flight
 
     def next_look(self) -> float | None:
-        """Return when to go on although no request is waited for; None where there is nothing to go on with."""
+        """Return when to resume although no request is waited for; None where there is nothing left to do."""
         moments = [work.again_at for work in self._opened.works if work.again_at is not None]
         if self._goes_on and self.kept.pause_until > self._now() and any(map(self._may_change, self._opened.to_buy)):
             moments.append(self.kept.pause_until)
