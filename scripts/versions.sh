@@ -13,7 +13,7 @@ for version in "$@"; do
     if [ ! -x "$venv/bin/pytest" ]; then
         "$uv" venv --quiet --python "${PYTHON:-.venv/bin/python}" "$venv"
         "$uv" pip install --quiet --prerelease if-necessary-or-explicit --python "$venv/bin/python" \
-            "apache-airflow==$version" -e '.[media,emulator]' \
+            "apache-airflow==$version" -e '.[media,emulator,table]' \
             pytest pytest-asyncio pytest-xdist pytest-cov hypothesis 'moto[server]' s3fs cryptography statsd psutil aiohttp
     fi
     case $version in
@@ -23,5 +23,6 @@ for version in "$@"; do
     esac
     "$venv/bin/python" -m pytest -q -k "$without" -n logical -p no:cacheprovider tests/test_imports.py tests/test_provider_info.py tests/client \
         tests/core/test_wire.py tests/core/purchases/test_records.py tests/hooks/test_grokvideo.py tests/operators/test_grokvideo.py \
-        tests/execution/test_run.py tests/policies/test_grokvideo.py tests/sensors/test_grokvideo.py tests/triggers/test_grokvideo.py
+        tests/operators/test_bulk.py tests/decorators/test_grokvideo.py tests/execution/test_run.py \
+        tests/policies/test_grokvideo.py tests/sensors/test_grokvideo.py tests/triggers/test_grokvideo.py tests/triggers/test_bulk.py
 done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
@@ -170,7 +171,7 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
     def _call(self, context: Context) -> Any:
         offered = {**context, **self.op_kwargs}
         value = self.python_callable(*self.op_args, **wanted(self.python_callable, self.op_args, offered))
-        return self.render_template(value, context) if isinstance(value, str | Mapping) else value
+        return self.render_template(_without_paths(value), context) if isinstance(value, str | Mapping) else value
 
     def _kept(self, context: Context) -> Returned:
         """Return what the function returned at the start of this try.
@@ -227,6 +228,15 @@ class GrokVideoDecoratedOperator(DecoratedOperator, GrokVideoPaidOperator):
         """Return the arguments of the operator that makes the video, besides those of the request."""
         own = {name: getattr(self, name) for name in names}
         return {"task_id": self.task_id, "outlets": self.outlets, "execution_timeout": self.execution_timeout, **own}
+
+
+def _without_paths(value: Any) -> Any:
+    """Return a value with text in place of paths: Airflow 3.1 calls the `resolve` of whatever it renders."""
+    if isinstance(value, Mapping):
+        return {name: _without_paths(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_paths(part) for part in value]
+    return str(value) if isinstance(value, PathLike) or hasattr(value, "protocol") else value
 
 
 def _has_journal(context: Context) -> bool:

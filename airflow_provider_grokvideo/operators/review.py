@@ -86,7 +86,7 @@ class GrokVideoReviewOperator(GrokVideoBaseOperator):
         except InvalidInput:
             return None
 
-    def execute(self, context: Context) -> Any:
+    def start(self, context: Context) -> Any:
         """Resume a take that is under way, then ask."""
         return self._leg(context).begin()
 

@@ -569,7 +569,7 @@ def crowd(address: str) -> tuple[dict[str, int], int, int, list[str]]:
     httpx.post(f"{address}/control/work", json=work, trust_env=False).raise_for_status()
 
     async def all_of_them() -> list[str]:
-        asyncio.get_running_loop().slow_callback_duration = 0.2
+        asyncio.get_running_loop().slow_callback_duration = 1.0
         return await events(*names, poll_interval=1.5, deadline=time.time() + 60)
 
     with complaints() as heard:

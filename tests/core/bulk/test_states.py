@@ -80,7 +80,6 @@ def test_an_end_that_a_later_try_has_seen_is_its_own():
         (purchases.Ambiguous(record("intent")), "unconfirmed"),
         (purchases.Attach(record("submitted")), "submitted"),
         (purchases.Reuse(record("delivered", manifest={"uri": "/a.mp4"})), "delivered"),
-        (purchases.Reuse(record("delivered", manifest={"uri": None})), "done"),
         (purchases.Report(record("ended", outcome="failed")), "failed"),
         (purchases.Report(record("ended")), "failed"),
         (purchases.Report(record("submitted", outcome="expired")), "expired"),
