@@ -130,7 +130,9 @@ class PurchasedRun(Leg):
     def _attach(self, record: Record, request: VideoRequest | None) -> Next:
         """Resume a request that an earlier try submitted; what is finished is delivered without deferring."""
         self._hold(record, request)
-        self.log.info(
+        # Within a try it is no news.
+        self.log.log(
+            logging.DEBUG if record.try_number == self.journal.try_number else logging.INFO,
             "Resuming request %s (submitted %s by try %s); no new charge",
             record.request_id, as_time(record.submitted_at), record.try_number,
         )  # fmt: skip

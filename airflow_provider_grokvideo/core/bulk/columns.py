@@ -102,7 +102,9 @@ def sorted_out(names: Collection[str], id_column: str) -> Columns:
         _check_free(name, names, id_column)
     if own_id is None and id_column != "id":
         raise InvalidInput("id_column", id_column, f"a column of the table ({', '.join(names)})")
-    return Columns(own_id, frozenset(arguments & set(names)), free, dropped)
+    # The result table calls the ids `id`; who gave them another name finds that, too.
+    copied = tuple(name for name in names if name in free or (name == own_id and name not in lines.COLUMNS))
+    return Columns(own_id, frozenset(arguments & set(names)), copied, dropped)
 
 
 def mode_of_result(value: object) -> tuple[object, tuple[str, ...]]:
@@ -117,15 +119,17 @@ def _check_free(name: str, names: Collection[str], id_column: str) -> None:
     if not name.isprintable():
         raise InvalidInput(_FIELD, name, f"printable names of columns; column {name!r} must be renamed")
     if meant := _meant(name, names, id_column):
-        raise InvalidInput(
-            _FIELD,
-            name,
-            f"names of arguments, or names unlike them; column {name!r}: is this {meant}? Rename it",
+        raise _bad_name(
+            name, f"is not an argument; did you mean {meant!r}? Rename the column, also if it is one of your own"
         )
     if name in lines.COLUMNS:
-        raise InvalidInput(
-            _FIELD, name, f"other names than those of the result table's columns; column {name!r} must be renamed"
-        )
+        raise _bad_name(name, "has the name of a column of the result table; rename it")
+
+
+def _bad_name(name: str, problem: str) -> InvalidInput:
+    error = InvalidInput(_FIELD, name, "another name of the column")
+    error.what = f"column {name!r} {problem}"
+    return error
 
 
 def _meant(name: str, names: Collection[str], id_column: str) -> str | None:

@@ -149,6 +149,10 @@ def read(
         return Table((), (), ())
     found = dict.fromkeys(name for keys in _layouts(cells) for name in keys if isinstance(name, str))
     columns = names.sorted_out(found, id_column)
+    if "prompt" not in columns.known and "prompt" not in given:
+        error = InvalidInput(_FIELD, sorted(map(str, found)), "a column prompt")
+        error.what = f"the table has no column 'prompt'; its columns are {', '.join(map(repr, found))}"
+        raise error
     template = None if destination is None else _template(destination, columns, given)
     by_mode = {mode: {name: given[name] for name in names.ARGUMENTS[mode] if name in given} for mode in names.MODES}
     drafts = [_draft(number, row, columns, by_mode, given) for number, row in enumerate(cells, 1)]

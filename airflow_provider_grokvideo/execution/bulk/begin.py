@@ -226,9 +226,8 @@ def total_of(works: Sequence[RowWork]) -> Estimate:
     if any(each.usd is None for each in estimates):
         return Estimate(None, as_of=estimates[0].as_of)
     usd = sum((each.usd for each in estimates if each.usd is not None), Decimal(0))
-    parts = {f"{len(works)} rows": usd} if works else {}
     as_of = estimates[0].as_of if estimates else ""
-    return Estimate(usd, parts, at_most=any(each.at_most for each in estimates), as_of=as_of)
+    return Estimate(usd, at_most=any(each.at_most for each in estimates), as_of=as_of)
 
 
 def digest_of(works: Sequence[RowWork]) -> str:

@@ -113,11 +113,22 @@ def verdict(
         what = f"{what}; nothing more was submitted, because {stopped}"
         advice = "Look at the rows first; clear the task to submit the rest. What is paid is not submitted again."
     elif again:
-        advice = f"resubmit_on has {', '.join(map(repr, again))}: a retry submits those rows again."
+        advice = f"resubmit_on has {', '.join(map(repr, again))}: a retry or clear submits those rows again."
     elif free:
         advice = "A retry submits the rows that were not sent, and fetches those that are paid at no new charge."
     else:
-        advice = "A retry would end the same way: correct the rows, or set resubmit_on, and clear the task."
+        advice = f"A retry would end the same way. {_remedies(counts)}Then clear the task."
     error = RowsFailed(what, advice=f"{advice}{where}")
     error.retry_helps, error.resubmits = bool(free), bool(again)
     return error
+
+
+def _remedies(counts: Mapping[Status, int]) -> str:
+    """Return what you can do about the rows that have no video."""
+    told = [
+        ("Correct the rows that were refused. ", ("refused",)),
+        ("Change the prompts or inputs that were blocked. ", ("moderated",)),
+        ("Set resubmit_on to submit failed or expired rows again. ", ("failed", "expired")),
+        ("Settle the unconfirmed rows first; their lines have the commands. ", ("unconfirmed",)),
+    ]
+    return "".join(text for text, statuses in told if any(counts.get(status) for status in statuses))  # type: ignore[call-overload]

@@ -22,7 +22,13 @@ def query(sql: str, conn_id: str | None) -> list[dict[str, Any]]:
     """
     if not conn_id:
         raise InvalidInput("sql_conn_id", conn_id, "the Airflow connection of the database for rows_sql")
-    hook = BaseHook.get_hook(conn_id)
+    try:
+        hook = BaseHook.get_hook(conn_id)
+    except Exception as error:
+        # A connection that is not there, or whose type has no hook because its provider is not installed.
+        why = f"{type(error).__name__}: {error}"
+        expected = f"an existing connection to an SQL database whose Airflow provider is installed ({why})"
+        raise InvalidInput("sql_conn_id", conn_id, expected) from error
     if not hasattr(hook, "run") or not hasattr(hook, "get_conn"):
         raise InvalidInput("sql_conn_id", conn_id, "a connection to an SQL database")
     found = hook.run(sql, handler=_mappings)

@@ -15,6 +15,7 @@ from airflow_provider_grokvideo.core.bulk import states
 from airflow_provider_grokvideo.core.bulk.lines import COLUMNS, STATUSES, Status
 from airflow_provider_grokvideo.core.errors import VideoExpired
 from airflow_provider_grokvideo.core.redaction import shareable
+from airflow_provider_grokvideo.execution import advice
 from airflow_provider_grokvideo.execution.manifest import as_number
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def line(work: RowWork) -> dict[str, Any]:
     given = work.row.arguments
     prompt = given.get("prompt")
     bought = [record for record in work.records if record.phase != "withdrawn"]
-    error, advice = _problem(work, status, last)
+    error, what_to_do = _problem(work, status, last)
     return {
         "id": work.row.id,
         "status": status,
@@ -69,7 +70,7 @@ def line(work: RowWork) -> dict[str, Any]:
         "submitted_at": last.submitted_at if last else None,
         "finished_at": _epoch(made.get("finished_at")) if status in SUCCEEDED else None,
         "error": error,
-        "advice": advice,
+        "advice": what_to_do,
         **work.row.carried,
     }
 
@@ -170,15 +171,20 @@ class TableReport:
         """
         counts = self.counts()
         done = sum(counts.get(status, 0) for status in SUCCEEDED)
-        failed = sum(counts.get(status, 0) for status in ("failed", "moderated", "expired", "unconfirmed", "refused"))
+        failed = sum(counts.get(status, 0) for status in ("failed", "moderated", "expired", "refused"))
+        unconfirmed = counts.get("unconfirmed", 0)
         total = len(self._works) + len(self._bad)
         rate = (done - began_with) / max(now - started, 1.0) * 60
-        left = total - done - failed
-        time_left = f"; about {_duration(left / rate * 60)} left" if rate > 0 and left else ""
-        return (
-            f"{done} of {total} rows have their video; {flight} running, {counts.get('not_sent', 0)} to submit, "
-            f"{failed} failed; billed {plain(self.cost())} USD; {rate:.1f} videos per minute{time_left}"
-        )
+        left = total - done - failed - unconfirmed
+        told = [
+            f"{done} of {total} rows have their video",
+            f"{flight} running, {counts.get('not_sent', 0)} to submit, {failed} failed"
+            + (f", {unconfirmed} unconfirmed" if unconfirmed else ""),
+            f"billed {plain(self.cost())} USD",
+            *([f"{rate:.1f} videos per minute"] if rate > 0 else []),
+            *([f"about {_duration(left / rate * 60)} left"] if rate > 0 and left > 0 else []),
+        ]
+        return "; ".join(told)
 
     def _errors(self) -> Iterator[dict[str, Any]]:
         lines = chain(
@@ -208,7 +214,18 @@ def _problem(work: RowWork, status: Status, last: Record | None) -> tuple[str | 
         return str(shareable(work.error.what)), str(shareable(work.error.what_to_do)) or None
     if last is None or status in ("submitted", "not_sent"):
         return None, None
+    if status == "unconfirmed":
+        return advice.submission(last), unconfirmed_advice(last)
     return last.note, ADVICE.get(status)
+
+
+def unconfirmed_advice(record: Record) -> str:
+    """Return how a row is settled of which it is not known whether xAI accepted it."""
+    return (
+        "xAI may have accepted and billed it, so nothing is sent again. Look for it in the xAI console and in the "
+        f"task's logs ('was accepted'). Found: {record.owner.command('adopt', '<request id>')} - Not found: "
+        f"{record.owner.command('forget')} - Then clear the task."
+    )
 
 
 ADVICE: Mapping[str, str] = {
@@ -216,10 +233,6 @@ ADVICE: Mapping[str, str] = {
     "moderated": "Change the prompt or the input media of the row and clear the task.",
     "expired": (
         "Check that the connection uses the account that submitted the row; resubmit_on=['expired'] submits it again."
-    ),
-    "unconfirmed": (
-        "xAI may have accepted and billed it. Look for it in the xAI console, then settle it with 'grokvideo journal "
-        "adopt' or 'forget' and --item, and clear the task."
     ),
     "refused": "Nothing was accepted. Correct the row and clear the task.",
 }

@@ -191,7 +191,9 @@ class BulkRun:
         bad = self._opened.bad
         if bad and self.options.on_bad_rows == "fail":
             error = InvalidInput("rows", len(bad), "rows without mistakes")
-            error.what = summary_of_bad(bad)
+            total, place = len(bad) + len(self._opened.works), self.report.table_uri
+            where = f"; all of them are in {place}" if place else ""
+            error.what = f"{len(bad)} of {counted(total, 'row')} have a mistake{where}:\n{summary_of_bad(bad)}\n"
             raise error
         if bad:
             log.warning("%s. These rows are left out", summary_of_bad(bad))
