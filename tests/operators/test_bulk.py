@@ -715,6 +715,8 @@ def test_the_result_is_small_however_large_the_table(sql, out):
         ({"destination": "clip.mp4"}, "destination"),
         ({"rows_sql": "SELECT 1"}, "rows_sql"),
         ({"rows": None, "rows_sql": "SELECT 1"}, "sql_conn_id"),
+        ({"rows": None, "rows_sql": "SELECT 1", "sql_conn_id": "not_there"}, "sql_conn_id"),
+        ({"rows": [{"id": "a", "text": "x"}]}, "rows"),
         ({"resubmit_on": ["bad"]}, "resubmit_on"),
         ({"defaults": {"promt": "x"}}, "defaults"),
     ],

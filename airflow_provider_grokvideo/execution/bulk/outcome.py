@@ -125,10 +125,10 @@ def verdict(
 
 def _remedies(counts: Mapping[Status, int]) -> str:
     """Return what you can do about the rows that have no video."""
-    told = [
+    told: list[tuple[str, tuple[Status, ...]]] = [
+        ("Settle the unconfirmed rows: their lines have the commands. ", ("unconfirmed",)),
         ("Correct the rows that were refused. ", ("refused",)),
         ("Change the prompts or inputs that were blocked. ", ("moderated",)),
         ("Set resubmit_on to submit failed or expired rows again. ", ("failed", "expired")),
-        ("Settle the unconfirmed rows first; their lines have the commands. ", ("unconfirmed",)),
     ]
-    return "".join(text for text, statuses in told if any(counts.get(status) for status in statuses))  # type: ignore[call-overload]
+    return "".join(text for text, statuses in told if any(counts.get(status) for status in statuses))

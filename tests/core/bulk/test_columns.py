@@ -66,14 +66,14 @@ def test_a_misspelt_argument_refuses_the_table(column, meant):
     """A column that is nearly an argument would be carried along, and the video made without it."""
     error = refused({"id": "a", column: "x"})
 
-    assert ("rows", column, True) == (error.field, error.value, f"is this {meant}?" in str(error))
+    assert ("rows", column, True) == (error.field, error.value, f"did you mean {meant!r}?" in str(error))
 
 
 def test_a_misspelt_id_refuses_the_table():
     """A table with the column "ID" does have ids."""
 
-    assert "is this id?" in str(refused({"ID": "a"}))
-    assert "is this sku?" in str(refused({"SKU": "a"}, id_column="sku"))
+    assert "did you mean 'id'?" in str(refused({"ID": "a"}))
+    assert "did you mean 'sku'?" in str(refused({"SKU": "a"}, id_column="sku"))
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,10 @@ def test_a_result_table_has_its_ids_in_id():
     """The column of the first run has gone."""
 
     assert ["a"] == [row.id for row in read({**RESULT, "id": "a", "prompt": "p"}, id_column="sku").rows]
+
+
+def test_the_ids_are_found_under_their_own_name():
+    """The result table names the ids `id`; the column of another name is there, too."""
+    found = columns.sorted_out(["sku", "prompt", "price"], "sku")
+
+    assert ("sku", ("sku", "price")) == (found.id, found.carried)
