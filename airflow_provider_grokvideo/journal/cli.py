@@ -64,11 +64,12 @@ def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) 
     listing.add_argument(
         "--orphans",
         action="store_true",
-        help="only unconfirmed submissions and undelivered requests, with the commands that settle them",
+        help="only unconfirmed submissions, and requests that are not stored yet, with the commands that settle them",
     )
     listing.add_argument("--dag-id", metavar="D", help="only this DAG")
     listing.add_argument("--run-id", metavar="R", help="only this DAG run")
     listing.add_argument("--task-id", metavar="T", help="only this task")
+    listing.add_argument("--item", metavar="ID", help="only rows with this id, of tasks that make a table of videos")
     listing.add_argument(
         "--operator",
         action="append",
@@ -97,7 +98,9 @@ def list_all(options: argparse.Namespace) -> int:
         found = list(shelf.purchases(wanted))
     problems = [each for each in found if isinstance(each, Unreadable)]
     records = sorted((each for each in found if isinstance(each, Record)), key=lambda record: record.intended_at)
-    chosen = orphans(records) if options.orphans else records
+    chosen = sorted(orphans(records), key=lambda record: record.phase != "intent") if options.orphans else records
+    if options.item is not None:
+        chosen = [each for each in chosen if each.owner.item == options.item]
     if options.json:
         unreadable = [{"where": each.where, "problem": each.what} for each in problems]
         _say_json(backend=shelf.told, purchases=[each.to_json() for each in chosen], problems=unreadable)

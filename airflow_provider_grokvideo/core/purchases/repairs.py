@@ -15,7 +15,7 @@ from airflow_provider_grokvideo.core.wire import is_request_id
 
 FORGOTTEN = "forgotten by hand"
 
-_EXPECTED_ID = "a request id of xAI, such as 59607e49-72e0-4cda-902b-0ebf4d2ad037: ASCII characters without blanks, and not only dots"
+_EXPECTED_ID = "a request id of xAI, such as 59607e49-72e0-4cda-902b-0ebf4d2ad037: ASCII without blanks"
 
 
 @dataclass(frozen=True)
