@@ -72,7 +72,7 @@ def settling(record: Record, where: Sequence[str]) -> list[str]:
         lines = [
             f"purchase {record.number} of {owner}: submitted, not stored yet; its task may still be running",
             f"  details:    {owner.command('show', where=where)}",
-            f"  fetch:      clear ended task, or GrokVideoSensor(request_id={record.request_id!r}, destination=...)",
+            f"  fetch:      clear the task, or GrokVideoSensor(request_id={record.request_id!r}, destination=...)",
         ]
     return [printable(line) for line in lines]
 
