@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,12 @@ def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) 
     listing.add_argument(
         "--orphans",
         action="store_true",
-        help="only unconfirmed submissions and undelivered requests, with the commands that settle them",
+        help="only unconfirmed submissions, and requests that are not stored yet, with the commands that settle them",
     )
     listing.add_argument("--dag-id", metavar="D", help="only this DAG")
     listing.add_argument("--run-id", metavar="R", help="only this DAG run")
     listing.add_argument("--task-id", metavar="T", help="only this task")
+    listing.add_argument("--item", metavar="ID", help="only rows with this id, of tasks that make a table of videos")
     listing.add_argument(
         "--operator",
         action="append",
@@ -81,7 +82,9 @@ def add(commands: Any, open_sql: Callable[[], SqlJournal | None] | None = None) 
         each.add_argument("--json", action="store_true", help="print JSON")
     adopting = _task_verb(verbs, "adopt", adopt, "attach a known request id to an unconfirmed submission")
     adopting.add_argument("request_id", metavar="REQUEST_ID", help="the id of the request in xAI's console or a log")
-    adopting.add_argument("--force", action="store_true", help="even if another request is running")
+    adopting.add_argument(
+        "--force", action="store_true", help="even if another request is running, or the journal has no such row"
+    )
     forgetting = _task_verb(
         verbs, "forget", forget, "discard an unconfirmed submission so that clearing the task submits again"
     )
@@ -95,7 +98,9 @@ def list_all(options: argparse.Namespace) -> int:
         found = list(shelf.purchases(wanted))
     problems = [each for each in found if isinstance(each, Unreadable)]
     records = sorted((each for each in found if isinstance(each, Record)), key=lambda record: record.intended_at)
-    chosen = orphans(records) if options.orphans else records
+    chosen = sorted(orphans(records), key=lambda record: record.phase != "intent") if options.orphans else records
+    if options.item is not None:
+        chosen = [each for each in chosen if each.owner.item == options.item]
     if options.json:
         unreadable = [{"where": each.where, "problem": each.what} for each in problems]
         _say_json(backend=shelf.told, purchases=[each.to_json() for each in chosen], problems=unreadable)
@@ -131,6 +136,8 @@ def adopt(options: argparse.Namespace) -> int:
     with open_journals(options) as shelf:
         backend = shelf.backend(owner)
         records = _to_settle(shelf, backend, owner)
+        if not records and not options.force:
+            _check_row(shelf, owner)
         token, now = secrets.token_hex(8), time.time()
         edit = edits.adopt(records, owner, options.request_id.strip(), token=token, now=now, force=options.force)
         return _settle(backend, edit)
@@ -154,11 +161,32 @@ def _to_settle(shelf: Journals, backend: Backend, owner: Owner) -> list[Record]:
     records = backend.records()
     if records or owner.item is not None:
         return records
-    rows = list(dict.fromkeys(record.owner.item for record in shelf.of_task(owner)))
-    if rows:
-        named = ", ".join(map(repr, rows[:3])) + (", ..." if len(rows) > 3 else "")
-        raise InvalidInput("--item", None, f"the id of one of the {len(rows)} rows of {owner}: {named}")
+    if rows := _rows(shelf, owner):
+        raise InvalidInput("--item", None, f"the id of {_one_of(rows)} of {owner}")
     return records
+
+
+def _check_row(shelf: Journals, owner: Owner) -> None:
+    """Refuse a row that is not in the journal of a task instance with rows: its id may be mistyped.
+
+    Raises:
+        InvalidInput: The row is none of them.
+    """
+    if owner.item is not None and (rows := _rows(shelf, owner)):
+        expected = (
+            f"the id of {_one_of(rows)} in the journal of {owner.whole}; --force adopts for a row without records"
+        )
+        raise InvalidInput("--item", owner.item, expected)
+
+
+def _rows(shelf: Journals, owner: Owner) -> list[str]:
+    found = (record.owner.item for record in shelf.of_task(owner))
+    return list(dict.fromkeys(item for item in found if item is not None))
+
+
+def _one_of(rows: Sequence[str]) -> str:
+    named = ", ".join(map(repr, rows[:3])) + (", ..." if len(rows) > 3 else "")
+    return f"the only row {named}" if len(rows) == 1 else f"one of the {len(rows):,} rows ({named})"
 
 
 def _settle(backend: Backend, edit: edits.Edit) -> int:

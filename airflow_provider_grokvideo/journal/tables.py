@@ -10,6 +10,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_grokvideo.core.purchases.records import Record, orphans
+from airflow_provider_grokvideo.core.texts import counted
 from airflow_provider_grokvideo.terminal import printable
 
 _HEADINGS = ("WHEN (UTC)", "TASK", "PHASE", "EST. $", "BILLED $", "REQUEST ID")
@@ -47,15 +48,14 @@ def counts(records: Sequence[Record]) -> str:
     # A purchase that several map indexes share was paid once.
     sent = {each.token: each for each in records if each.phase != "withdrawn" or each.request_id}.values()
     estimated, billed = _sum(each.estimated_usd for each in sent), _sum(map(billed_usd, sent))
-    left = len(orphans(records))
     return (
-        f"{many} purchase{'' if many == 1 else 's'}{f' ({phases})' if phases else ''}; estimated {estimated} USD, "
-        f"billed {billed} USD so far; {left} orphan{'' if left == 1 else 's'}"
+        f"{counted(many, 'purchase')}{f' ({phases})' if phases else ''}; estimated {estimated} USD, "
+        f"billed {billed} USD so far; {_orphans(records)}"
     )
 
 
 def settling(record: Record, where: Sequence[str]) -> list[str]:
-    """Return the commands that settle an orphan.
+    """Return the commands that settle an orphan; none discards a request that a task may still store.
 
     Args:
         record: The orphan.
@@ -70,12 +70,19 @@ def settling(record: Record, where: Sequence[str]) -> list[str]:
         ]
     else:
         lines = [
-            f"purchase {record.number} of {owner}: not delivered; the request may still be running",
+            f"purchase {record.number} of {owner}: submitted, not stored yet; its task may still be running",
             f"  details:    {owner.command('show', where=where)}",
             f"  fetch:      clear the task, or GrokVideoSensor(request_id={record.request_id!r}, destination=...)",
-            f"  discard:    {owner.command('forget', '--force', where=where)}",
         ]
     return [printable(line) for line in lines]
+
+
+def _orphans(records: Sequence[Record]) -> str:
+    found = orphans(records)
+    unconfirmed = sum(each.phase == "intent" for each in found)
+    kinds = ((unconfirmed, "unconfirmed"), (len(found) - unconfirmed, "submitted and not stored"))
+    told = ", ".join(f"{number:,} {kind}" for number, kind in kinds if number)
+    return f"{counted(len(found), 'orphan')}{f': {told}' if told else ''}"
 
 
 def everything(record: Record) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
@@ -16,7 +17,11 @@ from airflow_provider_grokvideo.core.billing.upper_bound import UNKNOWN, Planned
 from airflow_provider_grokvideo.core.bulk import rows as tables
 from airflow_provider_grokvideo.core.bulk.rows import BadRow, Row
 from airflow_provider_grokvideo.core.errors import GrokVideoError, InvalidInput
+from airflow_provider_grokvideo.core.texts import counted
+from airflow_provider_grokvideo.execution.bulk.options import BulkOptions
 from airflow_provider_grokvideo.execution.bulk.task import cells_in
+from airflow_provider_grokvideo.execution.options import RunOptions
+from airflow_provider_grokvideo.hooks.grokvideo import GrokVideoHook
 from airflow_provider_grokvideo.planning.arguments import Known, Made
 from airflow_provider_grokvideo.storage.destination import local_path
 
@@ -40,6 +45,10 @@ def worst(known: Known, order: PlannedRequest, prices: Prices) -> Worst:
         prices: The price list.
     """
     rows, query = known.value("rows"), known.value("rows_sql")
+    try:
+        _check(known, rows, query)
+    except InvalidInput as error:
+        return _refused(error)
     if query is not None:
         return unknown(order, "rows_sql: the rows are unknown until the run")
     if isinstance(rows, Unknown | Made):
@@ -50,7 +59,9 @@ def worst(known: Known, order: PlannedRequest, prices: Prices) -> Worst:
     try:
         cells = cells_in(rows)
     except GrokVideoError as error:
-        return unknown(order, f"the rows are unknown until the run: {error.what}") if is_file else _refused(error)
+        if is_file and _is_missing(rows):
+            return unknown(order, f"the rows are unknown until the run: {error.what}")
+        return _refused(error, "the table cannot be read: " if is_file else "")
     return _of_cells(cells, known, order, prices)
 
 
@@ -65,8 +76,46 @@ def unknown(order: PlannedRequest, why: str) -> Worst:
     return Worst(usd, notes=(why, *limiting), tries=order.tries)
 
 
-def _refused(error: GrokVideoError) -> Worst:
-    return Worst(upper_bound.NOTHING, notes=(f"refused before the submit: {error.what}",))
+def _refused(error: GrokVideoError, why: str = "") -> Worst:
+    return Worst(upper_bound.NOTHING, notes=(f"refused before the submit: {why}{error.what}",))
+
+
+def _check(known: Known, rows: Any, query: Any) -> None:
+    """Check the options of the task as the task does; what is only known at run time is left out.
+
+    Raises:
+        InvalidInput: The task would refuse them.
+    """
+    task = known.task
+    own = [name for name in BulkOptions.__dataclass_fields__ if name != "run"]
+    run = replace(task.options(), **_given(known, task.options().__dataclass_fields__))
+    BulkOptions(run, **_given(known, own)).check()
+    if query is None:
+        return
+    if rows is not None:
+        raise InvalidInput("rows_sql", task.rows_sql, "no rows beside it: a table has one source")
+    if not known.value("sql_conn_id"):
+        raise InvalidInput("sql_conn_id", task.sql_conn_id, "the Airflow connection of the database for rows_sql")
+
+
+def _given(known: Known, names: Iterable[str]) -> dict[str, Any]:
+    """Return the arguments of these names; of one that is unknown its default."""
+    found = {name: known.value(name) for name in names if hasattr(known.task, name)}
+    defaults = {each.name: each.default for kind in (BulkOptions, RunOptions) for each in fields(kind)}
+    defaults["grokvideo_conn_id"] = GrokVideoHook.default_conn_name
+    return {name: defaults[name] if _has_unknown(value) else value for name, value in found.items()}
+
+
+def _has_unknown(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_unknown, value.values()))
+    return any(map(_has_unknown, value)) if isinstance(value, list) else isinstance(value, Unknown | Made)
+
+
+def _is_missing(rows: Any) -> bool:
+    """Return whether a file is not there yet; another task may write it."""
+    place = local_path(str(rows).strip())
+    return place is not None and not os.path.lexists(os.path.expanduser(place))  # noqa: PTH111 - never raises
 
 
 def _of_cells(cells: Sequence[Any], known: Known, order: PlannedRequest, prices: Prices) -> Worst:
@@ -86,6 +135,9 @@ def _of_cells(cells: Sequence[Any], known: Known, order: PlannedRequest, prices:
         )
     except InvalidInput as error:
         return _refused(error)
+    hidden = [found[row.number - 1].unknown | defaults.unknown for row in table.rows if row.destination is None]
+    if destination is None and any("destination" not in names for names in hidden):
+        return _refused(InvalidInput("destination", None, "where the videos go, such as s3://bucket/clips/{id}.mp4"))
     total = _Sum(prices)
     for row in table.rows:
         total.add(row, found[row.number - 1].unknown | {*defaults.unknown - {*row.arguments}})
@@ -95,7 +147,7 @@ def _of_cells(cells: Sequence[Any], known: Known, order: PlannedRequest, prices:
         usd,
         mode=total.modes.pop() if len(total.modes) == 1 else "",
         model=total.models.pop() if len(total.models) == 1 else "",
-        priced_for=(f"{len(cells):,} rows" if not bad else f"{len(cells) - len(bad):,} of {len(cells):,} rows",),
+        priced_for=(_share(len(cells) - len(bad), len(cells)),),
         notes=(*total.noted(), *_told(bad, known.task.on_bad_rows), *limiting),
         tries=order.tries,
     )
@@ -176,7 +228,7 @@ class _Sum:
 
     def noted(self) -> list[str]:
         """Return the assumptions of the rows."""
-        found = [f"{note} ({count:,} rows)" for note, count in self.notes.most_common(SHOWN)]
+        found = [f"{note} ({counted(count, 'row')})" for note, count in self.notes.most_common(SHOWN)]
         more = len(self.notes) - len(found)
         return [*found, f"and {more} more assumptions"] if more else found
 
@@ -189,11 +241,15 @@ class _Sum:
         return self._priced[key]
 
 
+def _share(good: int, rows: int) -> str:
+    return counted(rows, "row") if good == rows else f"{good:,} of {counted(rows, 'row')}"
+
+
 def _told(bad: Sequence[BadRow], on_bad_rows: str) -> list[str]:
     """Return the number of bad rows, and the first of them."""
     if not bad:
         return []
-    rows = "1 bad row" if len(bad) == 1 else f"{len(bad):,} bad rows"
+    rows = counted(len(bad), "bad row")
     head = f"{rows}, left out" if on_bad_rows == "skip" else f"{rows}: nothing is bought until that is corrected"
     shown = [str(each) for each in bad[:SHOWN]]
     return [head, *shown, *([f"and {len(bad) - SHOWN:,} more"] if len(bad) > SHOWN else [])]

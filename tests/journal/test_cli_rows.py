@@ -119,6 +119,59 @@ def test_a_row_has_to_be_named(journal: Journal, words: tuple[str, ...], capsys:
     assert {"a": [row("a")], "b": [row("b")]} == journal.items().records()
 
 
+def test_adopt_refuses_a_row_that_the_journal_does_not_have(journal: Journal, capsys: pytest.CaptureFixture[str]):
+    """A mistyped --item of a task with rows adds no purchase, names the item and rows; --force adds it."""
+    held = [row(f"p{number}") for number in range(1, 6)]
+    journal.hold(*held)
+    code = journal.run("adopt", *NAMED, "--item", "p99", "found")
+    shown = capsys.readouterr().err
+    after = journal.items().records()
+    forced = journal.run("adopt", *NAMED, "--item", "p99", "found", "--force")
+
+    assert (2, 0) == (code, forced)
+    assert {"p1", "p2", "p3", "p4", "p5"} == set(after)
+    assert all(repr(item) in shown for item in ("p99", "p1", "p2", "p3"))
+    assert "5 rows" in shown
+    assert "found" == journal.items().records()["p99"][0].request_id
+
+
+def test_adopt_in_a_journal_without_rows_needs_no_force(journal: Journal):
+    """Where the task instance has no record at all, the first one may be of any row."""
+    code = journal.run("adopt", *NAMED, "--item", "p99", "found")
+
+    assert 0 == code
+    assert ["p99"] == list(journal.items().records())
+
+
+def test_orphans_are_counted_by_kind_and_unconfirmed_ones_come_first(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+):
+    """Requests that are running are told apart from unconfirmed submissions, which are listed first."""
+    held = [row(item, phase="submitted", request_id=f"r-{item}", intended_at=1_800_000_000.0) for item in "abc"]
+    journal.hold(*held, row("z", intended_at=1_800_000_009.0))
+    journal.run("list", "--orphans")
+    shown = capsys.readouterr().out
+    journal.run("list", "--orphans", "--json")
+    listed = [each["item"] for each in json.loads(capsys.readouterr().out)["purchases"]]
+
+    assert shown.endswith("4 orphans: 1 unconfirmed, 3 submitted and not stored\n")
+    assert "--force" not in shown
+    assert ["z", "a", "b", "c"] == [listed[0], *sorted(listed[1:])]
+
+
+def test_list_can_be_of_one_row(journal: Journal, capsys: pytest.CaptureFixture[str]):
+    """With --item only the purchases of this row are listed and counted."""
+    journal.hold(row("a"), row("b"), row("b", 2))
+    codes = [journal.run("list", "--json", "--item", "b")]
+    listed = json.loads(capsys.readouterr().out)["purchases"]
+    codes.append(journal.run("list", "--orphans", "--item", "a"))
+    shown = capsys.readouterr().out
+
+    assert [0, 0] == codes
+    assert ["b", "b"] == [each["item"] for each in listed]
+    assert shown.endswith("1 orphan: 1 unconfirmed\n")
+
+
 def test_the_commands_of_an_orphan_name_its_row(journal: Journal, capsys: pytest.CaptureFixture[str]):
     """What --orphans prints can be pasted into a shell."""
     journal.hold(row("a"), row("b", phase="submitted", request_id="r-b"))
@@ -131,7 +184,6 @@ def test_the_commands_of_an_orphan_name_its_row(journal: Journal, capsys: pytest
             ("a", "adopt", "<request id>"),
             ("a", "forget"),
             ("b", "show"),
-            ("b", "forget", "--force"),
         ]
     ]
 

@@ -29,7 +29,9 @@ def planned_task(planned, tmp_path: Path) -> Callable[..., Mapping[str, Any]]:
     """Return how to plan one task, given as Python; returns its line."""
 
     def run(*lines: str, **words: str) -> Mapping[str, Any]:
-        arguments = ", ".join(f"{name}={value}" for name, value in {"task_id": "'make'", **words}.items())
+        arguments = ", ".join(
+            f"{name}={value}" for name, value in {"task_id": "'make'", "destination": "'out'", **words}.items()
+        )
         body = lines or (f"GrokVideoBulkOperator({arguments})",)
         file = tmp_path / "dag.py"
         file.write_text(HEAD + "".join(f"    {line}\n" for line in body))
@@ -76,7 +78,7 @@ def test_the_path_may_be_an_object_or_a_param(planned_task, tmp_path, words):
     """A path of the file system and a template of params' defaults are known before the run."""
     path = written(tmp_path, "csv")
     dag = f"dag.params.update({{'file': {str(path)!r}}})"
-    line = planned_task(dag, f"GrokVideoBulkOperator(task_id='make', rows={words['rows']})")
+    line = planned_task(dag, f"GrokVideoBulkOperator(task_id='make', destination='out', rows={words['rows']})")
 
     # 2 s and the service's 8 s of 480p, 3 s of 720p.
     assert Decimal("0.71") == Decimal(line["usd"])
@@ -102,7 +104,9 @@ def test_rows_that_are_not_there_yet_are_unknown(planned_task, words):
 
 def test_rows_of_another_task_are_unknown(planned_task):
     """An XCom has no price before the run."""
-    line = planned_task("@task", "def rows(): return []", "GrokVideoBulkOperator(task_id='make', rows=rows())")
+    line = planned_task(
+        "@task", "def rows(): return []", "GrokVideoBulkOperator(task_id='make', destination='out', rows=rows())"
+    )
 
     assert line["usd"] is None
 
@@ -154,6 +158,51 @@ def test_a_wrong_table_is_refused(planned_task):
     assert "destination" in one_file["notes"][0]
 
 
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        pytest.param({"max_in_flight": "0"}, "max_in_flight", id="flight"),
+        pytest.param({"min_success_ratio": "'{{ 2 }}'"}, "min_success_ratio", id="rendered ratio"),
+        pytest.param({"on_bad_rows": "'drop'"}, "on_bad_rows", id="choice"),
+        pytest.param({"timeout": "-1"}, "timeout", id="timeout"),
+        pytest.param({"destination": "None"}, "destination", id="no destination"),
+        pytest.param({"rows_sql": "'SELECT 1'", "sql_conn_id": "'db'"}, "rows_sql", id="two sources"),
+        pytest.param({"rows": "None", "rows_sql": "'SELECT 1'"}, "sql_conn_id", id="no connection"),
+    ],
+)
+def test_what_the_task_would_refuse_is_refused(planned_task, words, field):
+    """Options that the task refuses buy nothing, and the line names the argument."""
+    line = planned_task(**{"rows": repr(ROWS), **words})
+
+    assert "0" == line["usd"]
+    assert line["notes"][0].startswith("refused before the submit: ")
+    assert field in line["notes"][0]
+
+
+def test_options_of_templates_are_not_refused(planned_task):
+    """What only the run knows is checked by the run."""
+    late = "'{{ ds }}'"
+    line = planned_task(rows=repr(ROWS), max_in_flight=late, min_success_ratio=late, table=late, destination=late)
+
+    assert Decimal("0.71") == Decimal(line["usd"])
+
+
+def test_a_file_that_cannot_be_read_is_refused(planned_task, tmp_path):
+    """A damaged file and a file of another kind are there, so the run could not read them either."""
+    damaged, other = tmp_path / "rows.jsonl", tmp_path / "rows.xlsx"
+    damaged.write_text("{")
+    other.write_text("x")
+    lines = [planned_task(rows=repr(str(path))) for path in (damaged, other)]
+
+    assert ["0", "0"] == [line["usd"] for line in lines]
+    assert all("the table cannot be read: " in line["notes"][0] for line in lines)
+
+
+def test_one_row_is_counted_in_the_singular(planned_task):
+    """A table of one row has 1 row."""
+    assert ["1 row"] == planned_task(rows=repr(ROWS[:1]))["priced_for"]
+
+
 def test_an_empty_table_costs_nothing(planned_task):
     """No rows, no price."""
     line = planned_task(rows="[]")
@@ -172,7 +221,7 @@ def test_unknown_cells_are_the_worst_case(planned_task):
 
     # 15 s of 480p, an edit of 8.7 s of 720p, 3 s of 480p.
     assert Decimal("0.75") + Decimal("0.696") + Decimal("0.15") == Decimal(line["usd"])
-    assert ["(1 rows)"] * 2 == [note[-8:] for note in line["notes"]]
+    assert ["(1 row)"] * 2 == [note[-7:] for note in line["notes"]]
 
 
 def test_a_model_without_a_price_is_unknown(planned_task):
@@ -193,10 +242,10 @@ def test_purchases_that_may_be_repeated_count(planned_task):
 def test_mapped_tables_add_up(planned_task):
     """A bulk task that is mapped over two files has the price of both."""
     one, two = repr(ROWS[:1]), repr([ROWS[1]])
-    body = f"GrokVideoBulkOperator.partial(task_id='make').expand(rows=[{one}, {one}])"
+    body = f"GrokVideoBulkOperator.partial(task_id='make', destination='out').expand(rows=[{one}, {one}])"
 
     assert Decimal("0.20") == Decimal(planned_task(body)["usd"])
-    assert "0.21" == planned_task(f"GrokVideoBulkOperator(task_id='make', rows={two})")["usd"]
+    assert "0.21" == planned_task(f"GrokVideoBulkOperator(task_id='make', destination='out', rows={two})")["usd"]
 
 
 @pytest.mark.parametrize("call", ["make()", "make.expand(x=[1, 2])"], ids=["plain", "mapped"])

@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.purchases.records import ADOPTED, ANY_INPUTS, HOW_TO_CLEAR, Owner, Record, latest
+from airflow_provider_grokvideo.core.wire import is_request_id
 
 FORGOTTEN = "forgotten by hand"
+
+_EXPECTED_ID = "a request id of xAI, such as 59607e49-72e0-4cda-902b-0ebf4d2ad037: ASCII without blanks"
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,10 @@ def adopt(
         force: Add the record even if another request is running.
 
     Raises:
-        InvalidInput: The id is empty or contains blanks.
+        InvalidInput: The id cannot be one of xAI.
     """
-    if not request_id or any(letter.isspace() or not letter.isprintable() for letter in request_id):
-        raise InvalidInput("REQUEST_ID", request_id, "a request id of xAI, without blanks")
+    if not is_request_id(request_id) or " " in request_id:
+        raise InvalidInput("REQUEST_ID", request_id, _EXPECTED_ID)
     known = next((each for each in reversed(records) if each.request_id == request_id), None)
     if known is not None and known.phase != "withdrawn":
         return AsItIs(f"{_named(known)} already has request {request_id}; its phase is {known.phase}.{_still(records)}")

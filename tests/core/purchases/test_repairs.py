@@ -141,9 +141,13 @@ def test_forgetting_can_be_taken_back(record: Record):
     assert next_step(back[0], "red", Policy(resubmit_on=["moderated"])) == Attach(back[0])
 
 
-@pytest.mark.parametrize("request_id", ["", "two words", "tab\t", "\x1b[2J"], ids=["empty", "blank", "tab", "escape"])
+@pytest.mark.parametrize(
+    "request_id",
+    ["", "two words", "tab\t", "\x1b[2J", "...", "kl\u00f6tz", "x" * 513],
+    ids=["empty", "blank", "tab", "escape", "dots", "no ASCII", "too long"],
+)
 def test_what_can_be_no_id_is_refused(request_id: str):
-    """An id that is empty or has blanks or control characters is a slip of the hand."""
+    """What cannot be a request id of xAI is a slip of the hand."""
     with pytest.raises(InvalidInput, match="REQUEST_ID"):
         adopted([INTENT], request_id)
 
