@@ -14,6 +14,7 @@ What two tries of one task instance may do to a row at the same moment is as in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -69,7 +70,7 @@ class Items(Protocol):
         """Return the backend of a row, the same one until all are read again; it knows what was read of the row."""
 
 
-class _Opened:
+class _Opened(ABC):
     """The backends of the rows that are in use, and what was read of all rows."""
 
     def __init__(self, owner: Owner) -> None:
@@ -98,11 +99,13 @@ class _Opened:
                 self._backends[item] = self._open(replace(self._owner, item=item), self._read.get(item, ()))
             return self._backends[item]
 
+    @abstractmethod
     def _all(self) -> Iterable[Record]:
-        raise NotImplementedError
+        """Return the records of all rows, in any order."""
 
+    @abstractmethod
     def _open(self, owner: Owner, known: Sequence[Record]) -> Backend:
-        raise NotImplementedError
+        """Return the backend of a row of which `known` was read."""
 
 
 class SqlItems(_Opened):

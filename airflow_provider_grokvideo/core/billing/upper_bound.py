@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow_provider_grokvideo.core import models, requests
 from airflow_provider_grokvideo.core.billing.money import plain
 from airflow_provider_grokvideo.core.billing.pricing import DEFAULT_PRICES, Estimate, Prices, estimate
+from airflow_provider_grokvideo.core.bulk import columns
 from airflow_provider_grokvideo.core.errors import InvalidInput
 from airflow_provider_grokvideo.core.requests import EditVideo, ExtendVideo, VideoRequest
 
@@ -27,22 +28,7 @@ class Unknown(Enum):
 UNKNOWN = Unknown.UNKNOWN
 
 ARGUMENTS: Mapping[Kind, tuple[str, ...]] = {
-    "generate": (
-        "prompt",
-        "model",
-        "duration",
-        "aspect_ratio",
-        "resolution",
-        "image",
-        "reference_images",
-        "reference_audios",
-        "last_frame",
-        "keyframes",
-        "generate_audio",
-        "storage_options",
-    ),
-    "edit": ("prompt", "model", "storage_options"),
-    "extend": ("prompt", "model", "duration", "storage_options"),
+    kind: tuple(name for name in columns.ARGUMENTS[kind] if name != "video") for kind in get_args(Kind)
 }
 """Arguments of a request, besides the clip to edit or extend."""
 
