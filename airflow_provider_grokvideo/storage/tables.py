@@ -109,7 +109,8 @@ def _decoded(line: bytes, row: Callable[[], str]) -> str:
     except UnicodeDecodeError as error:
         byte = line[error.start]
         raise WrongTable(
-            f"UTF-8, but {row()} has the byte 0x{byte:02x} ({line[: error.start][-20:]!r} is before it)"
+            f"UTF-8, but {row()} has the byte 0x{byte:02x} after {line[: error.start].decode()[-20:]!r}; "
+            "in a spreadsheet, save it as CSV UTF-8"
         ) from None
     if "\0" in text:
         raise WrongTable(f"text, but {row()} has a NUL byte")
